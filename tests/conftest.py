@@ -1,0 +1,42 @@
+"""What every test may use: hypothesis profiles and the devices to run on."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tinyunet import backend
+
+settings.register_profile(
+    "default",
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+# More examples, drawn anew each time: HYPOTHESIS_PROFILE=thorough python -m pytest
+settings.register_profile(
+    "thorough", settings.get_profile("default"), max_examples=300, derandomize=False
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+CUDA_PROBLEM = backend.cuda_problem()
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(CUDA_PROBLEM is not None, reason=f"{CUDA_PROBLEM}"),
+            ],
+        ),
+    ]
+)
+def xp(request):
+    """Run the test on every device that answers; gives the array module, NumPy or CuPy."""
+    backend.use_device(request.param)
+    yield backend.xp
+    backend.use_device("cpu")

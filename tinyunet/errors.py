@@ -1,0 +1,8 @@
+"""The error that is for people: something they gave us does not fit, and one line says what to do."""
+
+
+class UserError(ValueError):
+    """A mistake in what a person gave: the command line prints it as one line and exits with 2.
+
+    Every other exception that leaves tinyunet is a fault of ours and keeps its traceback.
+    """

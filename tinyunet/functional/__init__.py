@@ -1,0 +1,1 @@
+"""Floor 2: the mathematics, one file an operation, each backward right under its forward."""
