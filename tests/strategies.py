@@ -135,6 +135,6 @@ def segmentations(draw, dtype="float64", pixel_weights=False):
         options["class_weights"] = rng.uniform(0.2, 3, classes).astype(dtype)
     if pixel_weights and draw(st.booleans(), label="pixel weights"):
         options["pixel_weights"] = rng.uniform(0.2, 3, labels.shape).astype(dtype)
-    label_types = ["int64", "int32", "uint8"] if ignore_index != -1 else ["int64", "int8"]
+    label_types = ["int64", "int8"] if ignore_index == -1 else ["int64", "int32", "uint8"]
     labels = labels.astype(draw(st.sampled_from(label_types), label="type of the labels"))
     return Segmentation(logits, labels, options)

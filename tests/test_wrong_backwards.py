@@ -11,11 +11,19 @@ from tinyunet.gradcheck import GradientError, check_gradients, numerical_gradien
 
 NAMES = [wrong.name for wrong in GALLERY]
 
-BLIND_TO = {
+# What a check sees nothing of if its upstream gradient is all ones, as it is in many projects.
+HIDDEN_BY_ONES = {
+    "batch_norm_without_the_variance_term",
+    "concat_that_swaps_the_two",
     "convolution_that_ignores_the_upstream",
     "cross_entropy_that_ignores_the_upstream",
-    "im2col_that_averages_where_windows_overlap",
     "softmax_whose_backward_is_zero",
+    "transposed_convolution_that_turns_the_kernel_around",
+}
+# What a check sees nothing of if it compares only numbers.
+HIDDEN_BETWEEN_THE_NUMBERS = {
+    "convolution_whose_gradient_has_another_dtype",
+    "relu_that_writes_into_the_upstream",
 }
 
 
@@ -28,7 +36,7 @@ def test_the_checker_catches(wrong):
 @pytest.mark.parametrize("wrong", GALLERY, ids=NAMES)
 def test_a_single_random_direction_catches_it_too(wrong):
     with pytest.raises(GradientError):
-        check_gradients(wrong.function, *wrong.arguments, coordinates=False)
+        check_gradients(wrong.function, *wrong.arguments, coordinates=0)
 
 
 @pytest.mark.parametrize("wrong", GALLERY, ids=NAMES)
@@ -48,18 +56,24 @@ def test_the_gallery_is_large_and_every_picture_has_its_story():
 def passes_with_an_upstream_of_ones(wrong):
     """Check as many projects do: sum the result up and compare with differences."""
     result, backward = wrong.function(*wrong.arguments)
-    ones = np.ones_like(result)
-    numerical = as_tuple(numerical_gradient(wrong.function, *wrong.arguments, dy=ones))
-    analytic = as_tuple(backward(ones.copy()))
-    return all(
-        a.shape == n.shape and np.allclose(a, n, rtol=1e-6, atol=1e-7)
-        for a, n in zip(analytic, numerical, strict=True)
-    )
+    gradients = iter(as_tuple(backward(np.ones_like(result))))
+    for place, argument in enumerate(wrong.arguments):
+        if not is_floating(argument):
+            continue
+
+        def moved(x, place=place):
+            arguments = (*wrong.arguments[:place], x, *wrong.arguments[place + 1 :])
+            return wrong.function(*arguments)[0]
+
+        measured, gradient = numerical_gradient(moved, argument), next(gradients)
+        if gradient.shape != measured.shape or not np.allclose(gradient, measured, 1e-6, 1e-7):
+            return False
+    return True
 
 
 def test_a_check_with_an_upstream_of_ones_would_let_some_of_them_pass():
     passed = {wrong.name for wrong in GALLERY if passes_with_an_upstream_of_ones(wrong)}
-    assert passed == BLIND_TO
+    assert passed == HIDDEN_BY_ONES | HIDDEN_BETWEEN_THE_NUMBERS
 
 
 @pytest.mark.parametrize("pool", BREAKERS_OF_TIES, ids=lambda pool: pool.__name__)

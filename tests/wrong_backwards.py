@@ -6,6 +6,8 @@ it ought to be, and with which arguments the two differ. `test_wrong_backwards` 
 catch every one, and to let the right operation pass with the same arguments.
 """
 
+# ruff: noqa: D401  (the first line tells the mistake, so it is no order)
+
 from functools import partial
 from typing import Any, NamedTuple
 

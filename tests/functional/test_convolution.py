@@ -17,6 +17,7 @@ from tests.comparing import (
 )
 from tests.strategies import convolutions, random_array
 from tinyunet.functional import conv2d
+from tinyunet.functional.convolution import BAND_BYTES
 from tinyunet.gradcheck import check_adjoint, check_gradients
 
 
@@ -97,13 +98,56 @@ def test_sizes_follow_the_formula(stride, padding, expected):
     assert y.shape[1:3] == expected
 
 
+def test_same_padding_and_a_stride_contradict_each_other():
+    with pytest.raises(ValueError, match="stride 1"):
+        conv2d(np.zeros((1, 4, 5, 1)), np.zeros((3, 3, 1, 1)), stride=2, padding="same")
+
+
+def test_whoever_needs_no_gradient_of_the_image_can_leave_it_out(xp):
+    x, weight = xp.asarray(random_array(0, (1, 4, 5, 2))), xp.asarray(random_array(1, (3, 3, 2, 2)))
+    y, backward = conv2d(x, weight)
+    dx, dweight = backward(y, input_gradient=False)
+    assert dx is None
+    assert bool((dweight == backward(y)[1]).all())
+
+
+def test_a_pair_of_strides_is_height_first(xp):
+    x, weight = random_array(0, (2, 7, 8, 2)), xp.asarray(random_array(1, (3, 3, 2, 2)))
+    y, _ = conv2d(xp.asarray(x), weight, stride=(2, 1))
+    every_row, _ = conv2d(xp.asarray(x), weight)
+    assert_close(every_row[:, ::2] - y, np.zeros(y.shape), 1e-13)
+
+
 def test_a_pair_of_paddings_is_height_first(xp):
     y, _ = conv2d(xp.zeros((1, 4, 5, 1)), xp.zeros((1, 1, 1, 1)), padding=(1, 0))
     assert y.shape == (1, 6, 5, 1)
 
 
+@given(case=convolutions())
+def test_the_height_of_the_bands_does_not_matter(case):
+    whole, backward = conv2d(*case[:3], **case.options)
+    dy = random_array(0, whole.shape)
+    gradients = backward(dy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BAND_BYTES, "cpu", 1)  # as low as the kernel lets them be
+        in_bands, backward = conv2d(*case[:3], **case.options)
+        assert_close(in_bands, whole, 1e-13)
+        for gradient, expected in zip(backward(dy), gradients, strict=True):
+            assert_close(gradient, expected, 1e-13)
+
+
+def test_the_smallest_bands_equal_the_definition(xp, monkeypatch):
+    for device in BAND_BYTES:
+        monkeypatch.setitem(BAND_BYTES, device, 1)
+    x, weight = random_array(0, (2, 7, 6, 2)), random_array(1, (3, 2, 2, 3))
+    for options in ({"padding": "same"}, {"stride": 2, "padding": (1, 0)}, {"stride": 3}):
+        assert_equals_definition(conv2d, definitions.conv2d, x, weight, None, **options)
+        assert_has_manners(conv2d, x, weight, **options)
+    check_gradients(partial(conv2d, padding="same"), xp.asarray(x), xp.asarray(weight))
+
+
 def test_a_large_image_equals_itself_in_parts(xp):
-    # Large enough for the bands of rows, of which the small images above need only one.
+    # Large enough for several bands, as they are.
     x = random_array(0, (2, 90, 70, 16), "float32")
     weight, bias = random_array(1, (3, 3, 16, 24), "float32"), random_array(2, 24, "float32")
     y, _ = conv2d(*map(xp.asarray, (x, weight, bias)), padding=1)
@@ -118,8 +162,8 @@ def test_a_large_image_equals_itself_in_parts(xp):
 def test_the_gradients_of_a_large_image(stride):
     x, weight = random_array(0, (2, 61, 83, 9)), random_array(1, (3, 3, 9, 17))
     bias = random_array(2, 17)
-    convolve = partial(conv2d, stride=stride, padding="same")
-    check_gradients(convolve, x, weight, bias, tolerance=SMOOTH, coordinates=False)
+    convolve = partial(conv2d, stride=stride, padding=(1, 2))
+    check_gradients(convolve, x, weight, bias, tolerance=SMOOTH, coordinates=6)
 
 
 def test_images_of_a_batch_do_not_touch_each_other(xp):
@@ -148,6 +192,7 @@ def test_an_image_that_is_not_contiguous_gives_the_same(xp):
         ((1, 2, 5, 3), (3, 3, 3, 4), None),  # an image smaller than the kernel
         ((4, 5, 3), (3, 3, 3, 4), None),  # no batch
         ((1, 4, 5, 3), (3, 3, 3, 4), (3,)),  # a bias for the wrong side
+        ((1, 4, 5, 3), (3, 3, 3, 4), (1,)),  # one that would be broadcast, with a gradient of four
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(x, weight, bias):

@@ -201,6 +201,25 @@ def test_labels_of_any_integer_type_do(xp, loss, label_type):
 
 
 @LOSSES
+@pytest.mark.parametrize(("label_type", "ignore_index"), [("uint8", -1), ("int8", 255)])
+def test_an_ignored_value_that_the_labels_cannot_have_ignores_nothing(
+    xp, loss, label_type, ignore_index
+):
+    logits = xp.asarray(random_array(0, (2, 3, 4, 3)))
+    labels = xp.asarray(np.random.default_rng(1).integers(0, 3, (2, 3, 4)).astype(label_type))
+    value, _ = loss(logits, labels, ignore_index=ignore_index)
+    assert float(value) == float(loss(logits, labels)[0])
+
+
+@LOSSES
+def test_class_weights_of_another_number_are_refused(loss):
+    logits, labels = np.zeros((1, 3, 4, 3)), np.zeros((1, 3, 4), dtype="int64")
+    for entries in (1, 2, 4):
+        with pytest.raises(ValueError):
+            loss(logits, labels, class_weights=np.ones(entries))
+
+
+@LOSSES
 @pytest.mark.parametrize("wrong", [3, 255, -1])
 def test_a_label_that_is_no_class_is_refused(loss, wrong):
     labels = np.zeros((1, 3, 4), dtype="int64")

@@ -103,6 +103,7 @@ def test_sizes_follow_the_formula(stride, padding):
         ((1, 4, 5, 3), (2, 2, 3, 4), None),  # the weight is (KH, KW, C, F): x has its F channels
         ((4, 5, 3), (2, 2, 4, 3), None),  # no batch
         ((1, 4, 5, 3), (2, 2, 4, 3), (3,)),  # the bias has C entries
+        ((1, 4, 5, 3), (2, 2, 4, 3), (1,)),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(x, weight, bias):
