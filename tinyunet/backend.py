@@ -138,3 +138,11 @@ def to_host(array) -> np.ndarray:
 def on_host(array) -> bool:
     """Whether an array lives in the computer's memory: its values can be read without waiting."""
     return isinstance(array, np.ndarray)
+
+
+def random_generator(*seed) -> np.random.Generator:
+    """Make a source of random numbers from ints and lists of ints.
+
+    It draws on the host, so that both devices see the same numbers.
+    """
+    return np.random.default_rng(np.hstack(seed))

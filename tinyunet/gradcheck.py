@@ -184,8 +184,8 @@ def slope(loss, arguments, directions, tolerance, scale):
     if not trust <= 10 * tolerance * max(scale, abs(best)):
         raise KinkError(
             f"no slope can be measured here: it is {best:.6g}, uncertain by {trust:.2g}. The "
-            "function has a kink (a ReLU at 0, a tie in a maximum), so move the arguments away from "
-            "it; or it is not the same each time it is called"
+            "function has a kink (a ReLU at 0, a tie in a maximum), so move the arguments away "
+            "from it; or it is not the same each time it is called"
         )
     return best
 
