@@ -89,7 +89,7 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
     # none at all) is measured on their scale: its own would be rounding noise. So is a function
     # that is constant (a softmax over one class) on the scale of its values.
     floor = max(
-        1e-3 * max(float(abs(gradient).max()) for gradient in gradients if gradient.size),
+        1e-3 * max((float(abs(g).max()) for g in gradients if g.size), default=0.0),
         1e-6 * float(((y * dy) ** 2).sum()) ** 0.5,
     )
     worst = 0.0
@@ -285,6 +285,8 @@ def call_backward(backward, dy, arguments, checked):
             raise GradientError(
                 f"the gradient of argument {index} is {gradient.dtype}, not {argument.dtype}"
             )
+        if not bool(xp.isfinite(gradient).all()):
+            raise GradientError(f"the gradient of argument {index} has entries that are not finite")
     gradients = tuple(gradient.copy() for gradient in gradients)
     again = as_tuple(backward(dy))
     for index, first, second in zip(checked, gradients, again, strict=True):
