@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests import definitions
 from tests.comparing import EXACT, KINKED, assert_equals_definition, assert_has_manners
 from tests.strategies import away_from_zero, image_shapes, random_array, seeds
+from tinyunet import backend
 from tinyunet.backend import to_host
 from tinyunet.functional import dropout, relu
 from tinyunet.gradcheck import check_adjoint, check_gradients
@@ -78,8 +79,6 @@ def test_the_dropped_entries_depend_on_the_seed_only(xp):
 
 def test_both_devices_drop_the_same_entries(xp):
     y, _ = seeded_dropout(xp.ones((2, 5, 6, 3)), 0.5, 3)
-    from tinyunet import backend
-
     backend.use_device("cpu")
     on_the_host, _ = seeded_dropout(np.ones((2, 5, 6, 3)), 0.5, 3)
     np.testing.assert_array_equal(to_host(y), on_the_host)
