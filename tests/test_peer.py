@@ -102,6 +102,7 @@ def test_im2col_is_unfold_and_col2im_is_fold(window, seed):
     assert_agreement(lambda c: functional.col2im(c, shape, kernel_size, stride), fold, columns)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @given(convolutions())
 def test_conv2d(case):
     stride, padding = case.options["stride"], padding_for_peer(case.options["padding"])
