@@ -1,4 +1,4 @@
-"""Floor 7: the command ``tinyunet``, which turns what a person types into calls of the floors below.
+"""Floor 7: the command ``tinyunet``: what a person types becomes calls of the floors below.
 
 Exit status: 0 if all went well; 2 with one line on the error stream for a mistake that the person
 can mend; 130 after Ctrl-C. A traceback means that the fault is ours.
