@@ -1,6 +1,6 @@
 """Floor 7: the command ``tinyunet``: what a person types becomes calls of the floors below.
 
-Exit status: 0 if all went well; 2 with one line on the error stream for a mistake that the person
+Exit status: 0 if all went well; 1 if a gradient check failed; 2 with one line on the error stream for a mistake that the person
 can mend; 130 after Ctrl-C. A traceback means that the fault is ours.
 """
 
@@ -24,8 +24,8 @@ from tinyunet.errors import UserError
 from tinyunet.evaluation import evaluate
 from tinyunet.parallel import available_cores
 from tinyunet.pictures import as_rgb, colour_mask, preview, save_picture
-from tinyunet.prediction import DEFAULT_TILE, predict_classes, predict_probabilities
-from tinyunet.selfcheck import selfcheck
+from tinyunet.prediction import DEFAULT_MARGIN, DEFAULT_TILE, predict_classes, predict_probabilities
+from tinyunet.selfcheck import run_cases, table
 from tinyunet.trace import trace
 from tinyunet.training import CHOICES, TrainingConfig, new_network, settings_to_resume, train
 
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         options = parser().parse_args(arguments)
-        options.run(options)
+        status = options.run(options) or 0
         sys.stdout.flush()
     except UserError as error:
         return complain(error, 2)
@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         return complain("stopped", 130)
     except BrokenPipeError:  # `tinyunet inspect | head`: whoever read us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    return status
 
 
 def complain(problem, status: int) -> int:
@@ -159,7 +160,7 @@ def add_network_options(add) -> None:
 def add_sweep_options(add) -> None:
     """Describe how an image is swept."""
     add("--tile", type=int, default=DEFAULT_TILE, metavar="N", help="pixels kept of a window (256)")
-    add("--margin", type=int, metavar="N", help="pixels seen around them")
+    add("--margin", type=int, default=DEFAULT_MARGIN, metavar="N", help="pixels seen around (32)")
     add("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
 
 
@@ -291,10 +292,19 @@ def parse_size(text: str) -> tuple[int, int]:
     return sides[0], sides[-1]
 
 
-def run_gradcheck(options) -> None:
-    """Print how far each operation's gradient is from a numerical one."""
+def run_gradcheck(options) -> int:
+    """Print how far each operation's gradient is from a numerical one; status 1 if any is wrong."""
     use_device("cpu")
-    selfcheck()
+    outcomes = []
+
+    def noted():
+        for outcome in run_cases():
+            outcomes.append(outcome)
+            yield outcome
+
+    for line in table(noted()):
+        print(line, flush=True)
+    return 1 if any(outcome.error is None for outcome in outcomes) else 0
 
 
 def run_info(options) -> None:

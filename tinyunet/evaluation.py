@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinyunet.errors import UserError
-from tinyunet.prediction import DEFAULT_TILE, predict_classes
+from tinyunet.prediction import DEFAULT_MARGIN, DEFAULT_TILE, predict_classes
 
 
 def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None = None):
@@ -158,7 +158,7 @@ def figure(value: float | None) -> str:
     return "      -" if value is None else f"{value:7.4f}"
 
 
-def evaluate(model, dataset, *, tile: int = DEFAULT_TILE, margin=None, progress=False) -> Scores:
+def evaluate(model, dataset, *, tile=DEFAULT_TILE, margin=DEFAULT_MARGIN, progress=False) -> Scores:
     """Predict every image of a data set and compare with its mask.
 
     Parameters

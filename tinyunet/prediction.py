@@ -35,6 +35,7 @@ from tinyunet.functional import softmax
 from tinyunet.parallel import Replicas, split
 
 DEFAULT_TILE = 256
+DEFAULT_MARGIN = 32
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,14 @@ def mirrored(start: int, stop: int, length: int):
 
 
 def sweep(
-    network, image, *, tile=DEFAULT_TILE, margin=None, batch=None, prepare=None, progress=False
+    network,
+    image,
+    *,
+    tile=DEFAULT_TILE,
+    margin=DEFAULT_MARGIN,
+    batch=None,
+    prepare=None,
+    progress=False,
 ) -> Iterator[tuple[slice, slice, object]]:
     """Run the network over an image of any size, window by window.
 
@@ -172,8 +180,6 @@ def sweep(
         raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
     network.eval()
     replicas = Replicas(network)
-    if margin is None:
-        margin = full_margin(network)
     if batch is None:
         batch = 4 if device_name() == "cuda" else len(replicas.replicas)
     if tile < 1 or margin < 0 or batch < 1:
