@@ -1,7 +1,7 @@
 """Floor 7: the command ``tinyunet``: what a person types becomes calls of the floors below.
 
-Exit status: 0 if all went well; 1 if a gradient check failed; 2 with one line on the error stream for a mistake that the person
-can mend; 130 after Ctrl-C. A traceback means that the fault is ours.
+Exit status: 0 if all went well; 1 if a gradient check failed; 2 with one line on the error stream
+for a mistake that the person can mend; 130 after Ctrl-C. A traceback means that the fault is ours.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -41,13 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
         What follows the command's name; without it, what was typed.
     """
     try:
-        options = parser().parse_args(arguments)
-        status = options.run(options) or 0
-        sys.stdout.flush()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss is watched anyway
+            warnings.showwarning = show_warning
+            options = parser().parse_args(arguments)
+            status = options.run(options) or 0
+            sys.stdout.flush()
     except UserError as error:
         return complain(error, 2)
-    except KeyboardInterrupt:
-        return complain("stopped", 130)
+    except KeyboardInterrupt as stop:
+        return complain(f"stopped{stop}", 130)
     except BrokenPipeError:  # `tinyunet inspect | head`: whoever read us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -58,6 +62,11 @@ def complain(problem, status: int) -> int:
     """Print a problem as one line on the error stream; returns the status."""
     print("tinyunet:", " ".join(str(problem).split()), file=sys.stderr)
     return status
+
+
+def show_warning(message, *place) -> None:
+    """Print a warning as one line, without the place in our code that it comes from."""
+    complain(f"note: {message}", 0)
 
 
 # -- What can be typed -----------------------------------------------------------------------------
@@ -175,7 +184,11 @@ def run_train(options) -> None:
         config = settings_to_resume(typed.pop("out"), **typed)
     else:
         config = TrainingConfig(**typed)
-    result = train(config)
+    try:
+        result = train(config)
+    except KeyboardInterrupt as stop:
+        kept = (Path(config.out) / "last.npz").exists()
+        raise KeyboardInterrupt("; go on from the last checkpoint by --resume" * kept) from stop
     print(f"Validation mean IoU {result.best_mean_iou:.3f} at step {result.best_step}.")
     print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")
 
@@ -187,7 +200,9 @@ def run_evaluate(options) -> None:
     network = model.network.config
     pairs = find_pairs(options.images, options.masks)
     dataset = load_pairs(pairs, network["classes"], model.ignore_index, network["in_channels"])
-    scores = evaluate(model, dataset, tile=options.tile, margin=options.margin, progress=True)
+    scores = evaluate(
+        model, dataset, tile=options.tile, margin=options.margin, progress=on_terminal()
+    )
     if options.json:
         text = json.dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
         with written_aside(options.json) as file:
@@ -201,7 +216,7 @@ def run_predict(options) -> None:
     model = load_model(options.model)
     out = Path(options.out)
     paths = images_to_predict(options.images, out)
-    sweeping = {"tile": options.tile, "margin": options.margin, "progress": True}
+    sweeping = {"tile": options.tile, "margin": options.margin, "progress": on_terminal()}
     for path in paths:
         image = read_image(path)
         classes = predict_classes(model, image, **sweeping)
@@ -211,6 +226,11 @@ def run_predict(options) -> None:
         if options.probabilities:
             save_probabilities(model, image, out / path.stem, sweeping)
     print(f"{len(paths)} image{'s' * (len(paths) != 1)} predicted; the results are in {out}.")
+
+
+def on_terminal() -> bool:
+    """Tell whether a person is watching, who wants to see a progress bar."""
+    return sys.stderr.isatty()
 
 
 def images_to_predict(given: list[str], out: Path) -> list[Path]:

@@ -220,7 +220,9 @@ def train(config: TrainingConfig, datasets=None, progress: bool = True) -> Train
     state = state_to_resume(config) if config.resume else None
     if state is None:
         refuse_to_overwrite(Path(config.out))
-    training, validation = datasets or load_datasets(config, state, progress)
+    # The bar of the training always shows; while reading, it would only clutter a log.
+    reading = progress and sys.stderr.isatty()
+    training, validation = datasets or load_datasets(config, state, reading)
     trainer = Trainer(config, training, validation, state)
     trainer.run(progress)
     return TrainingResult(trainer.model, trainer.history, trainer.best_step, trainer.best_mean_iou)
@@ -241,8 +243,16 @@ def refuse_to_overwrite(out: Path) -> None:
 
 def settings_to_resume(out, **changes) -> TrainingConfig:
     """Return the settings of the run in a folder, with some changed: what a person typed anew."""
-    state = load_training_state(Path(out) / "last.npz")
-    return replace(stored_settings(state), out=str(out), resume=True, **changes)
+    stored = stored_settings(last_state(out))
+    return replace(stored, out=str(out), resume=True, **changes)
+
+
+def last_state(out) -> TrainingState:
+    """Load the last checkpoint in the folder of a run."""
+    path = Path(out) / "last.npz"
+    if not path.exists():
+        raise UserError(f"no run to resume: there is no {path}; start one without --resume")
+    return load_training_state(path)
 
 
 def stored_settings(state: TrainingState) -> TrainingConfig:
@@ -255,10 +265,7 @@ def stored_settings(state: TrainingState) -> TrainingConfig:
 
 def state_to_resume(config: TrainingConfig) -> TrainingState:
     """Load the state of the run in ``config.out`` and see that the settings fit it."""
-    path = Path(config.out) / "last.npz"
-    if not path.exists():
-        raise UserError(f"no run to resume: there is no {path}; start one without --resume")
-    state = load_training_state(path)
+    state = last_state(config.out)
     stored = asdict(stored_settings(state))
     for name, value in asdict(config).items():
         if name not in MAY_CHANGE and value != stored[name]:
@@ -351,10 +358,18 @@ class Trainer:
         self.network = self.model.network
         self.network.check_size(config.crop, config.crop)
         check_crop(training, config.crop)
+        classes = self.network.config["classes"]
+        for name, masks in (("validation", validation.masks), ("training", training.masks)):
+            counts = count_classes(masks, classes, config.ignore_index)
+            if not counts.any():
+                raise UserError(f"no pixel of the {name} masks counts: all are to be ignored")
 
         self.optimizer = Adam(self.network.parameters(), config.lr)
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
-        self.loss = CrossEntropy(self.class_weights(), config.ignore_index)
+        weights = None
+        if config.class_weights == "auto":
+            weights = balanced_weights(counts, config.ignore_index)
+        self.loss = CrossEntropy(weights, config.ignore_index)
 
         self.finished = 0  # steps
         self.history: list[dict] = []  # a row of metrics.csv each
@@ -372,14 +387,6 @@ class Trainer:
         self.saved = self.finished  # the step of the last checkpoint
         self.replicas = Replicas(self.network, config.threads)
         self.started = time.perf_counter()
-
-    def class_weights(self):
-        """Return the weight of each class, or None if all count alike."""
-        if self.config.class_weights == "none":
-            return None
-        classes, ignore_index = self.network.config["classes"], self.config.ignore_index
-        counts = count_classes(self.training.masks, classes, ignore_index)
-        return balanced_weights(counts, ignore_index)
 
     def run(self, progress: bool = True) -> None:
         """Go on until the last step, with a checkpoint now and then."""
