@@ -64,7 +64,7 @@ def assert_same(a: Model, b: Model) -> None:
 
 
 def saved_bytes() -> bytes:
-    """The bytes of a good model file, made in memory."""
+    """Make the bytes of a good model file."""
     header, arrays = checkpoint.pack(tiny_model())
     file = io.BytesIO()
     np.savez(file, header=np.array(json.dumps(header)), **arrays)

@@ -18,7 +18,7 @@ from tinyunet.unet import UNet
 
 @st.composite
 def maps(draw):
-    """A number of classes, a truth, a prediction of the same shape, a value to ignore."""
+    """Draw a number of classes, a truth, a prediction of its shape, a value to ignore."""
     classes = draw(st.integers(1, 5))
     ignore_index = draw(st.sampled_from([None, 255, *range(classes)]))
     shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 7)))

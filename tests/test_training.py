@@ -1,4 +1,4 @@
-"""Training: it learns, it repeats itself bit for bit, it survives accidents, it says what is wrong."""
+"""Training: it learns, repeats itself bit for bit, survives accidents, says what is wrong."""
 
 import csv
 import json
@@ -54,7 +54,7 @@ def write_folders(folder: Path, dataset: Dataset) -> None:
 
 
 def tiny(folder: Path, **changes) -> TrainingConfig:
-    """Settings for a run that takes a second."""
+    """Choose settings for a run that takes a second."""
     config = TrainingConfig(
         images=folder / "images",
         masks=folder / "masks",
@@ -104,7 +104,7 @@ def assert_same_run(a: Path, b: Path) -> None:
 
 def test_a_run_learns_and_leaves_all_its_files(tmp_path):
     write_folders(tmp_path, blobs())
-    config = tiny(tmp_path, steps=60, val_every=20, class_names=["ground", "blob"])
+    config = tiny(tmp_path, steps=60, val_every=20, base=4, class_names=["ground", "blob"])
     result = train(config, progress=False)
     out = tmp_path / "run"
     assert sorted(path.name for path in out.iterdir()) == FILES
