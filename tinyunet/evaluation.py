@@ -23,11 +23,13 @@ Three rules:
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
 
 from tinyunet.errors import UserError
+from tinyunet.parallel import Replicas
 from tinyunet.prediction import DEFAULT_MARGIN, DEFAULT_TILE, predict_classes
 
 
@@ -179,9 +181,20 @@ def evaluate(model, dataset, *, tile=DEFAULT_TILE, margin=DEFAULT_MARGIN, progre
     """
     classes = model.network.config["classes"]
     total = np.zeros((classes, classes), dtype=np.int64)
-    pairs = zip(dataset.images, dataset.masks, strict=True)
-    bar = tqdm(pairs, "evaluating", len(dataset.images), unit="image", disable=not progress)
-    for image, mask in bar:
-        prediction = predict_classes(model, image, tile=tile, margin=margin)
-        total += confusion_matrix(mask, prediction, classes, model.ignore_index)
+    replicas = Replicas(model.network)  # for its threads: each takes an image
+    count = len(replicas.replicas)
+
+    def compare(first, offset):
+        index = first + offset
+        prediction = predict_classes(
+            model, dataset.images[index], tile=tile, margin=margin, threads=1
+        )
+        return confusion_matrix(dataset.masks[index], prediction, classes, model.ignore_index)
+
+    model.network.eval()
+    with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress) as bar:
+        for first in range(0, len(dataset), count):
+            results = replicas.run(partial(compare, first), min(count, len(dataset) - first))
+            total += sum(results)
+            bar.update(len(results))
     return Scores.from_confusion(total, model.ignore_index)

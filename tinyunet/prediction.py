@@ -134,6 +134,7 @@ def sweep(
     tile=DEFAULT_TILE,
     margin=DEFAULT_MARGIN,
     batch=None,
+    threads=None,
     prepare=None,
     progress=False,
 ) -> Iterator[tuple[slice, slice, object]]:
@@ -149,12 +150,14 @@ def sweep(
         The image, on the host.
     tile : int
         The side of what is kept of each window, in pixels; rounded up to a multiple of 2**depth.
-    margin : int, optional
-        How much the network sees around each tile, in pixels; rounded up likewise. Without it the
-        `full_margin`. A network with valid padding takes its own.
+    margin : int
+        How much the network sees around each tile, in pixels; rounded up likewise. A network with
+        valid padding takes its own.
     batch : int, optional
-        How many windows go through the network at once, shared among the threads. Without it, one
-        for each core, or 4 on a GPU.
+        How many windows go through the network at once. Without it, one for each thread, or 4 on
+        a GPU.
+    threads : int, optional
+        Among how many threads these are shared. Without it, as many as there are cores.
     prepare : function, optional
         Applied to each window (h, w, C) before the network: the standardisation.
     progress : bool
@@ -179,7 +182,7 @@ def sweep(
         shape = " x ".join(map(str, image.shape))
         raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
     network.eval()
-    replicas = Replicas(network)
+    replicas = Replicas(network, threads)
     if batch is None:
         batch = 4 if device_name() == "cuda" else len(replicas.replicas)
     if tile < 1 or margin < 0 or batch < 1:
@@ -232,7 +235,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     ignore_index : int, optional
         If this is one of the classes, its probability is 0 and the others add up to 1.
     **sweeping
-        `tile`, `margin`, `batch`, `prepare`, `progress`: see `sweep`.
+        `tile`, `margin`, `batch`, `threads`, `prepare`, `progress`: see `sweep`.
 
     Returns
     -------
@@ -261,7 +264,7 @@ def predict_classes(model, image, **sweeping):
     image : array (H, W, C)
         An image of any size, not standardised, on the host.
     **sweeping
-        `tile`, `margin`, `batch`, `progress`: see `sweep`.
+        `tile`, `margin`, `batch`, `threads`, `progress`: see `sweep`.
 
     Returns
     -------

@@ -395,7 +395,9 @@ class Trainer:
         self.write_settings()
         if self.finished == 0:
             self.save_state()  # from here on there is something to resume
-        with tqdm(total=config.steps, initial=self.finished, disable=not progress) as bar:
+        with tqdm(
+            total=config.steps, initial=self.finished, desc="training", disable=not progress
+        ) as bar:
             while self.finished < config.steps:
                 self.step()
                 last = self.finished == config.steps
@@ -403,7 +405,9 @@ class Trainer:
                 if checkpoint or self.finished % self.LOG_EVERY == 0:
                     row = self.log()
                     if checkpoint:
+                        bar.set_description("validating")
                         self.checkpoint(row)
+                        bar.set_description("training")
                     bar.set_postfix_str(self.news())
                 bar.update()
         self.write_reports()  # once more, should an earlier run have died just before this
