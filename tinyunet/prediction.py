@@ -286,4 +286,4 @@ def without(ignore_index: int | None, logits):
     if ignore_index is None or not 0 <= ignore_index < classes:
         return logits
     ignored = xp.arange(classes) == ignore_index
-    return xp.where(ignored, -xp.inf, logits).astype(logits.dtype)
+    return xp.where(ignored, -xp.inf, logits).astype(logits.dtype, copy=False)

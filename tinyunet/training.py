@@ -1,8 +1,8 @@
 """Floor 6: the loop that makes a network learn, and the folder that it leaves behind.
 
-One step of training is a few lines (`Trainer.step`): draw a batch, run the network forward, compare
-with the truth, run it backward, change the weights. Everything else here is care for the person who
-waits: scores on images the network has not seen, pictures, files that survive any accident.
+One step of training is a dozen lines (`Trainer.step`): draw a batch, run the network forward,
+compare with the truth, run it backward, change the weights. Everything else here is care for the
+person who waits: scores on images the network has not seen, pictures, files that survive accidents.
 
 The folder of a run holds
 
@@ -165,8 +165,7 @@ class TrainingConfig:
 
 
 # What may differ between a run and the one that resumes it: where things are and how long to go on.
-MAY_CHANGE = ("images", "masks", "out", "val_images", "val_masks", "steps")
-MAY_CHANGE += ("device", "threads", "resume")
+MAY_CHANGE = ("images", "masks", "out", "steps", "device", "threads", "resume")
 
 
 @dataclass
@@ -364,7 +363,9 @@ class Trainer:
             if not counts.any():
                 raise UserError(f"no pixel of the {name} masks counts: all are to be ignored")
 
+        # The optimizer first: it lays all parameters side by side, and the replicas share them.
         self.optimizer = Adam(self.network.parameters(), config.lr)
+        self.replicas = Replicas(self.network, config.threads)
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
         weights = None
         if config.class_weights == "auto":
@@ -385,7 +386,6 @@ class Trainer:
             self.best_mean_iou = state.progress["best_mean_iou"]
             self.seconds_before = self.history[-1]["seconds"] if self.history else 0.0
         self.saved = self.finished  # the step of the last checkpoint
-        self.replicas = Replicas(self.network, config.threads)
         self.started = time.perf_counter()
 
     def run(self, progress: bool = True) -> None:
@@ -395,6 +395,8 @@ class Trainer:
         self.write_settings()
         if self.finished == 0:
             self.save_state()  # from here on there is something to resume
+        else:
+            self.write_reports()  # should the earlier run have died just before
         with tqdm(
             total=config.steps, initial=self.finished, desc="training", disable=not progress
         ) as bar:
@@ -410,7 +412,6 @@ class Trainer:
                         bar.set_description("training")
                     bar.set_postfix_str(self.news())
                 bar.update()
-        self.write_reports()  # once more, should an earlier run have died just before this
 
     def step(self) -> None:
         """Do one step of training: the heart of it all."""
@@ -488,8 +489,8 @@ class Trainer:
     def news(self) -> str:
         """Say in a few words how it goes, for the progress bar."""
         text = f"loss {self.history[-1]['loss']:.3f}"
-        scores = [row["val_mean_iou"] for row in self.history if row.get("val_mean_iou")]
-        return text + (f", val mean IoU {scores[-1]:.3f}" if scores else "")
+        scores = [row["val_mean_iou"] for row in self.history if "val_mean_iou" in row]
+        return text + (f", val mean IoU {scores[-1] or 0:.3f}" if scores else "")
 
     # -- Files ----------------------------------------------------------------------------
 
