@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,12 @@ from tinyunet.training import (
 )
 
 FILES = ["config.json", "curves.png", "last.npz", "metrics.csv", "model.npz", "preview.png"]
+
+
+@pytest.fixture(autouse=True)
+def quick_curves(monkeypatch):
+    """Leave out the drawing of curves, half the time of these tiny runs; see `test_pictures`."""
+    monkeypatch.setattr(training, "plot_curves", lambda metrics, path: path.touch())
 
 
 def blobs(count=6, size=(20, 28), seed=0) -> Dataset:
@@ -102,7 +108,8 @@ def assert_same_run(a: Path, b: Path) -> None:
 # -- It learns and leaves what it promises ---------------------------------------------------------
 
 
-def test_a_run_learns_and_leaves_all_its_files(tmp_path):
+def test_a_run_learns_and_leaves_all_its_files(tmp_path, monkeypatch):
+    monkeypatch.undo()  # with its curves
     write_folders(tmp_path, blobs())
     config = tiny(tmp_path, steps=60, val_every=20, base=4, class_names=["ground", "blob"])
     result = train(config, progress=False)
@@ -237,27 +244,28 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
 
 
 TRAIN = """
-import sys
+import json, sys
 from pathlib import Path
-from tests.test_training import blobs, tiny
-from tinyunet.training import train
+from tinyunet.training import TrainingConfig, train
 
-folder = Path(sys.argv[1])
-resume = (folder / "run" / "last.npz").exists()
-config = tiny(folder, steps=40, val_every=5, resume=resume)
-train(config, blobs().split(0.34, seed=0), progress=False)
+config = TrainingConfig(**json.loads(sys.argv[1]))
+config.resume = (Path(config.out) / "last.npz").exists()
+train(config, progress=False)
 """
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_process_that_is_killed_again_and_again_ends_at_the_same_weights(tmp_path):
-    run(tmp_path / "whole", steps=40, val_every=5)
+    write_folders(tmp_path, blobs())
+    config = tiny(tmp_path, steps=40, val_every=5)
+    train(replace(config, out=tmp_path / "whole" / "run"), progress=False)
+    config.out = str(tmp_path / "parts" / "run")
     rng = np.random.default_rng(0)
     state = tmp_path / "parts" / "run" / "last.npz"
     killed = 0
     while True:
         process = subprocess.Popen(
-            [sys.executable, "-c", TRAIN, str(tmp_path / "parts")],
+            [sys.executable, "-c", TRAIN, json.dumps(asdict(config))],
             cwd=Path(__file__).parent.parent,
         )
         before = state.stat().st_mtime_ns if state.exists() else 0
