@@ -270,6 +270,7 @@ def test_a_process_that_is_killed_again_and_again_ends_at_the_same_weights(tmp_p
         )
         before = state.stat().st_mtime_ns if state.exists() else 0
         while process.poll() is None and killed < 3:
+            time.sleep(0.005)
             if state.exists() and state.stat().st_mtime_ns != before:
                 time.sleep(rng.uniform(0, 0.3))  # a random moment after its first checkpoint
                 process.kill()
