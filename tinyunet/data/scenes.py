@@ -18,13 +18,17 @@ shine on all of it. A pixel is about 40 cm wide, and heights are counted in pixe
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from tinyunet.data.folder import Dataset
+from tinyunet.errors import UserError
+
 CLASSES = ("orchard meadow", "meadow", "forest", "building", "road")
 ORCHARD, MEADOW, FOREST, BUILDING, ROAD = range(len(CLASSES))
-NO_FIELD = 255
+NO_FIELD = 65535
 
 # A material has three colours (red, green, blue); the tone of a thing, 0 to 1, lies between them.
 GRASS, LEAVES, GRAY = range(3)
@@ -73,7 +77,7 @@ def paint_scene(size=(192, 192), seed=0):
     ----------
     size : (int, int)
         Height and width in pixels.
-    seed : int
+    seed : int or sequence of int
         The same seed and size give the same scene, to the bit.
 
     Returns
@@ -81,18 +85,47 @@ def paint_scene(size=(192, 192), seed=0):
     image : (H, W, 3) uint8 array
         The photograph.
     mask : (H, W) uint8 array
-        The class of every pixel: an index into `CLASSES`.
+        The class of every pixel: an index into `CLASSES`. A small scene may lack a class.
+
+    Raises
+    ------
+    UserError
+        If the size is below 32 x 32 pixels: there is no room for a landscape.
     """
+    if min(size) < 32:
+        raise UserError(f"a scene of {size[0]} x {size[1]} pixels is too small: at least 32 x 32")
     rng = np.random.default_rng(seed)
     land = draw_land(size, rng)
     return photograph(land, rng), land.label
+
+
+def paint_scenes(count, size=(192, 192), seed=0):
+    """Paint a data set of scenes.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    size : (int, int)
+        Height and width of each, in pixels.
+    seed : int
+        Scene k of seed s is always the same, and no scene of another seed.
+
+    Returns
+    -------
+    Dataset
+        Ready for `tinyunet.data.augmentation.sample_batch`.
+    """
+    scenes = [paint_scene(size, (seed, k)) for k in range(count)]
+    images, masks = (list(maps) for maps in zip(*scenes, strict=True))
+    return Dataset([f"scene-{seed}-{k}" for k in range(count)], images, masks)
 
 
 def draw_land(size, rng):
     """Lay out the fields, the roads with their houses, and the trees; returns a `Land`."""
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    maps = (np.zeros(size, dtype) for dtype in ("u1", "u1", "u1", "f4", "f4"))
+    maps = (np.zeros(size, dtype) for dtype in ("u2", "u1", "u1", "f4", "f4"))
     land = Land(y - height / 2, x - width / 2, *maps)
     count = max(5, round(height * width / 64**2))
     divide_into_fields(land, count, rng)
@@ -141,8 +174,9 @@ def build_roads(land, rng):
     turn = rng.choice([-1, 1]) * rng.uniform(1.1, 2.0)
     main = draw_road(land, start, angle, rng)
     side = draw_road(land, start, angle + turn, rng, begins=0)
-    build_houses(land, main, rng, attempts=16)
-    build_houses(land, side, rng, attempts=8)
+    extent = math.sqrt(land.y.size)
+    build_houses(land, main, rng, attempts=round(extent / 12), spread=extent / 3)
+    build_houses(land, side, rng, attempts=round(extent / 24), spread=extent / 3)
 
 
 def draw_road(land, start, angle, rng, begins=-np.inf):
@@ -175,13 +209,13 @@ def draw_road(land, start, angle, rng, begins=-np.inf):
     return course
 
 
-def build_houses(land, course, rng, attempts):
+def build_houses(land, course, rng, attempts, spread):
     """Choose places on both sides of a road; build where the ground is free."""
     for _attempt in range(attempts):
         half_width, half_length = rng.uniform(6, 9), rng.uniform(8, 14)
         aside = rng.choice([-1, 1]) * (rng.uniform(10, 14) + half_width)
-        (y, x), angle = course(rng.normal(0, 60), aside)
-        window = land.around(y, x, reach=28)
+        (y, x), angle = course(rng.normal(0, spread), aside)
+        window = land.around(y, x, 28)
         angle += rng.normal(0, 0.05)
         build_house(window, window.y - y, window.x - x, angle, half_width, half_length, rng)
 
@@ -201,38 +235,39 @@ def build_house(land, y, x, angle, half_width, half_length, rng):
 def plant_orchard(land, number, rng):
     """Plant trees on a loose grid: each a little off its place, a few missing."""
     angle, spacing = rng.uniform(0, np.pi / 2), rng.uniform(11, 14)
-    reach = np.hypot(*land.y.shape) / 2
-    grid = np.mgrid[-reach:reach:spacing, -reach:reach:spacing].reshape(2, -1)
+    half = np.hypot(*land.y.shape) / 2
+    grid = np.mgrid[-half:half:spacing, -half:half:spacing].reshape(2, -1)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     places = turn @ grid + rng.normal(0, 0.7, grid.shape)
     places = places[:, rng.uniform(size=grid.shape[1]) < 0.95]
-    plant(land, number, places, ORCHARD, room=4, ground=1.1 * spacing, rng=rng)
+    plant(land, number, places, ORCHARD, margin=4, reach=1.1 * spacing, rng=rng)
 
 
 def plant_forest(land, number, rng):
     """Plant the same trees, crowded and without order."""
-    extent = np.reshape(land.y.shape, (2, 1)) / 2
-    places = rng.uniform(-extent, extent, (2, land.y.size // 16))
-    plant(land, number, places, FOREST, room=2, ground=6, rng=rng)
+    half = np.reshape(land.y.shape, (2, 1)) / 2
+    places = rng.uniform(-half, half, (2, land.y.size // 16))
+    plant(land, number, places, FOREST, margin=2, reach=6, rng=rng)
 
 
-def plant(land, number, places, label, room, ground, rng):
-    """Plant trees where the field of this number is free for `room` pixels around.
+def plant(land, number, places, label, margin, reach, rng):
+    """Plant trees where the field of this number is free for `margin` pixels around.
 
-    `places` are points (y, x), shape (2, trees). The field's ground within `ground` pixels of a
-    trunk becomes part of the orchard or the forest; what is left of the field stays a meadow.
+    `places` are points (y, x), shape (2, trees). The field's grass within `reach` pixels of a trunk
+    becomes part of the orchard or the forest; what is left of the field stays a meadow.
     """
     field = np.pad(land.field == number, 1)  # nothing is free outside the scene
-    free = Image.fromarray(np.uint8(255 * field)).filter(ImageFilter.BoxBlur(room))
+    free = Image.fromarray(np.uint8(255 * field)).filter(ImageFilter.BoxBlur(margin))
     pixels = np.rint(places + np.reshape(land.y.shape, (2, 1)) / 2).astype(int) + 1
     pixels = np.clip(pixels, 0, np.reshape(field.shape, (2, 1)) - 1)
     places = places[:, np.asarray(free)[tuple(pixels)] == 255]
     between = np.square(places[:, :, None] - places[:, None]).sum(axis=0)
-    in_company = (between < (1.5 * ground) ** 2).sum(axis=0) > 2  # no tree stands alone
+    in_company = (between < (1.5 * reach) ** 2).sum(axis=0) > 2  # itself and two more
     for y, x in places[:, in_company].T:
-        window = land.around(y, x, reach=int(ground) + 1)
+        window = land.around(y, x, int(reach) + 1)
         distance = np.hypot(window.y - y, window.x - x)
-        window.label[(distance < ground) & (window.field == number)] = label
+        grass = (window.field == number) & (window.material == GRASS)
+        window.label[grass & (distance < reach)] = label
         draw_tree(window, distance, label, rng)
 
 
@@ -249,9 +284,11 @@ def photograph(land, rng):
     size = land.y.shape
     texture = 0.12 * smooth_noise(size, 24, rng) + 0.12 * smooth_noise(size, 4, rng)
     tone = np.clip(land.tone + texture * ROUGHNESS[land.material], 0, 1)
-    stops = np.linspace(0, 1, 256)
-    table = np.array([[np.interp(stops, (0, 0.5, 1), c) for c in m.T] for m in COLOURS], np.float32)
-    colour = table.transpose(0, 2, 1)[land.material, np.uint8(tone * 255)]
+    dark, middle, light = (COLOURS[land.material, k] for k in range(3))
+    tone = 2 * tone[..., None]
+    colour = (
+        dark + (middle - dark) * np.minimum(tone, 1) + (light - middle) * np.maximum(tone - 1, 0)
+    )
     image = colour * sunlight(land, rng)
     image = np.clip(image + 5 * rng.standard_normal((*size, 1), np.float32), 0, 255)
     return np.asarray(Image.fromarray(np.uint8(image)).filter(ImageFilter.GaussianBlur(0.6)))
@@ -264,7 +301,7 @@ def sunlight(land, rng):
     sun = np.array([np.sin(direction), np.cos(direction)], np.float32)
     leafy = land.height + 0.8 * (land.material == LEAVES) * smooth_noise(size, 2, rng)
     slope_y, slope_x = np.gradient(leafy)
-    facing = np.clip(-slope_y * sun[0] - slope_x * sun[1], -1, 1)
+    facing = np.clip(-slope_y * sun[0] - slope_x * sun[1], -0.6, 0.6) * (land.height > 0)
     reach = 12
     shadow = np.zeros(size, np.float32)
     padded = np.pad(land.height, reach, mode="edge")
@@ -275,5 +312,5 @@ def sunlight(land, rng):
     uneven = 1 + 0.1 * (land.y * rng.normal() + land.x * rng.normal()) / max(size)
     warm = np.array([1.06, 1.02, 0.96], np.float32)  # the sun
     blue = np.array([0.36, 0.40, 0.47], np.float32)  # the sky, which also lights the shadows
-    direct = ((0.62 + 0.3 * facing) * (1 - shadow) * uneven)[..., None]
+    direct = ((0.62 + 0.4 * facing) * (1 - shadow) * uneven)[..., None]
     return np.float32(blue + direct * warm)
