@@ -133,3 +133,16 @@ def to_device(array):
 def to_host(array) -> np.ndarray:
     """Bring an array of either side to the computer's memory, as a NumPy array."""
     return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def on_host(array) -> bool:
+    """Whether an array lives in the computer's memory: its values can be read without waiting."""
+    return isinstance(array, np.ndarray)
+
+
+def random_generator(*seed) -> np.random.Generator:
+    """Make a source of random numbers from ints and lists of ints.
+
+    It draws on the host, so that both devices see the same numbers.
+    """
+    return np.random.default_rng(np.hstack(seed))

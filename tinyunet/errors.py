@@ -1,4 +1,4 @@
-"""The error that is for people: something they gave us does not fit, and one line says what to do."""
+"""The error that is for people: what they gave does not fit, and one line says what to do."""
 
 
 class UserError(ValueError):

@@ -1,0 +1,87 @@
+r"""Concatenation: the skip connection's details beside the decoder's overview.
+
+**The idea.** Two images of the same size are stacked along their channels, the skip first: the next
+convolution then sees at each pixel *what* the coarse path found there and *where exactly* the edges
+are. In the paper's network, whose convolutions have no padding, the skip is larger than what comes
+up from below, and its centre is cut out.
+
+.. math:: y = [\, \mathrm{crop}(skip),\; x \,]
+
+**The gradient.** Each channel was only passed on, so its gradient is only passed back:
+concatenation becomes a split. What the crop cut off did not take part and gets zero.
+"""
+
+from tinyunet.backend import xp
+
+
+def crop(x, height, width):
+    """Cut out the centre of each image.
+
+    Parameters
+    ----------
+    x : array (N, H, W, C)
+    height, width : int
+        Of the part to keep, in pixels. Where the margin is odd, its extra pixel is at the bottom or
+        right.
+
+    Returns
+    -------
+    y : array (N, height, width, C)
+    backward : function
+        ``backward(dy)`` gives ``dx`` (N, H, W, C), zero around the part that was kept.
+
+    Raises
+    ------
+    ValueError
+        If the image is smaller than the part.
+    """
+    image_shape = x.shape
+    if height > image_shape[1] or width > image_shape[2]:
+        raise ValueError(
+            f"cannot cut {height} x {width} out of an image of {image_shape[1]} x {image_shape[2]}"
+        )
+    top, left = (image_shape[1] - height) // 2, (image_shape[2] - width) // 2
+    centre = (slice(None), slice(top, top + height), slice(left, left + width))
+    y = x[centre]
+
+    def backward(dy):
+        if dy.shape == image_shape:  # nothing was cut off
+            return dy
+        dx = xp.zeros(image_shape, dtype=dy.dtype)
+        dx[centre] = dy
+        return dx
+
+    return y, backward
+
+
+def concat(skip, x):
+    """Put two images behind each other along the channels, the skip's first.
+
+    Parameters
+    ----------
+    skip : array (N, SH, SW, S)
+        From the encoder; if it is larger than `x`, its centre is used.
+    x : array (N, H, W, C)
+        From below.
+
+    Returns
+    -------
+    y : array (N, H, W, S + C)
+    backward : function
+        ``backward(dy)`` gives ``(dskip, dx)``.
+
+    Raises
+    ------
+    ValueError
+        If the skip is smaller than `x`, or the batches differ.
+    """
+    if skip.shape[0] != x.shape[0]:
+        raise ValueError(f"skip and x are batches of {skip.shape[0]} and {x.shape[0]} images")
+    centre, crop_backward = crop(skip, *x.shape[1:3])
+    y = xp.concatenate([centre, x], axis=3)
+    skip_channels = skip.shape[3]
+
+    def backward(dy):
+        return crop_backward(dy[..., :skip_channels]), dy[..., skip_channels:]
+
+    return y, backward

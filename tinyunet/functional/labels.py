@@ -1,0 +1,63 @@
+"""What the losses share: checking labels, weighing pixels, one-hot vectors."""
+
+from tinyunet.backend import on_host, to_device, xp
+
+
+def device_labels(labels, logits, ignore_index=None):
+    """Check labels (N, H, W) against logits (N, H, W, K) and bring them to the logits' device.
+
+    The range is checked on the host: a GPU would wrap an index that is out of range in silence.
+
+    Raises
+    ------
+    ValueError
+        If shape or type do not fit, or a label is neither a class nor the ignored value.
+    """
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"labels of shape {labels.shape} do not fit logits of shape {logits.shape}; "
+            f"expected {logits.shape[:-1]}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers, not {labels.dtype}")
+    if on_host(labels):
+        classes = logits.shape[-1]
+        counted = labels if ignore_index is None else labels[labels != ignore_index]
+        if counted.size and (counted.min() < 0 or counted.max() >= classes):
+            wrong = counted.min() if counted.min() < 0 else counted.max()
+            raise ValueError(f"label {wrong} is not a class: the logits have 0 to {classes - 1}")
+    return to_device(labels)
+
+
+def count_weights(labels, logits, pixel_weights=None, class_weights=None, ignore_index=None):
+    """How much each pixel counts, (N, H, W): pixel weight times class weight, ignored ones 0.
+
+    Raises
+    ------
+    ValueError
+        If the weights do not have the shape of the labels, or one entry a class.
+    """
+    weights = xp.ones(labels.shape, dtype=logits.dtype)
+    if pixel_weights is not None:
+        if pixel_weights.shape != labels.shape:
+            raise ValueError(
+                f"pixel weights of shape {pixel_weights.shape} do not fit labels of {labels.shape}"
+            )
+        weights = weights * xp.asarray(pixel_weights, dtype=logits.dtype)
+    if class_weights is not None:
+        class_weights = xp.asarray(class_weights, dtype=logits.dtype)
+        if class_weights.shape != logits.shape[-1:]:
+            raise ValueError(
+                f"{class_weights.size} class weights for {logits.shape[-1]} classes; give one each"
+            )
+        # (N, H, W, K) @ (K,): an ignored label matches no class and gets 0
+        weights = weights * (one_hot(labels, logits) @ class_weights)
+    if ignore_index is not None:
+        weights = weights * (labels != ignore_index)
+    return weights
+
+
+def one_hot(labels, logits):
+    """Write each true class as K numbers, 1 at the class and 0 elsewhere: (N, H, W, K)."""
+    classes = xp.arange(logits.shape[-1], dtype=labels.dtype)
+    return (labels[..., None] == classes).astype(logits.dtype)

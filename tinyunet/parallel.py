@@ -1,0 +1,161 @@
+"""One batch on several threads: split it, let each compute its gradients, sum them up.
+
+The gradient of a sum is the sum of the gradients, so the parts of a batch can be computed apart.
+NumPy lets go of Python's lock inside its loops and matrix products, so threads do run at the same
+time. Each has a *replica* of the network: the same parameters, its own activations and gradients.
+(Batch normalisation takes its statistics over each part, as PyTorch's DataParallel does.)
+
+Meanwhile the BLAS library, which would use all cores for each product, is kept at one thread: many
+small layers share the cores better image by image than product by product.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+from threadpoolctl import ThreadpoolController
+
+from tinyunet.backend import device_name, to_device, to_host, xp
+
+
+class Replicas:
+    """A network and its replicas, one for each thread.
+
+    Parameters
+    ----------
+    network : Layer
+    threads : int, optional
+        By default as many as the process may use cores. On a GPU there is always one.
+    """
+
+    def __init__(self, network, threads=None):
+        threads = available_cores() if threads is None else threads
+        if threads < 1:
+            raise ValueError(f"threads {threads}: it must be 1 or more")
+        if device_name() == "cuda":
+            threads = 1
+        self.network = network
+        self.replicas = [network] + [network.replica() for _ in range(threads - 1)]
+        self.pool = ThreadPoolExecutor(threads)
+        self.controller = ThreadpoolController()
+
+    def loss_and_gradients(self, images, labels, loss, *, pixel_weights=None, seed=0):
+        """Compute the loss of a batch and add its gradients to the network's parameters.
+
+        Parameters
+        ----------
+        images : host array (N, H, W, C)
+        labels : host integer array (N, H, W)
+        loss : CrossEntropy, Dice
+            Anything that gives ``(value, backward)`` for logits and labels, and a part's `weight`.
+        pixel_weights : host array (N, H, W), optional
+        seed : int or list of ints
+            For dropout. The same seed and number of threads give the same gradients, bit for bit.
+
+        Returns
+        -------
+        loss : array of no axes, on the device
+        """
+        parts = split(len(images), len(self.replicas))
+        extras = [() if pixel_weights is None else (pixel_weights[part],) for part in parts]
+        weights = [
+            loss.weight(labels[part], *extra) for part, extra in zip(parts, extras, strict=True)
+        ]
+        total = sum(weights) or 1.0
+
+        def work(index):
+            replica, part = self.replicas[index], parts[index]
+            replica.set_seed([*xp.module.atleast_1d(seed).tolist(), index])
+            logits = replica(to_device(images[part]))
+            value, backward = loss(logits, labels[part], *extras[index])
+            # The batch's loss is the weighted mean of the parts': by the chain rule a part's
+            # gradient is scaled by its share of the weight.
+            share = weights[index] / total
+            replica.backward(backward(share), input_gradient=False)
+            return value * share
+
+        losses = self.run(work, len(parts))
+        self.sum_gradients(len(parts))
+        self.average_statistics(weights, total)
+        return sum(losses[1:], start=losses[0])
+
+    def logits(self, images):
+        """Run a batch through the network, which is in eval mode: host logits (N, OH, OW, K)."""
+        parts = split(len(images), len(self.replicas))
+
+        def work(index):
+            self.replicas[index].eval()
+            return to_host(self.replicas[index](to_device(images[parts[index]])))
+
+        results = self.run(work, len(parts))
+        return results[0] if len(results) == 1 else xp.module.concatenate(results)
+
+    def train(self):
+        """Switch the network and its replicas to training."""
+        for replica in self.replicas:
+            replica.train()
+
+    def eval(self):
+        """Switch the network and its replicas to use."""
+        for replica in self.replicas:
+            replica.eval()
+        self.share_statistics()
+
+    def run(self, work, count):
+        """Call ``work(0)`` to ``work(count - 1)`` on threads of their own; results in order."""
+        several = len(self.replicas) > 1
+        limited = self.controller.limit(limits=1, user_api="blas") if several else nullcontext()
+        with limited:
+            return list(self.pool.map(work, range(count))) if several else [work(0)]
+
+    def sum_gradients(self, count):
+        """Add the replicas' gradients to the network's, always in the same order."""
+        for replica in self.replicas[1:count]:
+            for parameter, part in zip(
+                self.network.parameters(), replica.parameters(), strict=True
+            ):
+                if part.grad is not None:
+                    parameter.add_gradient(part.grad)
+                    part.grad = None
+
+    def average_statistics(self, weights, total):
+        """Give every replica the mean of their running statistics, weighted by their parts."""
+        if len(self.replicas) == 1:
+            return
+        columns = zip(*(statistics_of(replica) for replica in self.replicas), strict=True)
+        for statistics in columns:
+            used = statistics[: len(weights)]
+            mean = sum(
+                array * (weight / total) for array, weight in zip(used, weights, strict=True)
+            )
+            for array in statistics:
+                array[...] = mean
+
+    def share_statistics(self):
+        """Give every replica the network's own running statistics."""
+        for replica in self.replicas[1:]:
+            for own, source in zip(
+                statistics_of(replica), statistics_of(self.network), strict=True
+            ):
+                own[...] = source
+
+
+def statistics_of(network):
+    """List the arrays that a network stores but does not train."""
+    return [
+        parameter.data for _, parameter in network.named_parameters() if not parameter.trainable
+    ]
+
+
+def split(count, parts):
+    """Cut `count` images into at most `parts` slices of nearly equal size, none empty."""
+    parts = min(count, parts)
+    edges = [count * part // parts for part in range(parts + 1)]
+    return [slice(first, last) for first, last in zip(edges, edges[1:], strict=False)]
+
+
+def available_cores():
+    """Count the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
