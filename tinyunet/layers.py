@@ -37,6 +37,21 @@ class Parameter:
         self.grad = gradient if self.grad is None else self.grad + gradient
 
 
+class SharedParameter(Parameter):
+    """A parameter's twin in a replica of its network: the same data, a gradient of its own."""
+
+    def __init__(self, original):
+        self.original = original
+        self.grad = None
+        self.name = original.name
+        self.trainable = True
+
+    @property
+    def data(self):
+        """The original's values, whatever they are now."""
+        return self.original.data
+
+
 class Layer:
     """A step of a network: `forward` computes, `backward` gives the gradient of its input.
 
@@ -139,11 +154,11 @@ class Layer:
             layer.training, layer.remembers, layer._backward = training, remembers, None
         return self
 
-    def set_seed(self, seed):
-        """Start the random numbers of every dropout layer anew, from an int or a list of ints."""
+    def set_seed(self, *seed):
+        """Start the random numbers of every dropout layer anew, from ints or lists of ints."""
         layers = [layer for layer in self.all_layers() if isinstance(layer, Dropout)]
         for index, layer in enumerate(layers):
-            layer.rng = random_generator(seed, index)
+            layer.rng = random_generator(*seed, index)
 
     def state(self):
         """Copy all parameters to the host, running averages too: a dict of name to array."""
@@ -179,11 +194,10 @@ class Layer:
         twin = copy.copy(self)
         twin._backward = None
         for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                shared = value.data if value.trainable else value.data.copy()
-                twin_value = Parameter(shared, value.trainable)
-                twin_value.name = value.name
-                setattr(twin, name, twin_value)
+            if isinstance(value, Parameter) and value.trainable:
+                setattr(twin, name, SharedParameter(value))
+            elif isinstance(value, Parameter):
+                setattr(twin, name, Parameter(value.data.copy(), trainable=False))
             elif isinstance(value, Layer):
                 setattr(twin, name, value.replica())
             elif isinstance(value, list):

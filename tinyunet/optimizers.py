@@ -6,21 +6,35 @@ steps before have told. A *schedule* says how large the step is: a function of t
 
 import math
 
-from tinyunet.backend import to_device, to_host, xp
+from tinyunet.backend import device_name, to_device, to_host, xp
+
+# How many numbers are updated at a time. On a CPU a piece and what belongs to it stay in the cache
+# from one line of the update to the next; on a GPU one piece is one set of kernel launches.
+PIECE = {"cpu": 2**15, "cuda": 2**31}
 
 
 class Optimizer:
-    """What SGD and Adam share.
+    """What SGD and Adam share: all parameters in one row of numbers, and what is kept of them.
+
+    The parameters become views of that row, so one update serves them all, and their gradients can
+    be sent to other processes in one piece.
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+    lr : float
+        The learning rate; assign it before a step to follow a schedule.
+    weight_decay : float
 
     Attributes
     ----------
-    lr : float
-        The learning rate; assign it before a step to follow a schedule.
+    values, gradients : arrays (number of parameters in total,)
+    memory : dict of name to array of the same shape
+        What the method keeps from step to step.
     steps : int
         How many steps were taken.
     """
 
-    # The names of the arrays that are kept for each parameter from step to step
     memory_names: tuple = ()
 
     def __init__(self, parameters, lr, weight_decay=0.0):
@@ -28,22 +42,45 @@ class Optimizer:
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
-        self.memory = {
-            name: [xp.zeros_like(parameter.data) for parameter in self.parameters]
-            for name in self.memory_names
-        }
+        self.values = xp.concatenate([parameter.data.ravel() for parameter in self.parameters])
+        self.gradients = xp.zeros_like(self.values)
+        self.memory = {name: xp.zeros_like(self.values) for name in self.memory_names}
+        self.slices, first = [], 0
+        for parameter in self.parameters:
+            place = slice(first, first + parameter.data.size)
+            parameter.data = self.values[place].reshape(parameter.data.shape)
+            self.slices.append(place)
+            first = place.stop
 
     def zero_grad(self):
         """Forget the gradients: do this before each step."""
         for parameter in self.parameters:
             parameter.grad = None
 
+    def gather_gradients(self):
+        """Copy the parameters' gradients into one row; where there is none, it is zero."""
+        for parameter, place in zip(self.parameters, self.slices, strict=True):
+            self.gradients[place] = 0 if parameter.grad is None else parameter.grad.ravel()
+        return self.gradients
+
+    def step(self):
+        """Change the parameters in place, by their gradients."""
+        self.gather_gradients()
+        self.steps += 1
+        size = PIECE[device_name()]
+        for first in range(0, self.values.size, size):
+            piece = slice(first, first + size)
+            memory = [array[piece] for array in self.memory.values()]
+            self.update(self.values[piece], self.gradients[piece], *memory)
+
+    def update(self, values, gradients, *memory):
+        """Change a piece of the values and of the memory, in place."""
+        raise TypeError(f"{type(self).__name__} does not define update")
+
     def state(self):
         """Copy to the host what the next step needs: a dict of name to array."""
-        state = {"steps": xp.module.asarray(self.steps)}
-        for name, arrays in self.memory.items():
-            state.update({f"{name}.{index}": array for index, array in enumerate(arrays)})
-        return {name: to_host(array).copy() for name, array in state.items()}
+        memory = {name: to_host(array).copy() for name, array in self.memory.items()}
+        return {"steps": to_host(self.steps), **memory}
 
     def load_state(self, state):
         """Put back what `state` gave.
@@ -59,9 +96,8 @@ class Optimizer:
         ):
             raise ValueError("this state belongs to another optimizer or another network")
         self.steps = int(state["steps"])
-        for name, arrays in self.memory.items():
-            for index, array in enumerate(arrays):
-                array[...] = to_device(state[f"{name}.{index}"])
+        for name, array in self.memory.items():
+            array[...] = to_device(state[name])
 
 
 class SGD(Optimizer):
@@ -86,17 +122,13 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         self.momentum = momentum
 
-    def step(self):
-        """Change every parameter that has a gradient, in place."""
-        for parameter, velocity in zip(self.parameters, self.memory["velocity"], strict=True):
-            if parameter.grad is None:
-                continue
-            velocity *= self.momentum
-            velocity += parameter.grad
-            if self.weight_decay:
-                velocity += self.weight_decay * parameter.data
-            parameter.data -= self.lr * velocity
-        self.steps += 1
+    def update(self, values, gradients, velocity):
+        """Change a piece of the values and their velocity, in place."""
+        velocity *= self.momentum
+        velocity += gradients
+        if self.weight_decay:
+            velocity += self.weight_decay * values
+        values -= self.lr * velocity
 
 
 class Adam(Optimizer):
@@ -132,29 +164,23 @@ class Adam(Optimizer):
         self.betas = betas
         self.epsilon = epsilon
 
-    def step(self):
-        """Change every parameter that has a gradient, in place."""
-        self.steps += 1
+    def update(self, values, gradients, mean, mean_square):
+        """Change a piece of the values and their averages, in place."""
         beta1, beta2 = self.betas
         correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
-        for parameter, mean, mean_square in zip(
-            self.parameters, self.memory["mean"], self.memory["mean_square"], strict=True
-        ):
-            gradient = parameter.grad
-            if gradient is None:
-                continue
-            if self.weight_decay:
-                parameter.data *= 1 - self.lr * self.weight_decay
-            mean *= beta1
-            mean += (1 - beta1) * gradient
-            mean_square *= beta2
-            mean_square += (1 - beta2) * gradient * gradient
-            size = xp.sqrt(mean_square)
-            size *= correction2**-0.5
-            size += self.epsilon
-            xp.divide(mean, size, out=size)
-            size *= self.lr / correction1
-            parameter.data -= size
+        if self.weight_decay:
+            values *= 1 - self.lr * self.weight_decay
+        mean *= beta1
+        mean += (1 - beta1) * gradients
+        mean_square *= beta2
+        mean_square += (1 - beta2) * gradients * gradients
+        # lr * (mean / correction1) / (sqrt(mean_square / correction2) + epsilon)
+        size = xp.sqrt(mean_square)
+        size *= correction2**-0.5
+        size += self.epsilon
+        step = mean / size
+        step *= self.lr / correction1
+        values -= step
 
 
 def constant(lr):

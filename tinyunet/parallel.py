@@ -11,7 +11,6 @@ small layers share the cores better image by image than product by product.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 
 from threadpoolctl import ThreadpoolController
 
@@ -65,7 +64,7 @@ class Replicas:
 
         def work(index):
             replica, part = self.replicas[index], parts[index]
-            replica.set_seed([*xp.module.atleast_1d(seed).tolist(), index])
+            replica.set_seed(seed, index)
             logits = replica(to_device(images[part]))
             value, backward = loss(logits, labels[part], *extras[index])
             # The batch's loss is the weighted mean of the parts': by the chain rule a part's
@@ -103,10 +102,8 @@ class Replicas:
 
     def run(self, work, count):
         """Call ``work(0)`` to ``work(count - 1)`` on threads of their own; results in order."""
-        several = len(self.replicas) > 1
-        limited = self.controller.limit(limits=1, user_api="blas") if several else nullcontext()
-        with limited:
-            return list(self.pool.map(work, range(count))) if several else [work(0)]
+        with self.controller.limit(limits=1, user_api="blas"):
+            return list(self.pool.map(work, range(count)))
 
     def sum_gradients(self, count):
         """Add the replicas' gradients to the network's, always in the same order."""

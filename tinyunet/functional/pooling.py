@@ -12,6 +12,8 @@ that backward needs is *who* won: one small integer per window, not the window. 
 in reading order wins, so that the gradient has exactly one receiver.
 """
 
+from functools import reduce
+
 from tinyunet.backend import xp
 
 
@@ -36,15 +38,15 @@ def max_pool2d(x, size=2):
         If height or width is not divisible by the size.
     """
     check_divisible(x.shape, size)
-    # One view for each place inside a window, in reading order: all top-left pixels, and so on.
+    # The largest of each `size` rows, then of each `size` columns.
+    rows = reduce(xp.maximum, [x[:, u::size] for u in range(size)])
+    y = reduce(xp.maximum, [rows[:, :, v::size] for v in range(size)])
+    # The winner's place in the window, counted from the place (u, v) on, in reading order: 0 if the
+    # maximum is here, else one more than from the next place on. So we start with the last place.
     places = [(u, v) for u in range(size) for v in range(size)]
-    y = x[:, ::size, ::size].copy()
     winner = xp.zeros(y.shape, dtype=xp.min_scalar_type(len(places)))
-    for index, (u, v) in enumerate(places[1:], start=1):
-        candidate = x[:, u::size, v::size]
-        # Strictly larger: on a tie the earlier one stays.
-        xp.copyto(winner, winner.dtype.type(index), where=candidate > y)
-        xp.maximum(y, candidate, out=y)
+    for u, v in reversed(places[:-1]):
+        winner = (x[:, u::size, v::size] != y) * (winner + winner.dtype.type(1))
     image_shape = x.shape
 
     def backward(dy):

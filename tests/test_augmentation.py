@@ -1,0 +1,202 @@
+"""Image and mask stay together, whatever is done to them, and the same seed does the same.
+
+The tests write each pixel's own position into it, in the image and in the mask: if the two agree
+afterwards, they have travelled together.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyunet.data.augmentation import (
+    check_crop,
+    random_brightness_contrast,
+    random_crop,
+    random_flip,
+    random_quarter_turn,
+    random_variant,
+    sample_batch,
+)
+from tinyunet.data.folder import Dataset
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+
+SIDE = st.integers(1, 12)
+SEED = st.integers(0, 2**32 - 1)
+UNCHANGED = Standardization([0, 0], [1, 1])
+
+
+def positions(height, width):
+    """Make an image of two channels, row and column, and a mask of the two in one number."""
+    rows, columns = np.indices((height, width))
+    image = np.stack([rows, columns], axis=-1).astype(np.float32)
+    return image, rows * 1000 + columns
+
+
+def assert_together(image, mask):
+    np.testing.assert_array_equal(image[..., 0] * 1000 + image[..., 1], mask)
+
+
+@given(height=SIDE, width=SIDE, data=st.data(), seed=SEED)
+def test_a_crop_is_a_window_of_image_and_mask(height, width, data, seed):
+    size = data.draw(st.tuples(st.integers(1, height), st.integers(1, width)), label="size")
+    image, mask = random_crop(*positions(height, width), size, np.random.default_rng(seed))
+    assert image.shape == (*size, 2) and mask.shape == size
+    assert_together(image, mask)
+    top, left = image[0, 0]
+    expected = positions(*size)[0] + [top, left]
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("size", [5, (5, 7)])
+def test_a_crop_as_large_as_the_image_is_the_image(size):
+    height, width = (size, size) if isinstance(size, int) else size
+    image, mask = positions(height, width)
+    cropped, _ = random_crop(image, mask, size, np.random.default_rng(0))
+    np.testing.assert_array_equal(cropped, image)
+
+
+def test_every_position_of_a_crop_occurs():
+    rng = np.random.default_rng(0)
+    corners = {
+        tuple(random_crop(*positions(4, 5), (3, 2), rng)[0][0, 0].tolist()) for _ in range(200)
+    }
+    assert corners == {(row, column) for row in range(2) for column in range(4)}
+
+
+@pytest.mark.parametrize("size", [6, (3, 8), (6, 3)])
+def test_a_crop_larger_than_the_image_is_a_user_error(size):
+    with pytest.raises(UserError, match="5 x 7 pixels is smaller"):
+        random_crop(*positions(5, 7), size, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("change", [random_flip, random_quarter_turn])
+@given(height=SIDE, width=SIDE, seed=SEED)
+def test_every_pixel_moves_with_its_class(change, height, width, seed):
+    before = positions(height, width)
+    image, mask = change(*before, np.random.default_rng(seed))
+    assert_together(image, mask)
+    assert sorted(mask.ravel()) == sorted(before[1].ravel())
+    assert sorted(mask.shape) == sorted(before[1].shape)
+
+
+def test_a_flip_keeps_the_shape_and_has_four_outcomes():
+    rng = np.random.default_rng(0)
+    masks = [random_flip(*positions(2, 3), rng)[1] for _ in range(100)]
+    assert {mask.shape for mask in masks} == {(2, 3)}
+    assert {mask[0, 0] for mask in masks} == {0, 2, 1000, 1002}
+
+
+def test_a_turn_has_four_outcomes_and_keeps_the_handedness():
+    rng = np.random.default_rng(0)
+    masks = [random_quarter_turn(*positions(2, 2), rng)[1] for _ in range(100)]
+    clockwise = {tuple(mask[[0, 0, 1, 1], [0, 1, 1, 0]].tolist()) for mask in masks}
+    around = [0, 1, 1001, 1000]
+    assert clockwise == {tuple(around[start:] + around[:start]) for start in range(4)}
+
+
+def test_flips_and_turns_together_reach_all_eight_views_of_a_square():
+    rng = np.random.default_rng(0)
+    views = {random_variant(*positions(2, 2), rng)[1].tobytes() for _ in range(200)}
+    assert len(views) == 8
+
+
+@given(seed=SEED, brightness=st.floats(0, 1), contrast=st.floats(0, 1))
+def test_light_changes_by_one_factor_and_one_shift(seed, brightness, contrast):
+    image = np.random.default_rng(0).normal(size=(5, 7, 3)).astype(np.float32)
+    before = image.copy()
+    rng = np.random.default_rng(seed)
+    result = random_brightness_contrast(image, rng, brightness, contrast)
+    assert result.shape == image.shape and result.dtype == image.dtype
+    np.testing.assert_array_equal(image, before)
+    stretch, shift = np.polyfit(image.ravel().astype(np.float64), result.ravel(), 1)
+    assert abs(shift) <= brightness + 1e-5
+    assert abs(stretch - 1) <= contrast + 1e-5
+    np.testing.assert_allclose(result, image * stretch + shift, atol=1e-5)
+
+
+def data_of_positions(*sizes):
+    pairs = [positions(*size) for size in sizes]
+    return Dataset(
+        [f"tile{number}" for number in range(len(sizes))],
+        [image for image, _ in pairs],
+        [mask for _, mask in pairs],
+    )
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(4, 9), st.integers(4, 9)), min_size=1, max_size=4),
+    batch=st.integers(1, 6),
+    crop=st.integers(1, 4),
+    seed=SEED,
+)
+def test_a_batch_holds_crops_of_images_with_their_masks(sizes, batch, crop, seed):
+    dataset = data_of_positions(*sizes)
+    rng = np.random.default_rng(seed)
+    options = {"batch": batch, "crop": crop, "augment": False}
+    images, labels = sample_batch(dataset, UNCHANGED, rng=rng, **options)
+    assert images.shape == (batch, crop, crop, 2) and images.dtype == np.float32
+    assert labels.shape == (batch, crop, crop) and labels.dtype == np.int32
+    assert_together(images, labels)
+
+
+@given(seed=SEED)
+def test_an_augmented_batch_keeps_image_and_mask_together(seed):
+    dataset = data_of_positions((9, 13), (16, 8))
+    rng = np.random.default_rng(seed)
+    images, labels = sample_batch(dataset, UNCHANGED, batch=4, crop=8, rng=rng)
+    for image, label in zip(images, labels, strict=True):
+        # The light has changed: row * stretch + shift. Undo it with the rows that the mask tells.
+        for channel, truth in ((0, label // 1000), (1, label % 1000)):
+            stretch, shift = np.polyfit(truth.ravel(), image[..., channel].ravel(), 1)
+            np.testing.assert_allclose(image[..., channel], truth * stretch + shift, atol=1e-4)
+            assert 0.8 <= stretch <= 1.2
+
+
+def test_the_same_seed_draws_the_same_batch():
+    dataset = data_of_positions((9, 13), (16, 8), (10, 10))
+
+    def draw(seed):
+        return sample_batch(dataset, UNCHANGED, batch=3, crop=8, rng=np.random.default_rng(seed))
+
+    for first, second in zip(draw([0, 5]), draw([0, 5]), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert (draw([0, 5])[0] != draw([0, 6])[0]).any()
+
+
+def test_the_data_set_is_left_as_it_was():
+    dataset = data_of_positions((9, 13))
+    sample_batch(dataset, UNCHANGED, batch=3, crop=8, rng=np.random.default_rng(0))
+    expected, _ = positions(9, 13)
+    np.testing.assert_array_equal(dataset.images[0], expected)
+
+
+def test_no_image_comes_twice_while_there_are_others():
+    images = [np.full((4, 4, 1), index, dtype=np.uint8) for index in range(5)]
+    dataset = Dataset(list("abcde"), images, [image[..., 0] for image in images])
+    one_channel = Standardization([0], [1])
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        _, labels = sample_batch(dataset, one_channel, batch=5, crop=2, rng=rng)
+        assert sorted(labels[:, 0, 0]) == [0, 1, 2, 3, 4]
+
+
+def test_images_are_standardised():
+    images = [np.random.default_rng(0).integers(0, 256, (6, 7, 3)).astype(np.uint8)]
+    dataset = Dataset(["a"], images, [np.zeros((6, 7), np.uint8)])
+    standardization = Standardization.fit(images)
+    rng = np.random.default_rng(0)
+    batch, _ = sample_batch(dataset, standardization, batch=1, crop=6, rng=rng, augment=False)
+    whole = standardization.apply(images[0])
+    assert any(np.array_equal(batch[0], whole[:, left : left + 6]) for left in range(2))
+
+
+def test_an_image_smaller_than_the_crop_is_named_with_what_fits():
+    dataset = data_of_positions((20, 30), (12, 9))
+    check_crop(dataset, 9)
+    with pytest.raises(UserError) as caught:
+        sample_batch(dataset, UNCHANGED, batch=1, crop=16, rng=np.random.default_rng(0))
+    message = str(caught.value)
+    assert "tile1 has 12 x 9 pixels" in message
+    assert "at most 9" in message

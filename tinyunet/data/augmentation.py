@@ -1,0 +1,160 @@
+"""A hundred images from one: crops, mirrors, quarter turns, another light.
+
+Seen from above, a meadow that is turned or mirrored is still a meadow, and on a cloudy day it is
+one too. Showing such variants in training costs nothing and keeps the network from learning the
+images by heart.
+
+What moves pixels moves image **and** mask together, with the same random numbers; what changes
+light changes the image only. Images are (H, W, C), masks (H, W). All randomness comes from the
+generator that is given, so the same seed shows the same variants.
+"""
+
+import numpy as np
+
+from tinyunet.data.folder import Dataset
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+
+
+def random_crop(image, mask, size, rng):
+    """Cut a random window out of image and mask, every position equally likely.
+
+    Parameters
+    ----------
+    image : array (H, W, C)
+    mask : array (H, W)
+    size : int or (int, int)
+        Height and width of the window, in pixels; one number for a square.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    image, mask : views (height, width, C) and (height, width)
+
+    Raises
+    ------
+    UserError
+        If the image is smaller than the window.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if image.shape[0] < height or image.shape[1] < width:
+        raise UserError(
+            f"an image of {image.shape[0]} x {image.shape[1]} pixels is smaller than the crop of "
+            f"{height} x {width}"
+        )
+    top = rng.integers(image.shape[0] - height + 1)
+    left = rng.integers(image.shape[1] - width + 1)
+    window = slice(top, top + height), slice(left, left + width)
+    return image[window], mask[window]
+
+
+def random_flip(image, mask, rng):
+    """Mirror top and bottom, and left and right, each with a chance of one half; returns views."""
+    for axis in (0, 1):
+        if rng.random() < 0.5:
+            image, mask = np.flip(image, axis), np.flip(mask, axis)
+    return image, mask
+
+
+def random_quarter_turn(image, mask, rng):
+    """Turn by 0, 90, 180 or 270 degrees, equally likely; returns views.
+
+    A quarter turn swaps height and width: crops that go into one batch must be square.
+    """
+    turns = int(rng.integers(4))
+    return np.rot90(image, turns), np.rot90(mask, turns)
+
+
+def random_brightness_contrast(image, rng, brightness=0.2, contrast=0.2):
+    """Change the light: ``image * c + b``.
+
+    Works on a standardised image, where 0 is the mean of the training images and 1 their standard
+    deviation: contrast stretches around 0, and brightness shifts by standard deviations.
+
+    Parameters
+    ----------
+    image : array (H, W, C), floating point
+    rng : numpy.random.Generator
+    brightness : float
+        b is drawn between -brightness and brightness.
+    contrast : float
+        c is drawn between 1 - contrast and 1 + contrast.
+
+    Returns
+    -------
+    array of the shape and number type of the image
+    """
+    stretch = image.dtype.type(rng.uniform(1 - contrast, 1 + contrast))
+    shift = image.dtype.type(rng.uniform(-brightness, brightness))
+    return image * stretch + shift
+
+
+def random_variant(image, mask, rng):
+    """Draw a variant of a standardised image and its mask: flips, quarter turns, another light."""
+    image, mask = random_flip(image, mask, rng)
+    image, mask = random_quarter_turn(image, mask, rng)
+    return random_brightness_contrast(image, rng), mask
+
+
+def check_crop(dataset: Dataset, crop: int) -> None:
+    """Raise a `UserError` that names the first image smaller than the crop, and what would fit."""
+    largest = min(min(image.shape[:2]) for image in dataset.images)
+    if crop <= largest:
+        return
+    for stem, image in zip(dataset.stems, dataset.images, strict=True):
+        if min(image.shape[:2]) < crop:
+            raise UserError(
+                f"the image {stem} has {image.shape[0]} x {image.shape[1]} pixels (height x "
+                f"width), smaller than the crop of {crop}: choose a crop of at most {largest}, "
+                "which fits all images, or leave out the small ones"
+            )
+
+
+def sample_batch(
+    dataset: Dataset,
+    standardization: Standardization,
+    *,
+    batch: int,
+    crop: int,
+    rng: np.random.Generator,
+    augment: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a batch for one step of training: random images, a random crop of each, augmented.
+
+    No image comes twice into a batch as long as there are enough of them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    standardization : Standardization
+    batch : int
+        N, the number of crops.
+    crop : int
+        Height and width of a crop, in pixels.
+    rng : numpy.random.Generator
+        Everything random is drawn from it.
+    augment : bool
+        False leaves the crops as they are.
+
+    Returns
+    -------
+    images : array (N, crop, crop, C), float32
+        Standardised.
+    labels : array (N, crop, crop), int32
+
+    Raises
+    ------
+    UserError
+        If an image is smaller than the crop.
+    """
+    check_crop(dataset, crop)
+    images = np.empty((batch, crop, crop, dataset.channels), dtype=np.float32)
+    labels = np.empty((batch, crop, crop), dtype=np.int32)
+    chosen = rng.choice(len(dataset), size=batch, replace=batch > len(dataset))
+    for slot, index in enumerate(chosen):
+        image, mask = random_crop(dataset.images[index], dataset.masks[index], crop, rng)
+        image = standardization.apply(image)
+        if augment:
+            image, mask = random_variant(image, mask, rng)
+        images[slot], labels[slot] = image, mask
+    return images, labels
