@@ -43,7 +43,7 @@ try:
     from matplotlib import pyplot
     from matplotlib.patches import Patch
 except ImportError as error:
-    sys.exit(f"{error}: this demo needs more packages, python -m pip install 'tinyunet[demos]'")
+    sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
 COLOURS = PALETTE[[1, 3, 2, 4, 5]] / 255  # orange, yellow, green, red, sky blue: one for each class
 HELD_OUT = 12  # scenes that no model learns from
@@ -57,7 +57,7 @@ class Model(NamedTuple):
     """A trained model and how it did."""
 
     name: str
-    predict: Callable  # from a photograph (H, W, 3) to a class for each pixel (H, W)
+    predict: Callable  # from photographs (N, H, W, 3) to the class of each pixel (N, H, W)
     scores: Scores  # on the held-out scenes
     curve: list  # of (step, loss, mean IoU on the held-out scenes)
 
@@ -73,8 +73,8 @@ def train_forest(training, held_out, options):
     )
     forest.fit(colours[chosen], classes[chosen])
 
-    def predict(image):
-        return forest.predict(image.reshape(-1, 3)).reshape(image.shape[:2])
+    def predict(images):
+        return forest.predict(images.reshape(-1, 3)).reshape(images.shape[:-1])
 
     return Model("random forest", predict, score(predict, held_out), [])
 
@@ -101,8 +101,8 @@ def train_network(name, network, training, held_out, options):
     optimizer = Adam(network.parameters())
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
 
-    def predict(image):
-        return replicas.logits(standardization.apply(image)[np.newaxis])[0].argmax(axis=-1)
+    def predict(images):
+        return replicas.logits(standardization.apply(images)).argmax(axis=-1)
 
     curve, losses = [], []
     bar = tqdm(range(1, options.steps + 1), name, unit="step")
@@ -125,9 +125,8 @@ def train_network(name, network, training, held_out, options):
 
 def score(predict, scenes):
     """Predict all scenes and compare with their masks."""
-    pairs = zip(scenes.images, scenes.masks, strict=True)
-    counts = [confusion_matrix(mask, predict(image), len(CLASSES)) for image, mask in pairs]
-    return Scores.from_confusion(sum(counts))
+    prediction = predict(np.stack(scenes.images))
+    return Scores.from_confusion(confusion_matrix(scenes.masks, prediction, len(CLASSES)))
 
 
 # --- The picture -----------------------------------------------------------------------------
@@ -151,18 +150,18 @@ def draw(path, scenes, models):
 
 def draw_scenes(figure, grid, scenes, models):
     """Draw one row a scene: the photograph, the truth, and what each model makes of it."""
-    titles = [f"{model.name}\nmean IoU {model.scores.mean_iou:.2f}" for model in models]
-    for row, (image, mask) in enumerate(zip(scenes.images[:2], scenes.masks, strict=False)):
-        panels = [image, COLOURS[mask]] + [COLOURS[model.predict(image)] for model in models]
-        for column, panel in enumerate(panels):
+    titles = ["photograph", "truth"]
+    titles += [f"{model.name}\nmean IoU {model.scores.mean_iou:.2f}" for model in models]
+    images = np.stack(scenes.images[:2])
+    maps = [scenes.masks[:2]] + [model.predict(images) for model in models]
+    columns = [images] + [COLOURS[np.stack(classes)] for classes in maps]
+    for column, (title, panels) in enumerate(zip(titles, columns, strict=True)):
+        for row, panel in enumerate(panels):
             axes = figure.add_subplot(grid[row, column])
             axes.imshow(panel)
             axes.set_axis_off()
-            if row == 0:
-                axes.set_title(["photograph", "truth", *titles][column], fontsize=12)
-    patches = [
-        Patch(color=colour, label=name) for name, colour in zip(CLASSES, COLOURS, strict=True)
-    ]
+            axes.set_title(title if row == 0 else None, fontsize=12)
+    patches = [Patch(color=c, label=name) for c, name in zip(COLOURS, CLASSES, strict=True)]
     place = {"loc": "center", "bbox_to_anchor": (0.5, 0.345), "ncols": 5, "frameon": False}
     figure.legend(handles=patches, fontsize=12, handlelength=1.2, handleheight=1.2, **place)
 
@@ -189,7 +188,7 @@ def draw_curves(axes, models):
     axes.plot([], [], "k", linewidth=2.5, label="mean IoU")
     axes.plot([], [], "k:", linewidth=2, label="loss")
     axes.set_xlim(left=0)
-    finish(axes, "Learning, step by step")
+    finish(axes, "Step by step")
 
 
 def finish(axes, title):
