@@ -61,6 +61,8 @@ class Replicas:
             loss.weight(labels[part], *extra) for part, extra in zip(parts, extras, strict=True)
         ]
         total = sum(weights) or 1.0
+        # Whoever loaded a state into the network since the last batch changed only its own.
+        self.share_statistics()
 
         def work(index):
             replica, part = self.replicas[index], parts[index]
