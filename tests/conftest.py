@@ -18,6 +18,8 @@ settings.register_profile(
 settings.register_profile(
     "thorough", settings.get_profile("default"), max_examples=300, derandomize=False
 )
+# Fewer examples, for devices on which each costs a hundred kernel launches or an emulator.
+settings.register_profile("emulated", settings.get_profile("default"), max_examples=5)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 CUDA_PROBLEM = backend.cuda_problem()

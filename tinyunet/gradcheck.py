@@ -86,8 +86,12 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
         return float((function(*moved)[0] * dy).sum())
 
     # An argument whose gradient is tiny beside the others' (a bias before batch normalisation has
-    # none at all) is measured on their scale: its own would be rounding noise.
-    floor = 1e-3 * max(float(abs(gradient).max()) for gradient in gradients if gradient.size)
+    # none at all) is measured on their scale: its own would be rounding noise. So is a function
+    # that is constant (a softmax over one class) on the scale of its values.
+    floor = max(
+        1e-3 * max((float(abs(g).max()) for g in gradients if g.size), default=0.0),
+        1e-6 * float(((y * dy) ** 2).sum()) ** 0.5,
+    )
     worst = 0.0
     for index, gradient in zip(checked, gradients, strict=True):
         error = check_coordinates(
@@ -140,6 +144,8 @@ def check_direction(loss, arguments, checked, gradients, floor, tolerance, rng):
     size = sum(float((product * product).sum()) for product in products) ** 0.5
     scale = max(abs(analytical), size, floor)
     measured = slope(loss, arguments, directions, tolerance, scale)
+    # A backward that gives zero everywhere has no size: the measured slope must count as well.
+    scale = max(scale, abs(measured))
     error = abs(analytical - measured) / scale if scale else 0.0
     if not error <= tolerance:
         raise GradientError(
@@ -279,6 +285,8 @@ def call_backward(backward, dy, arguments, checked):
             raise GradientError(
                 f"the gradient of argument {index} is {gradient.dtype}, not {argument.dtype}"
             )
+        if not bool(xp.isfinite(gradient).all()):
+            raise GradientError(f"the gradient of argument {index} has entries that are not finite")
     gradients = tuple(gradient.copy() for gradient in gradients)
     again = as_tuple(backward(dy))
     for index, first, second in zip(checked, gradients, again, strict=True):

@@ -264,9 +264,9 @@ class Conv2d(Layer):
         images, height, width, _ = self.output_shape(shape)
         return images * height * width * self.weight.data.size
 
-    def reach(self):
-        """Tell how many input pixels an output pixel sees in a row, and the step between two."""
-        return max(self.kernel_size), self.stride[0]
+    def sees(self, count):
+        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+        return (count - 1) * self.stride[0] + max(self.kernel_size)
 
 
 class ConvTranspose2d(Layer):
@@ -328,9 +328,9 @@ class ConvTranspose2d(Layer):
         images, height, width, _ = shape
         return images * height * width * self.weight.data.size
 
-    def reach(self):
-        """Tell how many input pixels an output pixel sees in a row, and the step between two."""
-        return -(-max(self.kernel_size) // self.stride[0]), 1 / self.stride[0]
+    def sees(self, count):
+        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+        return (count + max(self.kernel_size) - 2) // self.stride[0] + 1
 
 
 class MaxPool2d(Layer):
@@ -348,9 +348,9 @@ class MaxPool2d(Layer):
         functional.pooling.check_divisible(shape, self.size)
         return (shape[0], shape[1] // self.size, shape[2] // self.size, shape[3])
 
-    def reach(self):
-        """Tell how many input pixels an output pixel sees in a row, and the step between two."""
-        return self.size, self.size
+    def sees(self, count):
+        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+        return count * self.size
 
 
 class UpsampleNearest2d(Layer):
@@ -367,9 +367,9 @@ class UpsampleNearest2d(Layer):
         """Work out the shape of the output."""
         return (shape[0], shape[1] * self.scale, shape[2] * self.scale, shape[3])
 
-    def reach(self):
-        """Tell how many input pixels an output pixel sees in a row, and the step between two."""
-        return 1, 1 / self.scale
+    def sees(self, count):
+        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+        return (count + self.scale - 2) // self.scale + 1
 
 
 class ReLU(Layer):
@@ -383,9 +383,9 @@ class ReLU(Layer):
         """Work out the shape of the output: that of the input."""
         return shape
 
-    def reach(self):
-        """Tell how many input pixels an output pixel sees in a row, and the step between two."""
-        return 1, 1
+    def sees(self, count):
+        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+        return count
 
 
 class Dropout(ReLU):
@@ -459,9 +459,9 @@ class Concat(Layer):
         """Work out the shape of the output."""
         return (*shape[:3], skip_shape[3] + shape[3])
 
-    def reach(self):
-        """Tell how many input pixels an output pixel sees in a row, and the step between two."""
-        return 1, 1
+    def sees(self, count):
+        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+        return count
 
 
 class Sequential(Layer):

@@ -75,7 +75,7 @@ class Replicas:
 
         losses = self.run(work, len(parts))
         self.sum_gradients(len(parts))
-        self.average_statistics(weights, total)
+        self.average_statistics([part.stop - part.start for part in parts])
         return sum(losses[1:], start=losses[0])
 
     def logits(self, images):
@@ -115,15 +115,18 @@ class Replicas:
                     parameter.add_gradient(part.grad)
                     part.grad = None
 
-    def average_statistics(self, weights, total):
-        """Give every replica the mean of their running statistics, weighted by their parts."""
+    def average_statistics(self, counts):
+        """Give every replica the mean of their running statistics, weighted by their images.
+
+        (Not by what their labels weigh: the statistics are of images, ignored pixels or not.)
+        """
         if len(self.replicas) == 1:
             return
         columns = zip(*(statistics_of(replica) for replica in self.replicas), strict=True)
         for statistics in columns:
-            used = statistics[: len(weights)]
+            used = statistics[: len(counts)]
             mean = sum(
-                array * (weight / total) for array, weight in zip(used, weights, strict=True)
+                array * (count / sum(counts)) for array, count in zip(used, counts, strict=True)
             )
             for array in statistics:
                 array[...] = mean

@@ -4,9 +4,10 @@
 far it sees; each layer tells it what becomes of these. So the table follows the very wiring that
 training runs, and can't disagree with it.
 
-The *receptive field* of a pixel is the square of image pixels that it depends on. If the layer's
-input pixels are `jump` image pixels apart and an output pixel sees `taps` of them in a row, the
-field grows by (taps - 1) * jump; pooling doubles the jump, upsampling halves it.
+The *receptive field* of a pixel is the square of image pixels that it depends on. To find it, ask
+each layer, from the last to the first, how many of its input pixels a row of neighbouring output
+pixels sees: 3 x 3 convolutions add two, pooling doubles, upsampling halves. Where a row of two or
+more meets upsampling, it depends on its place whether it touches one more; the most is what counts.
 """
 
 from dataclasses import dataclass
@@ -109,10 +110,10 @@ class Trace:
 class Probe:
     """Stands for an image in a network: its shape, how far a pixel sees, and who was visited."""
 
-    def __init__(self, shape, receptive_field, jump, names, rows):
+    def __init__(self, shape, field, names, rows):
         self.shape = shape
-        self.receptive_field = receptive_field
-        self.jump = jump
+        # From a number of neighbouring pixels here to the number of image pixels that they see
+        self.field = field
         self.names = names
         self.rows = rows
 
@@ -122,9 +123,11 @@ class Probe:
             return layer.forward(self, *others)
         probes = (self, *others)
         shape = layer.output_shape(*(probe.shape for probe in probes))
-        taps, step = layer.reach()
-        # A join sees as far as the farthest-seeing of its inputs.
-        field = max(probe.receptive_field for probe in probes) + (taps - 1) * self.jump
+
+        def field(count):
+            # A join sees as far as the farthest-seeing of its inputs.
+            return max(probe.field(layer.sees(count)) for probe in probes)
+
         images, height, width, channels = shape
         counted = hasattr(layer, "multiply_adds")
         self.rows.append(
@@ -133,12 +136,12 @@ class Probe:
                 kind=type(layer).__name__,
                 output_shape=shape,
                 parameters=sum(parameter.data.size for parameter in layer.parameters()),
-                receptive_field=round(field),
+                receptive_field=field(1),
                 bytes=4 * images * height * width * channels,
                 multiply_adds=layer.multiply_adds(self.shape) if counted else 0,
             )
         )
-        return Probe(shape, field, self.jump * step, self.names, self.rows)
+        return Probe(shape, field, self.names, self.rows)
 
 
 def trace(network, height, width=None, channels=None):
@@ -166,7 +169,7 @@ def trace(network, height, width=None, channels=None):
         channels = network.parameters()[0].data.shape[2]
     shape = (1, height, height if width is None else width, channels)
     rows = []
-    network(Probe(shape, 1, 1, dict(named_layers(network)), rows))
+    network(Probe(shape, lambda count: count, dict(named_layers(network)), rows))
     return Trace(rows)
 
 

@@ -96,6 +96,8 @@ class UNet(Layer):
         ):
             if value < 1:
                 raise UserError(f"{name} {value}: it must be 1 or more")
+        if not 0 <= dropout < 1:
+            raise UserError(f"dropout {dropout}: it must be at least 0 and less than 1")
         self.config = {
             "in_channels": in_channels,
             "classes": classes,

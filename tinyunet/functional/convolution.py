@@ -79,7 +79,7 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     ValueError
         If the channels of image and kernel differ, or the kernel does not fit into the image.
     """
-    check_channels(x, weight, axis=2)
+    check_shapes(x, weight, bias, image_axis=2, output_axis=3)
     kernel_size, image_shape, stride = weight.shape[:2], x.shape, pair(stride)
     border = border_widths(padding, kernel_size, stride)
     y = correlate(x, weight, bias, stride, border)
@@ -183,7 +183,8 @@ def patch_matrix(x, band, kernel_size, stride, border):
     # The rows of the image that this band's windows touch; the border lies outside of it.
     first = rows.start * stride[0] - top
     last = (rows.stop - 1) * stride[0] - top + kernel_size[0]
-    inside = x[images, max(first, 0) : min(last, height)]
+    # (A wide border can hold a band's windows alone: then it touches no row.)
+    inside = x[images, max(first, 0) : max(min(last, height), 0)]
     if first < 0 or last > height or left or right:
         above = max(-first, 0)
         padded = xp.zeros(
@@ -230,21 +231,26 @@ def border_widths(padding, kernel_size, stride):
     return (height, height), (width, width)
 
 
-def check_channels(x, weight, axis):
-    """Check that the image has as many channels as the kernel's axis for them.
+def check_shapes(x, weight, bias, image_axis, output_axis):
+    """Check that image and bias have as many channels as the kernel's axes for input and output.
 
     Raises
     ------
     ValueError
-        If it does not, or either has not four axes.
+        If they have not, or image or kernel has not four axes.
     """
     if x.ndim != 4 or weight.ndim != 4:
         raise ValueError(
             f"expected an image batch (N, H, W, C) and a kernel (KH, KW, C, F), "
             f"got shapes {x.shape} and {weight.shape}"
         )
-    if x.shape[3] != weight.shape[axis]:
+    if x.shape[3] != weight.shape[image_axis]:
         raise ValueError(
             f"the image has {x.shape[3]} channels but the kernel {weight.shape} expects "
-            f"{weight.shape[axis]}"
+            f"{weight.shape[image_axis]}"
+        )
+    if bias is not None and bias.shape != (weight.shape[output_axis],):
+        raise ValueError(
+            f"the bias has shape {bias.shape} but the output has {weight.shape[output_axis]} "
+            f"channels: expected ({weight.shape[output_axis]},)"
         )

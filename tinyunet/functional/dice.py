@@ -21,7 +21,7 @@ in the denominator).
 """
 
 from tinyunet.backend import xp
-from tinyunet.functional.labels import count_weights, device_labels, one_hot
+from tinyunet.functional.labels import count_weights, device_class_weights, device_labels, one_hot
 from tinyunet.functional.softmax import softmax
 
 
@@ -64,7 +64,7 @@ def dice_loss(logits, labels, *, smooth=1.0, class_weights=None, ignore_index=No
     if class_weights is None:
         shares = xp.full(scores.shape, 1 / scores.size, dtype=logits.dtype)
     else:
-        shares = xp.asarray(class_weights, dtype=logits.dtype)
+        shares = device_class_weights(class_weights, logits)
         shares = shares / shares.sum()
     loss = 1 - (shares * scores).sum()
 

@@ -45,16 +45,28 @@ def count_weights(labels, logits, pixel_weights=None, class_weights=None, ignore
             )
         weights = weights * xp.asarray(pixel_weights, dtype=logits.dtype)
     if class_weights is not None:
-        class_weights = xp.asarray(class_weights, dtype=logits.dtype)
-        if class_weights.shape != logits.shape[-1:]:
-            raise ValueError(
-                f"{class_weights.size} class weights for {logits.shape[-1]} classes; give one each"
-            )
+        class_weights = device_class_weights(class_weights, logits)
         # (N, H, W, K) @ (K,): an ignored label matches no class and gets 0
         weights = weights * (one_hot(labels, logits) @ class_weights)
     if ignore_index is not None:
         weights = weights * (labels != ignore_index)
     return weights
+
+
+def device_class_weights(class_weights, logits):
+    """Check that there is a weight for each class and bring them to the logits' device and dtype.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer weights than classes.
+    """
+    class_weights = xp.asarray(class_weights, dtype=logits.dtype)
+    if class_weights.shape != logits.shape[-1:]:
+        raise ValueError(
+            f"{class_weights.size} class weights for {logits.shape[-1]} classes; give one each"
+        )
+    return class_weights
 
 
 def one_hot(labels, logits):

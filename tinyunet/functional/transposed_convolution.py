@@ -26,7 +26,7 @@ part 4.
 
 from tinyunet.functional.convolution import (
     border_widths,
-    check_channels,
+    check_shapes,
     correlate,
     correlate_adjoint,
     sum_over_pixels,
@@ -62,7 +62,7 @@ def conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
     ValueError
         If the channels of image and kernel differ, or the padding cuts everything off.
     """
-    check_channels(x, weight, axis=3)
+    check_shapes(x, weight, bias, image_axis=3, output_axis=2)
     kernel_size, stride = weight.shape[:2], pair(stride)
     border = border_widths(padding, kernel_size, stride)
     out_height, out_width = (

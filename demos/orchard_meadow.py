@@ -1,0 +1,266 @@
+"""An orchard is more than its colours: three ways to read an aerial photograph.
+
+What makes a meadow an orchard meadow? Not its grass, not its trees, but how they stand together.
+On painted scenes, in which grass, leaves and gray each belong to two classes, this demo trains
+
+(a) a random forest that knows the colour of one pixel,
+(b) a neural network that knows the colour of one pixel,
+(c) a U-Net, which knows the neighbourhood too,
+
+and leaves one picture that shows how far each gets on scenes it has never seen.
+
+    python demos/orchard_meadow.py        # about two minutes on two cores
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from tinyunet.backend import DEVICES, device_name, random_generator, use_device
+from tinyunet.data.augmentation import sample_batch
+from tinyunet.data.scenes import CLASSES, paint_scenes
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+from tinyunet.evaluation import Scores, confusion_matrix
+from tinyunet.layers import Conv2d, ReLU, Sequential
+from tinyunet.losses import CrossEntropy
+from tinyunet.optimizers import Adam, cosine
+from tinyunet.parallel import Replicas, available_cores
+from tinyunet.pictures import PALETTE
+from tinyunet.unet import UNet
+
+try:
+    import matplotlib
+    from sklearn.ensemble import RandomForestClassifier
+
+    matplotlib.use("Agg")  # draws into files, needs no screen
+    from matplotlib import pyplot
+    from matplotlib.patches import Patch
+except ImportError as error:
+    sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
+
+COLOURS = PALETTE[[1, 3, 2, 4, 5]] / 255  # orange, yellow, green, red, sky blue: one for each class
+HELD_OUT = 12  # scenes that no model learns from
+MODEL_COLOURS = ("#c8c8c8", "#8a8a8a", PALETTE[0] / 255)
+
+
+# --- The three models ------------------------------------------------------------------------
+
+
+class Model(NamedTuple):
+    """A trained model and how it did."""
+
+    name: str
+    predict: Callable  # from photographs (N, H, W, 3) to the class of each pixel (N, H, W)
+    scores: Scores  # on the held-out scenes
+    curve: list  # of (step, loss, mean IoU on the held-out scenes)
+
+
+def train_forest(training, held_out, options):
+    """Grow a random forest on the colours of 50,000 pixels."""
+    colours = np.concatenate([image.reshape(-1, 3) for image in training.images])
+    classes = np.concatenate([mask.ravel() for mask in training.masks])
+    rng = random_generator(options.seed)
+    chosen = rng.choice(len(classes), min(len(classes), 50_000), replace=False)
+    forest = RandomForestClassifier(
+        50, min_samples_leaf=10, n_jobs=options.threads, random_state=options.seed
+    )
+    forest.fit(colours[chosen], classes[chosen])
+
+    def predict(images):
+        return forest.predict(images.reshape(-1, 3)).reshape(images.shape[:-1])
+
+    return Model("random forest", predict, score(predict, held_out), [])
+
+
+def colour_network(seed):
+    """Build a network that sees one pixel at a time: every kernel is 1 x 1."""
+    rng = random_generator(seed)
+    layers, channels = [], 3
+    for _ in range(4):
+        layers += [Conv2d(channels, 32, 1, rng=rng), ReLU()]
+        channels = 32
+    return Sequential(*layers, Conv2d(channels, len(CLASSES), 1, rng=rng))
+
+
+def unet(seed):
+    """Build a small U-Net: three times down to half the size, and up again."""
+    return UNet(3, len(CLASSES), base_channels=12, depth=3, norm="batch", seed=seed)
+
+
+def train_network(name, network, training, held_out, options):
+    """Train a network: the same steps on the same crops, whatever its layers are."""
+    standardization = Standardization.fit(training.images)
+    replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
+    optimizer = Adam(network.parameters())
+    learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
+
+    def predict(images):
+        return replicas.logits(standardization.apply(images)).argmax(axis=-1)
+
+    curve, losses = [], []
+    bar = tqdm(range(1, options.steps + 1), name, unit="step")
+    for step in bar:
+        rng = random_generator(options.seed, step)
+        images, labels = sample_batch(training, standardization, batch=8, crop=96, rng=rng)
+        replicas.train()
+        optimizer.lr = learning_rate(step - 1)
+        optimizer.zero_grad()
+        losses.append(replicas.loss_and_gradients(images, labels, cross_entropy))
+        optimizer.step()
+        if step % 25 == 0 or step == options.steps:
+            replicas.eval()
+            scores = score(predict, held_out)
+            curve.append((step, float(sum(losses) / len(losses)), scores.mean_iou))
+            losses.clear()
+            bar.set_postfix_str(f"loss {curve[-1][1]:.2f}, held-out mean IoU {scores.mean_iou:.2f}")
+    return Model(name, predict, scores, curve)
+
+
+def score(predict, scenes):
+    """Predict all scenes and compare with their masks."""
+    prediction = predict(np.stack(scenes.images))
+    return Scores.from_confusion(confusion_matrix(scenes.masks, prediction, len(CLASSES)))
+
+
+# --- The picture -----------------------------------------------------------------------------
+
+
+def draw(path, scenes, models):
+    """Show two scenes, the truth and the predictions; below them scores and learning curves."""
+    pyplot.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+    figure = pyplot.figure(figsize=(12, 8.4), dpi=150)
+    upper = figure.add_gridspec(2, 5, left=0.01, right=0.99, bottom=0.375, top=0.935)
+    upper.update(wspace=0.03, hspace=0.03)
+    lower = figure.add_gridspec(1, 2, left=0.03, right=0.985, bottom=0.04, top=0.265)
+    lower.update(wspace=0.1)
+    lower.set_width_ratios((1.8, 1))
+    draw_scenes(figure, upper, scenes, models)
+    draw_scores(figure.add_subplot(lower[0]), models)
+    draw_curves(figure.add_subplot(lower[1]), models)
+    figure.savefig(path, format="png")
+    pyplot.close(figure)
+
+
+def draw_scenes(figure, grid, scenes, models):
+    """Draw one row a scene: the photograph, the truth, and what each model makes of it."""
+    titles = ["photograph", "truth"]
+    titles += [f"{model.name}\nmean IoU {model.scores.mean_iou:.2f}" for model in models]
+    images = np.stack(scenes.images[:2])
+    maps = [scenes.masks[:2]] + [model.predict(images) for model in models]
+    columns = [images] + [COLOURS[np.stack(classes)] for classes in maps]
+    for column, (title, panels) in enumerate(zip(titles, columns, strict=True)):
+        for row, panel in enumerate(panels):
+            axes = figure.add_subplot(grid[row, column])
+            axes.imshow(panel)
+            axes.set_axis_off()
+            axes.set_title(title if row == 0 else None, fontsize=12)
+    patches = [Patch(color=c, label=name) for c, name in zip(COLOURS, CLASSES, strict=True)]
+    place = {"loc": "center", "bbox_to_anchor": (0.5, 0.345), "ncols": 5, "frameon": False}
+    figure.legend(handles=patches, fontsize=12, handlelength=1.2, handleheight=1.2, **place)
+
+
+def draw_scores(axes, models):
+    """Draw the IoU of each class as bars, one a model, with the mean at the right."""
+    places = np.array([0, 1, 2, 3, 4, 5.2])
+    for model, colour, aside in zip(models, MODEL_COLOURS, (-0.28, 0, 0.28), strict=True):
+        iou = [value or 0 for value in (*model.scores.iou, model.scores.mean_iou)]
+        bars = axes.bar(places + aside, iou, 0.26, color=colour, label=model.name)
+        axes.bar_label(bars, fmt="%.2f", fontsize=9, padding=1)
+    axes.set_xticks(places, [*CLASSES, "mean"])
+    axes.tick_params(axis="x", length=0)
+    finish(axes, "IoU on held-out scenes")
+
+
+def draw_curves(axes, models):
+    """Draw the networks' loss and their mean IoU on held-out scenes, step by step."""
+    for model, colour in zip(models, MODEL_COLOURS, strict=True):
+        if model.curve:
+            steps, losses, iou = zip(*model.curve, strict=True)
+            axes.plot(steps, iou, color=colour, linewidth=2.5)
+            axes.plot(steps, losses, color=colour, linestyle=":", linewidth=2)
+    axes.plot([], [], "k", linewidth=2.5, label="mean IoU")
+    axes.plot([], [], "k:", linewidth=2, label="loss")
+    axes.set_xlim(left=0)
+    finish(axes, "Step by step")
+
+
+def finish(axes, title):
+    """Give both charts the same scale, and put title and legend above them."""
+    axes.set(ylim=(0, 1.08), yticks=(0, 0.5, 1))
+    axes.set_title(title, loc="left", fontsize=12, pad=8)
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "frameon": False}
+    axes.legend(**place)
+
+
+# --- The story -------------------------------------------------------------------------------
+
+
+def summarize(forest, colours, network):
+    """Say in words what came out of the three models' scores."""
+    iou = np.array([[value or 0 for value in model.iou] for model in (forest, colours, network)])
+    without = iou[:2].max(axis=0)  # the better of the two that know only the colour
+    helped = np.argmax(iou[2] - without)
+    mistakes = network.confusion * (1 - np.eye(len(CLASSES), dtype=int))
+    truth, taken_for = np.unravel_index(mistakes.argmax(), mistakes.shape)
+    share = mistakes[truth, taken_for] / max(network.confusion[truth].sum(), 1)
+    return (
+        f"Mean IoU on scenes that no model has seen (1 is perfect):\n"
+        f"  {forest.mean_iou:.2f}  random forest on the colour of a pixel\n"
+        f"  {colours.mean_iou:.2f}  network that sees the colour of a pixel\n"
+        f"  {network.mean_iou:.2f}  U-Net, which sees the neighbourhood\n"
+        f"The neighbourhood helps most with {CLASSES[helped]}: "
+        f"the IoU is {iou[2, helped]:.2f}, and {without[helped]:.2f} without it.\n"
+        f"The U-Net's commonest mistake: it takes {share:.1%} of {CLASSES[truth]} for "
+        f"{CLASSES[taken_for]}."
+    )
+
+
+def main(arguments=None):
+    """Paint, train, compare, draw, and say what came out."""
+    options = parse(arguments)
+    start = time.perf_counter()
+    print(f"painting {options.scenes} scenes to learn from and {HELD_OUT} to be judged on")
+    training = paint_scenes(options.scenes, seed=options.seed)
+    held_out = paint_scenes(HELD_OUT, seed=options.seed + 1)
+    print("growing a random forest on the colours of pixels")
+    models = [train_forest(training, held_out, options)]
+    print(f"training two networks on the {device_name()}")
+    networks = {"colour-only network": colour_network(options.seed), "U-Net": unet(options.seed)}
+    for name, network in networks.items():
+        models.append(train_network(name, network, training, held_out, options))
+    draw(options.out, held_out, models)
+    print(summarize(*(model.scores for model in models)))
+    print(f"It took {time.perf_counter() - start:.0f} seconds. The picture: {options.out}")
+
+
+def parse(arguments):
+    """Read the command line, and choose the device."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default="orchard_meadow.png", help="picture to write")
+    parser.add_argument("--steps", type=int, default=250, help="steps of training (250)")
+    parser.add_argument("--scenes", type=int, default=60, help="scenes to learn from (60)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--threads", type=int, default=available_cores())
+    options = parser.parse_args(arguments)
+    if min(options.steps, options.scenes, options.threads) < 1 or options.seed < 0:
+        parser.error("--steps, --scenes and --threads must be 1 or more, --seed 0 or more")
+    if options.out.is_dir():
+        options.out /= "orchard_meadow.png"
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        use_device(options.device)
+    except (UserError, OSError) as problem:
+        parser.error(str(problem))
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One file an operation, as in the package."""

@@ -1,0 +1,316 @@
+"""Model files: they come back as they went, and no accident or stranger's file does harm."""
+
+import errno
+import io
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyunet import checkpoint
+from tinyunet.checkpoint import (
+    Model,
+    load_model,
+    load_training_state,
+    save_model,
+    save_training_state,
+    written_aside,
+)
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+from tinyunet.optimizers import Adam
+from tinyunet.unet import UNet
+
+
+def tiny_model(seed=0) -> Model:
+    network = UNet(3, 2, base_channels=2, depth=1, norm="batch", seed=seed)
+    standardization = Standardization([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    return Model(network, standardization, ["gras", "Bäume"], 255, {"note": [1, 2.5, None]})
+
+
+def save(path, model: Model) -> None:
+    save_model(
+        path,
+        model.network,
+        standardization=model.standardization,
+        class_names=model.class_names,
+        ignore_index=model.ignore_index,
+        extra=model.metadata,
+    )
+
+
+def assert_same(a: Model, b: Model) -> None:
+    assert a.network.config == b.network.config
+    left, right = a.network.state(), b.network.state()
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name])
+    np.testing.assert_array_equal(a.standardization.mean, b.standardization.mean)
+    np.testing.assert_array_equal(a.standardization.std, b.standardization.std)
+    assert (a.class_names, a.ignore_index, a.metadata) == (
+        b.class_names,
+        b.ignore_index,
+        b.metadata,
+    )
+
+
+def saved_bytes() -> bytes:
+    """Make the bytes of a good model file."""
+    header, arrays = checkpoint.pack(tiny_model())
+    file = io.BytesIO()
+    np.savez(file, header=np.array(json.dumps(header)), **arrays)
+    return file.getvalue()
+
+
+GOOD = saved_bytes()
+
+
+def test_a_model_comes_back_as_it_was(tmp_path):
+    model = tiny_model(seed=3)
+    save(tmp_path / "model.npz", model)
+    assert_same(load_model(tmp_path / "model.npz"), model)
+    assert os.listdir(tmp_path) == ["model.npz"]
+
+
+def test_a_loaded_model_predicts_the_same(xp, tmp_path):
+    model = tiny_model()
+    save(tmp_path / "model.npz", model)
+    image = xp.asarray(np.random.default_rng(0).normal(size=(1, 4, 6, 3)).astype("float32"))
+    expected = model.network.eval()(image)
+    logits = load_model(tmp_path / "model.npz").network(image)
+    assert float(abs(logits - expected).max()) == 0
+
+
+def test_numpy_opens_a_model_file_without_us(tmp_path):
+    save(tmp_path / "model.npz", tiny_model())
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as file:
+        assert json.loads(str(file["header"]))["network"]["base_channels"] == 2
+        assert file["network/encoder.0.conv1.weight"].shape == (3, 3, 3, 2)
+
+
+def test_class_names_are_made_up_where_none_are_given(tmp_path):
+    model = tiny_model()
+    save_model(tmp_path / "m.npz", model.network, standardization=model.standardization)
+    loaded = load_model(tmp_path / "m.npz")
+    assert loaded.class_names == ["class 0", "class 1"]
+    assert loaded.ignore_index is None
+
+
+def test_too_few_class_names_are_refused_before_anything_is_written(tmp_path):
+    model = tiny_model()
+    with pytest.raises(UserError, match="1 class names for 2 classes"):
+        save_model(
+            tmp_path / "m.npz",
+            model.network,
+            standardization=model.standardization,
+            class_names=["one"],
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_state_comes_back_and_is_a_model_too(tmp_path):
+    model = tiny_model()
+    optimizer = Adam(model.network.parameters(), 0.1)
+    for parameter in model.network.parameters():
+        parameter.grad = parameter.data + 1
+    optimizer.step()
+    progress = {"step": 1, "history": [{"loss": 0.1 + 0.2}], "best": None}
+    save_training_state(tmp_path / "last.npz", model, optimizer, progress)
+
+    state = load_training_state(tmp_path / "last.npz")
+    assert_same(state.model, model)
+    assert state.progress == progress
+    fresh = Adam(state.model.network.parameters(), 0.1)
+    fresh.load_state(state.optimizer)
+    for name, array in optimizer.state().items():
+        np.testing.assert_array_equal(fresh.state()[name], array)
+    assert_same(load_model(tmp_path / "last.npz"), model)
+
+
+def test_a_model_is_no_training_state(tmp_path):
+    save(tmp_path / "model.npz", tiny_model())
+    with pytest.raises(UserError, match="last.npz"):
+        load_training_state(tmp_path / "model.npz")
+
+
+# -- Files that are not ours -----------------------------------------------------------------------
+
+
+def npz(**arrays) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def with_header(**changes) -> bytes:
+    header, arrays = checkpoint.pack(tiny_model())
+    return npz(header=np.array(json.dumps(header | changes)), **arrays)
+
+
+def compressed_bomb() -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, header=np.zeros(10_000_000, dtype=np.uint8))
+    return file.getvalue()
+
+
+class Mine:
+    """Were this unpickled, it would leave a folder behind."""
+
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"hello", "is not a tinyunet model file"),
+        (pickle.dumps(Mine()), "is not a tinyunet model file"),
+        (npz(weights=np.zeros(3)), "no header"),
+        (npz(header=np.array([Mine()], dtype=object)), "damaged or not a tinyunet model"),
+        (npz(header=np.array("not JSON")), "damaged or not a tinyunet model"),
+        (npz(header=np.array("[1, 2]")), "is not a tinyunet model file"),
+        (with_header(format="someone else's"), "is not a tinyunet model file"),
+        (with_header(version=99), "newer tinyunet.*pip install --upgrade"),
+        (with_header(network={"no_such_setting": 1}), "does not fit together"),
+        (with_header(network={"in_channels": 3, "classes": 5}), "does not fit together"),
+        (with_header(class_names=["one"]), "does not fit together"),
+        (compressed_bomb(), "compressed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_strange_file_gives_one_clear_error_and_runs_nothing(
+    content, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("model.npz").write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        load_model("model.npz")
+    assert "model.npz" in str(error.value)
+    assert os.listdir() == ["model.npz"]  # nothing exploded
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(UserError, match="no such model file.*nowhere"):
+        load_model(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no such model file"):
+        load_model(tmp_path)
+
+
+@given(st.integers(0, len(GOOD) - 1))
+def test_a_truncated_file_is_refused(tmp_path, length):
+    path = tmp_path / "model.npz"
+    path.write_bytes(GOOD[:length])
+    with pytest.raises(UserError):
+        load_model(path)
+
+
+@given(st.integers(0, len(GOOD) - 1), st.integers(1, 255))
+def test_a_damaged_byte_is_noticed_or_harmless(tmp_path, position, change):
+    path = tmp_path / "model.npz"
+    content = bytearray(GOOD)
+    content[position] ^= change
+    path.write_bytes(content)
+    try:
+        loaded = load_model(path)
+    except UserError:
+        return
+    assert_same(loaded, tiny_model())  # it was a byte that says nothing, such as a date
+
+
+def test_an_array_that_claims_to_be_huge_is_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    header, arrays = checkpoint.pack(tiny_model())
+    fake = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        fake, {"descr": "<f4", "fortran_order": False, "shape": (1 << 50,)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in {"header": np.array(json.dumps(header)), **arrays}.items():
+            part = io.BytesIO()
+            np.save(part, array)
+            archive.writestr(name + ".npy", part.getvalue())
+        archive.writestr("network/huge.npy", fake.getvalue())
+    with pytest.raises(UserError):
+        load_model(path)
+
+
+# -- Accidents while writing -----------------------------------------------------------------------
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(KeyError), written_aside(path) as file:
+        file.write(b"half of the new")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "model.npz"
+    save(path, tiny_model(seed=1))
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="cannot write .*model.npz: No space left on device"):
+        save(path, tiny_model(seed=2))
+    monkeypatch.undo()
+    assert_same(load_model(path), tiny_model(seed=1))
+    assert os.listdir(tmp_path) == ["model.npz"]
+
+
+def test_a_folder_that_is_missing_is_one_clear_error(tmp_path):
+    with pytest.raises(UserError, match="cannot write .*No such file or directory"):
+        save(tmp_path / "nowhere" / "model.npz", tiny_model())
+
+
+SAVE_FOR_EVER = """
+import sys
+from tinyunet.checkpoint import load_model, save_model
+
+path, *others = sys.argv[1:]
+models = [load_model(other) for other in others]
+print("started", flush=True)
+while True:
+    for model in models:
+        save_model(path, model.network, standardization=model.standardization)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_process_killed_while_saving_leaves_a_complete_file(tmp_path):
+    path, others = tmp_path / "model.npz", [tmp_path / "1.npz", tmp_path / "2.npz"]
+    for seed, other in enumerate(others, start=1):
+        save(other, tiny_model(seed))
+    save(path, tiny_model(seed=1))
+    for wait in np.random.default_rng(0).uniform(0, 0.03, 4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SAVE_FOR_EVER, path, *others],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent,
+        )
+        assert process.stdout.readline() == b"started\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(wait)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        loaded = load_model(path).network
+        expected = tiny_model(loaded.config["seed"]).network.state()
+        for name, array in loaded.state().items():
+            np.testing.assert_array_equal(array, expected[name])
+    save(path, tiny_model(seed=5))
+    assert not list(tmp_path.glob("*.partial"))  # what a kill left behind does not stay for ever

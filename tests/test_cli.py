@@ -1,0 +1,313 @@
+"""The command line: what a person types, what comes back, and one clear line when it can't be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tinyunet
+from tests.test_training import blobs, write_folders
+from tinyunet import backend
+from tinyunet.checkpoint import load_model
+from tinyunet.cli import main
+
+ROOT = Path(__file__).parent.parent
+SMALL = "--steps 12 --batch 2 --crop 16 --base 2 --depth 1 --val-every 6 --device cpu".split()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Make a folder with images, masks and a finished run, for the tests that only read it."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_folders(folder, blobs())
+    arguments = [folder / "images", folder / "masks", "--out", folder / "run", *SMALL]
+    arguments += ["--class-names", "ground,blob"]
+    assert main(["train", *map(str, arguments)]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Work in a folder of its own that holds images and masks."""
+    monkeypatch.chdir(tmp_path)
+    write_folders(tmp_path, blobs())
+    return tmp_path
+
+
+def call(*arguments) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def python(*arguments, **more):
+    """Run ``python -m tinyunet`` as a person would."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tinyunet", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, **more)
+
+
+# -- What works ------------------------------------------------------------------------------------
+
+
+def test_train_leaves_a_run_and_says_where_the_model_is(folder, capsys):
+    assert call("train", "images", "masks", "--out", "run", *SMALL) == 0
+    captured = capsys.readouterr()
+    assert "mean IoU" in captured.out and "run/model.npz" in captured.out
+    assert "loss" in captured.err and "12/12" in captured.err  # the progress bar
+    assert sorted(os.listdir("run")) == sorted(
+        "model.npz last.npz metrics.csv curves.png preview.png config.json".split()
+    )
+
+
+def test_resume_needs_only_what_changes(folder, capsys):
+    assert call("train", "images", "masks", "--out", "run", *SMALL) == 0
+    assert call("train", "images", "masks", "--out", "run", "--resume", "--steps", "14") == 0
+    settings = json.loads(Path("run/config.json").read_text())
+    assert (settings["steps"], settings["base"], settings["crop"]) == (14, 2, 16)
+    assert call("train", "images", "masks", "--out", "run", "--resume", "--base", "8") == 2
+    assert "base 2, which can't become 8" in capsys.readouterr().err
+
+
+def test_evaluate_prints_a_table_and_writes_json(trained, tmp_path, capsys):
+    masks, model = trained / "masks", trained / "run" / "model.npz"
+    scores = tmp_path / "scores.json"
+    assert call("evaluate", model, trained / "images", masks, "--json", scores) == 0
+    assert "blob" in capsys.readouterr().out
+    result = json.loads(scores.read_text())
+    assert result["classes"] == ["ground", "blob"]
+    assert np.sum(result["confusion"]) == 6 * 20 * 28
+    assert result["mean_iou"] == pytest.approx(np.mean(result["iou"]))
+
+
+def test_predict_writes_class_maps_of_any_size_and_a_picture(trained, tmp_path, capsys):
+    image = np.random.default_rng(0).integers(0, 255, (33, 21, 3)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "odd näme.png")
+    out = tmp_path / "out"
+    model = trained / "run" / "model.npz"
+    arguments = [tmp_path / "odd näme.png", trained / "images", "--out", out, "--probabilities"]
+    assert call("predict", model, *arguments, "--tile", 16) == 0
+    assert "7 images predicted" in capsys.readouterr().out
+    assert len(list(out.iterdir())) == 7 * 4
+    with Image.open(out / "odd näme.png") as classes:
+        assert classes.size == (21, 33)
+        assert classes.mode == "L"
+        classes = np.array(classes)
+    assert classes.max() <= 1
+    first, second = (np.array(Image.open(out / f"odd näme_probability_{k}.tif")) for k in (0, 1))
+    assert (abs(first.astype(int) + second - 255) <= 1).all()
+    decided = abs(first.astype(int) - second) > 1
+    np.testing.assert_array_equal((second > first)[decided], (classes == 1)[decided])
+    with Image.open(out / "odd näme_overlay.png") as picture:
+        assert picture.mode == "RGB"
+
+
+def test_inspect_describes_a_model_or_a_network(trained, capsys):
+    assert call("inspect", trained / "run" / "model.npz", "--size", "32x48") == 0
+    assert "32 x 48 x 2" in capsys.readouterr().out
+    assert call("inspect", *"--base 64 --padding valid --channels 1 --norm none".split()) == 2
+    assert "nearest that fit: 252, 268" in capsys.readouterr().err
+    paper = "--base 64 --padding valid --channels 1 --norm none --size 572"
+    assert call("inspect", *paper.split()) == 0
+    table = capsys.readouterr().out
+    assert "31,030,658" in table and "388 x 388 x 2" in table
+
+
+def test_info_names_the_versions_and_what_is_missing(capsys):
+    assert call("info") == 0
+    text = capsys.readouterr().out
+    assert tinyunet.__version__ in text
+    assert np.__version__ in text
+    assert "threads" in text
+    problem = backend.cuda_problem()
+    assert (problem or "driver for") in text
+
+
+def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, monkeypatch):
+    outcomes = {"conv2d": 1e-9, "relu": 1e-10}
+
+    def run_cases():
+        from tinyunet.selfcheck import Outcome
+
+        return (Outcome(name, error, 0.1) for name, error in outcomes.items())
+
+    monkeypatch.setattr("tinyunet.cli.run_cases", run_cases)
+    assert call("gradcheck") == 0
+    assert "conv2d" in capsys.readouterr().out
+    outcomes["relu"] = None
+    assert call("gradcheck") == 1
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_python_m_tinyunet_is_the_same_command():
+    result = python("--version")
+    assert (result.returncode, result.stdout) == (0, f"tinyunet {tinyunet.__version__}\n")
+    result = python("--help")
+    assert result.returncode == 0
+    for name in ("train", "predict", "evaluate", "inspect", "gradcheck", "info"):
+        assert name in result.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C another way")
+def test_ctrl_c_stops_in_one_line_and_keeps_the_checkpoint(folder):
+    arguments = ["train", "images", "masks", "--out", "run", *SMALL, "--steps", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinyunet", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not Path("run/model.npz").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == (
+        "tinyunet: stopped; go on from the last checkpoint by --resume"
+    )
+    assert "Traceback" not in errors
+    assert call("inspect", "run/last.npz", "--size", "16") == 0
+
+
+# -- What a person may get wrong -------------------------------------------------------------------
+
+
+def spoil_size(folder):
+    Image.fromarray(np.zeros((7, 8), np.uint8)).save(folder / "masks" / "blob3.png")
+
+
+def spoil_class(folder):
+    Image.fromarray(np.full((20, 28), 7, np.uint8)).save(folder / "masks" / "blob3.png")
+
+
+def spoil_image(folder):
+    path = folder / "images" / "blob3.png"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def spoil_stems(folder):
+    for path in (folder / "masks").iterdir():
+        path.rename(path.with_name(f"mask-of-{path.name}"))
+
+
+def spoil_nothing(folder):
+    pass
+
+
+TRAIN = "train images masks --out run"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "command", "message"),
+    [
+        (spoil_nothing, "train nowhere masks --out run", "nowhere: no such folder"),
+        (spoil_stems, TRAIN, "no pairs"),
+        (spoil_size, TRAIN, "blob3.png: has 7 x 8 pixels"),
+        (spoil_class, f"{TRAIN} --class-names ground,blob", "blob3.png: holds the value 7"),
+        (spoil_image, TRAIN, "blob3.png: is broken"),
+        (spoil_nothing, TRAIN, "smaller than the crop of 128"),
+        (spoil_nothing, f"{TRAIN} --crop 20", "nearest that fit: 16, 32"),
+        (spoil_nothing, f"{TRAIN} --device tpu", "argument --device: invalid choice"),
+        (spoil_nothing, f"{TRAIN} --steps many", "argument --steps: invalid int"),
+        (spoil_nothing, f"{TRAIN} --lr -1", "lr must be above 0"),
+        (spoil_nothing, f"{TRAIN} --resume", "no run to resume"),
+        (spoil_nothing, "train images masks", "required: --out"),
+        (spoil_nothing, "", "required: COMMAND"),
+        (spoil_nothing, "draw", "invalid choice: 'draw'"),
+        (spoil_nothing, "evaluate nowhere.npz images masks", "no such model file"),
+        (spoil_nothing, "predict images/blob1.png images --out run", "not a tinyunet model"),
+        (spoil_nothing, "inspect --size 3 --depth 2", "nearest that fit: 4"),
+        (spoil_nothing, "inspect --size big", "size 'big': give one number"),
+        (spoil_nothing, "inspect --classes 0", "classes 0"),
+        (spoil_nothing, "inspect images/blob1.png --base 4", "leave the options out"),
+    ],
+    ids=str,
+)
+def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
+    folder, capsys, spoil, command, message
+):
+    spoil(folder)
+    before = sorted(folder.rglob("*"))
+    assert main(command.split()) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("tinyunet: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("predict MODEL gray.png --out out", "gray.png|channel"),
+        ("predict MODEL images/blob1.png --out images", "choose another --out"),
+        ("predict MODEL images images/blob1.png --out out", "would both become blob1.png"),
+        ("predict MODEL images nowhere.png --out out", "nowhere.png: no such image"),
+        ("predict MODEL masks/blob1.png --out out", "channel"),
+        ("predict MODEL empty --out out", "no images in empty"),
+        ("predict MODEL images --out out --tile 0", "tile"),
+        ("evaluate MODEL images other-masks", "holds the value 9"),
+        ("evaluate MODEL images masks --json nowhere/scores.json", "cannot write nowhere"),
+        ("evaluate cut.npz images masks", "cut.npz is damaged"),
+    ],
+)
+def test_a_mistake_with_a_model_at_hand(trained, folder, capsys, command, message):
+    model = trained / "run" / "model.npz"
+    Path("cut.npz").write_bytes(model.read_bytes()[:-1000])
+    Path("empty").mkdir()
+    Path("other-masks").mkdir()
+    Image.fromarray(np.full((20, 28), 9, np.uint8)).save("other-masks/blob1.png")
+    Image.fromarray(np.zeros((20, 28), np.uint8)).save("gray.png")
+    before = sorted(folder.rglob("*"))
+    assert main([str(model) if word == "MODEL" else word for word in command.split()]) == 2
+    captured = capsys.readouterr()
+    assert any(part in captured.err for part in message.split("|"))
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_cuda_that_is_missing_gives_the_reason_and_what_to_install(folder, capsys, monkeypatch):
+    monkeypatch.setattr(backend, "installed_cupy_packages", lambda: [])
+    assert main([*TRAIN.split(), "--device", "cuda"]) == 2
+    error = capsys.readouterr().err
+    assert "CuPy is not installed" in error and "pip install" in error
+    assert error.count("\n") == 1
+    assert not Path("run").exists()
+
+
+def test_a_mistake_in_a_real_process_has_status_2_and_no_traceback(tmp_path):
+    result = python("train", "nowhere", "masks", "--out", "run", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == "tinyunet: nowhere: no such folder\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_no_number_ends_in_one_line(folder):
+    result = python("train", "images", "masks", "--out", "run", *SMALL, "--lr", "1e38")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("tinyunet: ")
+    assert "smaller learning rate" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr and "RuntimeWarning" not in result.stderr
+    load_model("run/last.npz")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [sys.executable, "-m", "tinyunet", "inspect"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (0, b"")

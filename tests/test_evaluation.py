@@ -1,0 +1,156 @@
+"""The scores: against the definitions with sets of pixels, and the rules about what counts."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tinyunet.checkpoint import Model
+from tinyunet.data.folder import Dataset
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+from tinyunet.evaluation import Scores, confusion_matrix, evaluate
+from tinyunet.unet import UNet
+
+
+@st.composite
+def maps(draw):
+    """Draw a number of classes, a truth, a prediction of its shape, a value to ignore."""
+    classes = draw(st.integers(1, 5))
+    ignore_index = draw(st.sampled_from([None, 255, *range(classes)]))
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 7)))
+    labels = st.integers(0, classes - 1)
+    truths = labels if ignore_index is None else labels | st.just(ignore_index)
+    truth = draw(arrays.arrays(np.uint8, shape, elements=truths))
+    prediction = draw(arrays.arrays(np.uint8, shape, elements=labels))
+    return classes, truth, prediction, ignore_index
+
+
+@given(maps())
+def test_scores_follow_the_definitions_with_sets_of_pixels(drawn):
+    classes, truth, prediction, ignore_index = drawn
+    scores = Scores.from_confusion(
+        confusion_matrix(truth, prediction, classes, ignore_index), ignore_index
+    )
+    counted = {place for place in np.ndindex(truth.shape) if truth[place] != ignore_index}
+    known = []
+    for index in range(classes):
+        true = {place for place in counted if truth[place] == index}
+        found = {place for place in counted if prediction[place] == index}
+        if not true | found or index == ignore_index:
+            assert scores.iou[index] is None
+            assert scores.dice[index] is None
+            continue
+        iou = len(true & found) / len(true | found)
+        known.append(iou)
+        assert scores.iou[index] == pytest.approx(iou)
+        assert scores.dice[index] == pytest.approx(2 * len(true & found) / (len(true) + len(found)))
+    assert scores.mean_iou == (pytest.approx(np.mean(known)) if known else None)
+    right = sum(truth[place] == prediction[place] for place in counted)
+    accuracy = right / len(counted) if counted else None
+    assert scores.pixel_accuracy == (None if accuracy is None else pytest.approx(accuracy))
+    assert scores.confusion.sum() == len(counted)
+    assert scores.predicted_classes == sorted({int(prediction[place]) for place in counted})
+
+
+@given(maps())
+def test_confusion_counts_pairs_one_by_one(drawn):
+    classes, truth, prediction, ignore_index = drawn
+    expected = np.zeros((classes, classes), dtype=np.int64)
+    for place in np.ndindex(truth.shape):
+        if truth[place] != ignore_index:
+            expected[truth[place], prediction[place]] += 1
+    result = confusion_matrix(truth, prediction, classes, ignore_index)
+    np.testing.assert_array_equal(result, expected)
+    assert result.dtype == np.int64
+
+
+def test_rows_are_the_truth_and_columns_the_prediction():
+    result = confusion_matrix(np.array([0, 0, 1]), np.array([1, 1, 1]), classes=2)
+    assert result.tolist() == [[0, 2], [0, 1]]
+
+
+def test_predicting_background_everywhere_is_accurate_and_useless():
+    scores = Scores.from_confusion([[93, 0], [7, 0]])
+    assert scores.pixel_accuracy == 0.93
+    assert scores.iou == [0.93, 0.0]
+    assert scores.mean_iou == pytest.approx(0.465)
+
+
+def test_a_class_that_is_absent_is_left_out_of_the_mean():
+    scores = Scores.from_confusion([[5, 0, 0], [0, 5, 0], [0, 0, 0]])
+    assert scores.iou == [1.0, 1.0, None]
+    assert scores.mean_iou == 1.0
+
+
+def test_a_class_that_is_only_predicted_counts_as_zero():
+    scores = Scores.from_confusion([[5, 5], [0, 0]])
+    assert scores.iou == [0.5, 0.0]
+
+
+def test_nothing_that_counts_gives_no_scores():
+    scores = Scores.from_confusion(np.zeros((2, 2)))
+    assert scores.mean_iou is None
+    assert scores.pixel_accuracy is None
+    assert "-" in scores.table(["a", "b"])
+
+
+def test_shapes_and_values_that_do_not_fit_are_refused():
+    with pytest.raises(UserError, match=r"\(2, 3\).*\(3, 2\)"):
+        confusion_matrix(np.zeros((2, 3), int), np.zeros((3, 2), int), 2)
+    with pytest.raises(UserError, match="truth holds classes 0 to 2.*0 to 1"):
+        confusion_matrix(np.array([0, 2]), np.array([0, 1]), 2)
+    with pytest.raises(UserError, match="prediction holds classes -1 to 1"):
+        confusion_matrix(np.array([0, 1]), np.array([-1, 1]), 2)
+
+
+def test_json_has_the_promised_keys_and_null_for_an_absent_class():
+    scores = Scores.from_confusion([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+    result = json.loads(json.dumps(scores.as_json(["a", "b", "c"]), allow_nan=False))
+    assert list(result) == ["classes", "iou", "dice", "mean_iou", "pixel_accuracy", "confusion"]
+    assert result["classes"] == ["a", "b", "c"]
+    assert result["iou"][2] is None
+    assert result["confusion"] == [[3, 1, 0], [0, 4, 0], [0, 0, 0]]
+
+
+def test_the_table_can_be_read():
+    scores = Scores.from_confusion([[30, 10, 0], [0, 60, 0], [0, 0, 0]])
+    assert scores.table(["grass", "a long class name", "road"]).splitlines() == [
+        "class                 IoU    Dice   share of the truth",
+        "grass              0.7500  0.8571     40.0 %",
+        "a long class name  0.8571  0.9231     60.0 %",
+        "road                    -       -      0.0 %",
+        "",
+        "mean IoU           0.8036",
+        "pixel accuracy     0.9000",
+        "",
+        "Of 100 pixels of the class on the left, how many were predicted as each class:",
+        "                      grass a long cl      road",
+        "grass                  75.0      25.0       0.0",
+        "a long class name       0.0     100.0       0.0",
+        "road                      -         -         -",
+    ]
+
+
+@pytest.mark.parametrize("ignore_index", [None, 0, 255])
+def test_evaluate_sums_over_images_and_never_predicts_the_ignored_class(ignore_index):
+    rng = np.random.default_rng(0)
+    images = [rng.normal(size=size).astype(np.float32) for size in ((9, 14, 1), (5, 3, 1))]
+    masks = [rng.integers(0, 3, image.shape[:2]).astype(np.uint8) for image in images]
+    if ignore_index == 255:
+        masks[0][2:4] = 255
+    model = Model(
+        UNet(1, 3, base_channels=2, depth=1),
+        Standardization([0.0], [1.0]),
+        ["a", "b", "c"],
+        ignore_index,
+    )
+    scores = evaluate(model, Dataset(["x", "y"], images, masks))
+    counted = sum(int((mask != ignore_index).sum()) for mask in masks)
+    assert scores.confusion.sum() == counted
+    if ignore_index == 0:
+        assert scores.iou[0] is None
+        assert scores.confusion[:, 0].sum() == 0

@@ -1,0 +1,190 @@
+"""The tile sweep: any size works, seams don't show, and the ignored class is never chosen."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyunet.backend import to_device, to_host
+from tinyunet.checkpoint import Model
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+from tinyunet.functional import softmax
+from tinyunet.prediction import (
+    full_margin,
+    mirrored,
+    predict_classes,
+    predict_probabilities,
+    round_up,
+    sweep,
+)
+from tinyunet.unet import UNet
+
+networks = st.builds(
+    UNet,
+    in_channels=st.integers(1, 3),
+    classes=st.integers(2, 4),
+    base_channels=st.just(2),
+    depth=st.integers(1, 2),
+    up=st.sampled_from(["transpose", "nearest"]),
+    norm=st.sampled_from([None, "batch"]),
+    padding=st.just("same"),
+    seed=st.integers(0, 100),
+)
+sizes = st.tuples(st.integers(1, 30), st.integers(1, 30))
+
+
+def picture(size, channels, seed=0):
+    return np.random.default_rng(seed).normal(size=(*size, channels)).astype(np.float32)
+
+
+def assemble(network, image, **sweeping):
+    """Put the logits of a sweep together."""
+    result = np.full((*image.shape[:2], network.config["classes"]), np.nan, np.float32)
+    for rows, columns, logits in sweep(network, image, **sweeping):
+        assert np.isnan(result[rows, columns]).all()  # each pixel comes once
+        result[rows, columns] = to_host(logits)
+    assert not np.isnan(result).any()  # and none is missing
+    return result
+
+
+def whole(network, image, border):
+    """Predict an image mirrored by `border` and more in one piece, and cut it out again."""
+    step = 2**network.depth
+    height, width = image.shape[:2]
+    rows = mirrored(-border, round_up(height, step) + border, height)
+    columns = mirrored(-border, round_up(width, step) + border, width)
+    logits = network.eval()(to_device(image[rows[:, None], columns][None]))[0]
+    return to_host(logits)[border : border + height, border : border + width]
+
+
+@given(st.integers(1, 9), st.integers(0, 30), st.integers(0, 30))
+def test_mirrored_is_what_numpy_pads(length, before, after):
+    row = np.arange(length)
+    expected = np.pad(row, (before, after), mode="reflect")
+    np.testing.assert_array_equal(mirrored(-before, length + after, length), expected)
+
+
+@given(networks, sizes, st.integers(1, 20), st.integers(0, 5), st.integers(1, 3))
+def test_with_the_full_margin_tiles_equal_the_whole_mirrored_image(
+    network, size, tile, more, batch
+):
+    image = picture(size, network.config["in_channels"])
+    margin = full_margin(network)
+    result = assemble(network, image, tile=tile, margin=margin + more, batch=batch)
+    scale = 1 + abs(result).max()
+    np.testing.assert_allclose(result, whole(network, image, margin), atol=1e-5 * scale)
+    # and what lies still farther out plays no part:
+    np.testing.assert_allclose(
+        result, whole(network, image, margin + 3 * 2**network.depth), atol=1e-5 * scale
+    )
+
+
+@given(networks, st.integers(1, 20))
+def test_away_from_the_border_tiles_equal_the_image_as_it_is(network, tile):
+    inner = full_margin(network)
+    image = picture((2 * inner + 8, 2 * inner + 4), network.config["in_channels"])
+    plain = to_host(network.eval()(to_device(image[None]))[0])
+    result = assemble(network, image, tile=tile, margin=inner)
+    centre = slice(inner, -inner), slice(inner, -inner)
+    scale = 1 + abs(result).max()
+    np.testing.assert_allclose(result[centre], plain[centre], atol=1e-5 * scale)
+
+
+@given(
+    st.integers(1, 2),
+    st.sampled_from(["transpose", "nearest"]),
+    sizes,
+    st.integers(1, 20),
+    st.integers(0, 40),
+)
+def test_a_valid_network_gives_the_whole_image_whatever_the_margin(depth, up, size, tile, margin):
+    network = UNet(2, 3, base_channels=2, depth=depth, padding="valid", up=up).eval()
+    image = picture(size, 2)
+    result = assemble(network, image, tile=tile, margin=margin)
+    # In one piece: mirror so far that the output covers the image.
+    before = next(n for n in network.valid_sizes() if n)
+    before = (before - network.output_length(before)) // 2
+    need = max(size)
+    window = next(n for n in network.valid_sizes() if network.output_length(n) >= need)
+    rows = mirrored(-before, window - before, size[0])
+    columns = mirrored(-before, window - before, size[1])
+    logits = to_host(network(to_device(image[rows[:, None], columns][None]))[0])
+    expected = logits[: size[0], : size[1]]
+    np.testing.assert_allclose(result, expected, atol=1e-5 * (1 + abs(expected).max()))
+
+
+def test_a_smaller_margin_changes_only_what_is_near_a_seam():
+    network = UNet(1, 2, base_channels=2, depth=1)
+    image = picture((32, 32), 1)
+    exact = assemble(network, image, tile=16, margin=full_margin(network))
+    rough = assemble(network, image, tile=16, margin=0)
+    wrong = abs(rough - exact).max(axis=2) > 1e-5
+    assert wrong.any()
+    reach = full_margin(network)
+    assert not wrong[reach : 16 - reach, reach : 16 - reach].any()
+
+
+def test_the_sweep_runs_on_every_device(xp):
+    network = UNet(3, 3, base_channels=2, depth=1)
+    image = picture((11, 7), 3)
+    result = predict_probabilities(network, image, tile=4)
+    assert isinstance(result, np.ndarray)
+    np.testing.assert_allclose(result.sum(axis=2), 1, rtol=1e-5)
+
+
+@given(sizes, st.integers(1, 9))
+def test_probabilities_are_the_softmax_of_the_logits(size, tile):
+    network = UNet(2, 3, base_channels=2, depth=1)
+    image = picture(size, 2)
+    logits = assemble(network, image, tile=tile)
+    result = predict_probabilities(network, image, tile=tile)
+    np.testing.assert_allclose(result, to_host(softmax(to_device(logits))[0]), rtol=1e-5)
+    assert result.dtype == np.float32
+
+
+@pytest.mark.parametrize("ignore_index", [None, 0, 2, 255])
+def test_the_most_probable_class_wins_and_the_ignored_one_never_does(ignore_index):
+    network = UNet(1, 3, base_channels=2, depth=1, seed=1)
+    standardization = Standardization([100.0], [20.0])
+    model = Model(network, standardization, ["a", "b", "c"], ignore_index)
+    image = np.random.default_rng(0).integers(0, 255, (13, 21, 1)).astype(np.uint8)
+    classes = predict_classes(model, image, tile=8)
+    probabilities = predict_probabilities(
+        network, standardization.apply(image), tile=8, ignore_index=ignore_index
+    )
+    np.testing.assert_array_equal(classes, probabilities.argmax(axis=2))
+    np.testing.assert_allclose(probabilities.sum(axis=2), 1, rtol=1e-5)
+    assert classes.dtype == np.uint8
+    if ignore_index in (0, 2):
+        assert not (classes == ignore_index).any()
+        assert not probabilities[:, :, ignore_index].any()
+
+
+def test_only_the_windows_of_a_batch_are_prepared_at_once():
+    network = UNet(1, 2, base_channels=2, depth=1)
+    shapes = []
+
+    def prepare(windows):
+        shapes.append(windows.shape)
+        return windows
+
+    image = picture((40, 40), 1)
+    for _ in sweep(network, image, tile=10, margin=6, batch=3, prepare=prepare):
+        pass
+    assert [shape[0] for shape in shapes] == [3, 3, 3, 3, 3, 1]
+    assert {shape[1:] for shape in shapes} == {(22, 22, 1)}
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 4), (0, 8, 3), (8, 8)])
+def test_an_image_that_does_not_fit_is_refused(shape):
+    network = UNet(3, 2, base_channels=2, depth=1)
+    with pytest.raises(UserError, match="takes images of 3 channels"):
+        list(sweep(network, np.zeros(shape, np.float32)))
+
+
+@pytest.mark.parametrize("wrong", [{"tile": 0}, {"margin": -1}, {"batch": 0}])
+def test_numbers_that_make_no_sense_are_refused(wrong):
+    network = UNet(1, 2, base_channels=2, depth=1)
+    with pytest.raises(UserError, match="too small"):
+        list(sweep(network, np.zeros((8, 8, 1), np.float32), **wrong))

@@ -1,0 +1,129 @@
+"""The table of a network: it must say what really happens."""
+
+import numpy as np
+import pytest
+
+import tinyunet
+from tests.networks import small_unet
+from tinyunet.layers import Conv2d, ConvTranspose2d, Layer, MaxPool2d, Sequential
+from tinyunet.trace import trace
+from tinyunet.unet import SizeError, UNet
+
+OPTIONS = [
+    {},
+    {"up": "nearest", "norm": "batch"},
+    {"padding": "valid"},
+    {"padding": "valid", "up": "nearest", "dropout": 0.1},
+]
+EVERY_NETWORK = pytest.mark.parametrize("options", OPTIONS, ids=str)
+
+
+def really_run(network, height, width, monkeypatch):
+    """Run an image through; note the shape that leaves each layer without layers inside."""
+    shapes = []
+    call = Layer.__call__
+
+    def noting_call(self, *inputs):
+        y = call(self, *inputs)
+        if not self.children():
+            shapes.append((type(self).__name__, y.shape))
+        return y
+
+    monkeypatch.setattr(Layer, "__call__", noting_call)
+    network.eval()(np.zeros((1, height, width, network.config["in_channels"]), dtype="float32"))
+    return shapes
+
+
+@EVERY_NETWORK
+def test_the_shapes_in_the_table_are_those_of_a_run(options, monkeypatch):
+    network = small_unet(**options)
+    height, width = network.valid_sizes(200)[1:3]
+    rows = trace(network, height, width).rows
+    noted = really_run(network, height, width, monkeypatch)
+    assert [(row.kind, row.output_shape) for row in rows] == noted
+
+
+@EVERY_NETWORK
+def test_the_parameters_in_the_table_are_those_of_the_network(options):
+    network = small_unet(**options)
+    height, width = network.valid_sizes(200)[1:3]
+    total = sum(parameter.data.size for parameter in network.parameters())
+    assert trace(network, height, width).parameters == total
+
+
+@EVERY_NETWORK
+def test_the_names_in_the_table_lead_to_the_parameters(options):
+    network = small_unet(**options)
+    height, width = network.valid_sizes(200)[1:3]
+    rows = trace(network, height, width).rows
+    names = [row.name for row in rows]
+    assert len(set(names)) == len(names)
+    owners = {name.rpartition(".")[0] for name in network.state()}
+    assert owners == {row.name for row in rows if row.parameters}
+
+
+def test_multiplications_and_bytes_of_a_small_network():
+    network = Sequential(
+        Conv2d(3, 4, (3, 2)), MaxPool2d(2), ConvTranspose2d(4, 5, 2), Conv2d(5, 2, 1, stride=2)
+    )
+    rows = trace(network, 10, 13).rows
+    assert [row.output_shape for row in rows] == [
+        (1, 8, 12, 4),
+        (1, 4, 6, 4),
+        (1, 8, 12, 5),
+        (1, 4, 6, 2),
+    ]
+    assert [row.multiply_adds for row in rows] == [
+        8 * 12 * 4 * (3 * 2 * 3),
+        0,
+        4 * 6 * 4 * (2 * 2 * 5),
+        4 * 6 * 2 * 5,
+    ]
+    assert [row.bytes for row in rows] == [4 * 8 * 12 * 4, 4 * 4 * 6 * 4, 4 * 8 * 12 * 5, 4 * 48]
+    assert [row.parameters for row in rows] == [76, 0, 85, 12]
+
+
+def test_the_field_grows_by_the_kernel_and_doubles_its_step_at_each_pooling():
+    network = Sequential(Conv2d(1, 1, 3), Conv2d(1, 1, 3), MaxPool2d(2), Conv2d(1, 1, 3))
+    assert [row.receptive_field for row in trace(network, 20).rows] == [3, 5, 6, 10]
+
+
+def test_totals_are_sums():
+    table = trace(UNet(), 64)
+    assert table.bytes == sum(row.bytes for row in table.rows)
+    assert table.multiply_adds == sum(row.multiply_adds for row in table.rows)
+
+
+def test_twice_the_area_takes_twice_the_work():
+    network = UNet(base_channels=4)
+    assert trace(network, 64, 128).multiply_adds == 2 * trace(network, 64).multiply_adds
+
+
+def test_printed_it_is_a_table():
+    network = UNet(3, 2)
+    text = str(trace(network, 64, 96))
+    lines = text.splitlines()
+    assert len(lines) == len(trace(network, 64, 96).rows) + 4
+    assert lines[0].split()[:2] == ["layer", "kind"]
+    assert any("encoder.0.conv1" in line and "64 x 96 x 16" in line for line in lines)
+    assert f"{sum(p.data.size for p in network.parameters()):,}" in lines[-1]
+    assert len(lines[0]) == len(lines[1]) == len(lines[-1]), "aligned"
+    assert all(len(line) <= len(lines[1]) for line in lines)
+
+
+def test_a_size_that_does_not_fit_is_refused():
+    with pytest.raises(SizeError):
+        trace(UNet(), 100)
+
+
+def test_it_needs_no_image_and_changes_nothing():
+    network = small_unet(norm="batch")
+    before = network.state()
+    trace(network, 4000)
+    assert all(layer._backward is None for layer in network.all_layers())
+    for name, array in network.state().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_it_is_at_hand():
+    assert tinyunet.trace is trace
