@@ -99,7 +99,7 @@ def cuda_problem() -> str | None:
     try:
         probe = cupy.full((8, 8), 0.5, dtype=cupy.float32)
         total = float(cupy.tanh(probe @ probe).sum())
-        if abs(total - 64 * np.tanh(2.0)) > 1e-3:
+        if not abs(total - 64 * np.tanh(2.0)) < 1e-3:
             return f"the GPU computes wrong numbers: a small test gave {total}"
     except Exception as error:  # cuBLAS or the run-time compiler is missing or does not fit
         return (

@@ -58,9 +58,21 @@ class Optimizer:
             parameter.grad = None
 
     def gather_gradients(self):
-        """Copy the parameters' gradients into one row; where there is none, it is zero."""
+        """Copy the parameters' gradients into one row.
+
+        Raises
+        ------
+        RuntimeError
+            If a parameter has none: a backward that forgets to store it would otherwise go unseen,
+            because the others go on learning and the loss still falls.
+        """
         for parameter, place in zip(self.parameters, self.slices, strict=True):
-            self.gradients[place] = 0 if parameter.grad is None else parameter.grad.ravel()
+            if parameter.grad is None:
+                raise RuntimeError(
+                    f"parameter {parameter.name or place} has no gradient: run backward before a "
+                    "step, and give the optimizer only what is to be trained"
+                )
+            self.gradients[place] = parameter.grad.ravel()
         return self.gradients
 
     def step(self):
