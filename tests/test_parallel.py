@@ -104,13 +104,23 @@ def test_the_same_number_of_threads_repeats_bit_for_bit(threads):
             np.testing.assert_array_equal(array, results[0][1][name])
 
 
-def test_another_seed_drops_other_entries():
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_another_seed_drops_other_entries(threads):
     images, labels = batch("float32")
     values = [
-        in_parts(small_unet(dropout=0.5), 2, images, labels, LOSSES["plain"], seed=seed)[0]
-        for seed in (1, 1, 2)
+        in_parts(small_unet(dropout=0.5), threads, images, labels, LOSSES["plain"], seed=seed)[0]
+        for seed in (1, 1, 2, [1, 2])
     ]
-    assert values[0] == values[1] != values[2]
+    assert values[0] == values[1]
+    assert len(set(values)) == 3
+
+
+def test_each_thread_drops_entries_of_its_own():
+    images, labels = (np.repeat(array[:1], 2, axis=0) for array in batch("float32"))
+    network = small_unet(dropout=0.5)
+    twice, _ = in_parts(network, 2, images, labels, LOSSES["plain"], seed=1)
+    once, _ = in_parts(network, 1, images[:1], labels[:1], LOSSES["plain"], seed=1)
+    assert twice != once
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
