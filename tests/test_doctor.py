@@ -237,9 +237,9 @@ def test_numbered_objects_become_one_class(tmp_path):
 def test_255_among_classes_is_probably_to_be_ignored(tmp_path):
     folders = make_set(tmp_path, change_mask=lambda mask, index: np.where(mask == 2, 255, mask))
     report = examine(*folders)
-    assert "--ignore-index 255" in found(report, "0 to 1, and 255").advice
+    assert "--ignore-index 255" in found(report, "numbers up to 1, and 255").advice
     assert not titles(examine(*folders, ignore_index=255), "problem")
-    with pytest.raises(UserError, match="meaning is not clear: The masks hold 0 to 1, and 255"):
+    with pytest.raises(UserError, match="meaning is not clear: The masks hold numbers up to 1"):
         repair_masks(report, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -256,6 +256,29 @@ def test_photographs_and_negative_numbers_are_no_masks(tmp_path):
 def test_class_numbers_need_no_repair(tmp_path):
     with pytest.raises(UserError, match="hold class numbers already"):
         repair_masks(examine(*make_set(tmp_path)), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0], "classes"),
+        ([0, 1, 2], "classes"),
+        ([255], "black and white"),
+        ([0, 255], "black and white"),
+        ([0, 3, 250, 255], "black and white"),
+        ([0, 128, 255], "gaps"),
+        ([0, 1, 255], None),
+        ([0, 1, 5, 20, 255], None),  # some classes of a long list, and the mark of Pascal VOC
+        ([1, 255], None),
+        ([0, 65535], "gaps"),
+    ],
+)
+def test_values_are_told_apart(values, kind):
+    try:
+        found = plan_repair([dict.fromkeys(values, 10)]).kind
+    except Unclear:
+        found = None
+    assert found == kind
 
 
 @given(st.dictionaries(st.integers(0, 300), st.integers(1, 1000), min_size=1, max_size=8))

@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from tinyunet.errors import UserError
 from tinyunet.pictures import save_picture
 
 GRAY = 0x010101  # times 0 to 255: the colours from black to white
+DARK, LIGHT = 32, 224  # below and from which on a gray value is nearly black and nearly white
 MOST_CLASSES = 64  # more values than that are no classes
 FEW = 0.02  # share of pixels with colours that are in no table, from smoothed edges
 
@@ -303,9 +304,9 @@ def plan_repair(
         known = table is not None and largest < len(table.names)
         names = table.names if known else ()
         return Repair("classes", keep | {value: value for value in values}, names)
-    if largest == 255 and values[:-1] == list(range(len(values) - 1)):
+    if _are_classes_and_255(values):
         raise Unclear(
-            f"The masks hold 0 to {values[-2]}, and 255",
+            f"The masks hold numbers up to {values[-2]}, and 255",
             "255 usually marks pixels that do not count, such as borders.",
             "if so, add --ignore-index 255, here and in training.",
         )
@@ -321,12 +322,18 @@ def plan_repair(
 
 def _is_black_and_white(total: Mapping[int, int]) -> bool:
     """Tell whether nearly all is black or white, both within an eighth, with white in it."""
-    if not total or min(total) < 0 or not 128 <= max(total) <= 255:
+    if not total or min(total) < 0 or not LIGHT <= max(total) <= 255:
         return False
-    if set(total) - {255} == set(range(len(total) - 1)) and len(total) > 2:
-        return False  # 0, 1, ..., 255: classes, and a mark for pixels that do not count
-    ends = sum(count for value, count in total.items() if value < 32 or value >= 224)
-    return ends >= 0.9 * sum(total.values()) and max(total) >= 224
+    if _are_classes_and_255(total):
+        return False
+    ends = sum(count for value, count in total.items() if value < DARK or value >= LIGHT)
+    return ends >= 0.9 * sum(total.values())
+
+
+def _are_classes_and_255(values: Iterable[int]) -> bool:
+    """Tell whether there are small numbers and 255, but none of the grays that smoothing leaves."""
+    others = set(values) - {0, 255}
+    return bool(others) and 255 in values and max(others) < DARK
 
 
 def _are_objects(masks: Sequence[set[int]]) -> bool:

@@ -234,8 +234,8 @@ def draw_contact_sheet(report: Report, most: int = 12) -> Image.Image:
     panels = [_panel(look, report.classes) for look in chosen]
     if report.classes is None:
         return contact_sheet(panels, [])
-    names = [report.classes.name(index) for index in range(report.classes.counts.shape[1])]
-    return contact_sheet(panels, names, ignore_index=report.classes.ignore_index)
+    names = report.classes.repair.names or map(str, range(report.classes.counts.shape[1]))
+    return contact_sheet(panels, list(names), ignore_index=report.classes.ignore_index)
 
 
 def _panel(look: Look, classes: Classes | None) -> tuple[str, np.ndarray, np.ndarray]:
