@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import ThreadpoolController
 
-from tinyunet.backend import device_name, to_device, to_host, xp
+from tinyunet.backend import device_name, keep_freed_memory, to_device, to_host, xp
 from tinyunet.processes import Alone
 
 
@@ -41,6 +41,7 @@ class Replicas:
             raise ValueError(f"threads {threads}: it must be 1 or more")
         if device_name() == "cuda":
             threads = 1
+        keep_freed_memory()
         self.network = network
         self.team = team
         self.replicas = [network] + [network.replica() for _ in range(threads - 1)]
@@ -99,7 +100,6 @@ class Replicas:
         # There is no part where a team has more processes than the batch has images.
         value = xp.asarray(sum(losses[1:], start=losses[0]) if losses else images.dtype.type(0))
         self.sum_over_team(value)
-        self.share_statistics()
         return value
 
     def parts(self, count):

@@ -35,6 +35,10 @@ from tinyunet.functional import softmax
 from tinyunet.parallel import Replicas, split
 
 DEFAULT_TILE = 256
+
+# Less than the full margin (112 for the usual depth 4), because what is far away weighs little. On
+# real images cut into tiles of 128, it changed the class of 1 pixel in 5000, and no IoU by more
+# than 0.0001, for a third of the work.
 DEFAULT_MARGIN = 32
 
 
