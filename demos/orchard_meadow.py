@@ -28,7 +28,7 @@ from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
 from tinyunet.evaluation import Scores, confusion_matrix
-from tinyunet.layers import Conv2d, ReLU, Sequential
+from tinyunet.layers import BatchNorm2d, Conv2d, ReLU, Sequential
 from tinyunet.losses import CrossEntropy
 from tinyunet.optimizers import Adam, cosine
 from tinyunet.parallel import Replicas, available_cores
@@ -79,23 +79,29 @@ def train_forest(training, held_out, options):
     return Model("random forest", predict, score(predict, held_out), [])
 
 
-def colour_network(seed):
-    """Build a network that sees one pixel at a time: every kernel is 1 x 1."""
-    rng = random_generator(seed)
-    layers, channels = [], 3
-    for _ in range(4):
-        layers += [Conv2d(channels, 32, 1, rng=rng), ReLU()]
-        channels = 32
-    return Sequential(*layers, Conv2d(channels, len(CLASSES), 1, rng=rng))
-
-
 def unet(seed):
     """Build a small U-Net: three times down to half the size, and up again."""
     return UNet(3, len(CLASSES), base_channels=12, depth=3, norm="batch", seed=seed)
 
 
-def train_network(name, network, training, held_out, options):
-    """Train a network: the same steps on the same crops, whatever its layers are."""
+def colour_network(seed):
+    """Build the same network with 1 x 1 kernels only: it sees one pixel at a time.
+
+    Each 3 x 3 convolution of the U-Net becomes a 1 x 1 one of as many channels. Pooling and
+    up-convolution are left out, because through them a pixel would see its neighbours after all.
+    """
+    rng = random_generator(seed)
+    layers, channels = [], 3
+    for layer in unet(seed).all_layers():
+        if isinstance(layer, Conv2d) and layer.kernel_size == (3, 3):
+            width = layer.weight.data.shape[3]
+            layers += [Conv2d(channels, width, 1, bias=False, rng=rng), BatchNorm2d(width), ReLU()]
+            channels = width
+    return Sequential(*layers, Conv2d(channels, len(CLASSES), 1, rng=rng))
+
+
+def train_network(name, network, crop, training, held_out, options):
+    """Train a network on random crops of the scenes, watching its score on those held out."""
     standardization = Standardization.fit(training.images)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
     optimizer = Adam(network.parameters())
@@ -108,7 +114,7 @@ def train_network(name, network, training, held_out, options):
     bar = tqdm(range(1, options.steps + 1), name, unit="step")
     for step in bar:
         rng = random_generator(options.seed, step)
-        images, labels = sample_batch(training, standardization, batch=8, crop=96, rng=rng)
+        images, labels = sample_batch(training, standardization, batch=8, crop=crop, rng=rng)
         replicas.train()
         optimizer.lr = learning_rate(step - 1)
         optimizer.zero_grad()
@@ -232,9 +238,12 @@ def main(arguments=None):
     print("growing a random forest on the colours of pixels")
     models = [train_forest(training, held_out, options)]
     print(f"training two networks on the {device_name()}")
-    networks = {"colour-only network": colour_network(options.seed), "U-Net": unet(options.seed)}
-    for name, network in networks.items():
-        models.append(train_network(name, network, training, held_out, options))
+    for name, network, crop in (
+        # To a network that sees single pixels, a larger crop is only more of the same.
+        ("colour-only network", colour_network(options.seed), 48),
+        ("U-Net", unet(options.seed), 96),
+    ):
+        models.append(train_network(name, network, crop, training, held_out, options))
     draw(options.out, held_out, models)
     print(summarize(*(model.scores for model in models)))
     print(f"It took {time.perf_counter() - start:.0f} seconds. The picture: {options.out}")

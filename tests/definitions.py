@@ -20,9 +20,12 @@ def both_sides(padding, kernel_size):
     """
     if padding == "same":
         return tuple(((size - 1) // 2, size - 1 - (size - 1) // 2) for size in kernel_size)
-    if isinstance(padding, int):
-        padding = (padding, padding)
-    return tuple((side, side) for side in padding)
+    return tuple((side, side) for side in as_pair(padding))
+
+
+def as_pair(value):
+    """Spell a number out as (down, right); a pair stays."""
+    return (value, value) if isinstance(value, int) else value
 
 
 def pad_with_zeros(x, padding):
@@ -36,21 +39,23 @@ def pad_with_zeros(x, padding):
 
 def im2col(x, kernel_size, stride=1):
     """columns[n, i, j, a, b, c] = x[n, i * stride + a, j * stride + b, c]."""
+    down, right = as_pair(stride)
     batch, height, width, channels = x.shape
     kernel_height, kernel_width = kernel_size
-    out_height = (height - kernel_height) // stride + 1
-    out_width = (width - kernel_width) // stride + 1
+    out_height = (height - kernel_height) // down + 1
+    out_width = (width - kernel_width) // right + 1
     columns = np.zeros((batch, out_height, out_width, kernel_height, kernel_width, channels))
     for i in range(out_height):
         for j in range(out_width):
             for a in range(kernel_height):
                 for b in range(kernel_width):
-                    columns[:, i, j, a, b] = x[:, i * stride + a, j * stride + b]
+                    columns[:, i, j, a, b] = x[:, i * down + a, j * right + b]
     return columns
 
 
 def col2im(columns, image_shape, kernel_size, stride=1):
     """image[n, i * stride + a, j * stride + b, c] collects columns[n, i, j, a, b, c]."""
+    down, right = as_pair(stride)
     image = np.zeros(image_shape)
     _, out_height, out_width, kernel_height, kernel_width, _ = columns.shape
     assert kernel_size == (kernel_height, kernel_width)
@@ -58,22 +63,23 @@ def col2im(columns, image_shape, kernel_size, stride=1):
         for j in range(out_width):
             for a in range(kernel_height):
                 for b in range(kernel_width):
-                    image[:, i * stride + a, j * stride + b] += columns[:, i, j, a, b]
+                    image[:, i * down + a, j * right + b] += columns[:, i, j, a, b]
     return image
 
 
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     """y[n, i, j, f] = bias[f] + sum(a, b, c) of x[n, i s + a, j s + b, c] weight[a, b, c, f]."""
+    down, right = as_pair(stride)
     kernel_height, kernel_width, _, filters = weight.shape
     x = pad_with_zeros(x, both_sides(padding, (kernel_height, kernel_width)))
     batch, height, width, _ = x.shape
-    out_height = (height - kernel_height) // stride + 1
-    out_width = (width - kernel_width) // stride + 1
+    out_height = (height - kernel_height) // down + 1
+    out_width = (width - kernel_width) // right + 1
     y = np.zeros((batch, out_height, out_width, filters))
     for n in range(batch):
         for i in range(out_height):
             for j in range(out_width):
-                top, left = i * stride, j * stride
+                top, left = i * down, j * right
                 patch = x[n, top : top + kernel_height, left : left + kernel_width]
                 for f in range(filters):
                     y[n, i, j, f] = np.sum(patch * weight[..., f])
@@ -84,11 +90,12 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
 
 def conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
     """y[n, i s + a - p, j s + b - p, c] collects x[n, i, j, f] weight[a, b, c, f]; plus bias[c]."""
+    down, right = as_pair(stride)
     batch, height, width, filters = x.shape
     kernel_height, kernel_width, channels, _ = weight.shape
-    (above, below), (left, right) = both_sides(padding, (kernel_height, kernel_width))
-    full_height = (height - 1) * stride + kernel_height
-    full_width = (width - 1) * stride + kernel_width
+    (above, below), (before, after) = both_sides(padding, (kernel_height, kernel_width))
+    full_height = (height - 1) * down + kernel_height
+    full_width = (width - 1) * right + kernel_width
     y = np.zeros((batch, full_height, full_width, channels))
     for n in range(batch):
         for i in range(height):
@@ -97,8 +104,8 @@ def conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
                     for a in range(kernel_height):
                         for b in range(kernel_width):
                             stamp = x[n, i, j, f] * weight[a, b, :, f]
-                            y[n, i * stride + a, j * stride + b] += stamp
-    y = y[:, above : full_height - below, left : full_width - right]
+                            y[n, i * down + a, j * right + b] += stamp
+    y = y[:, above : full_height - below, before : full_width - after]
     return y if bias is None else y + bias
 
 

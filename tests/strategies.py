@@ -15,7 +15,8 @@ seeds = st.integers(0, 2**32 - 1)
 dtypes = st.sampled_from(["float32", "float64"])
 batches = st.integers(1, 3)
 channel_counts = st.integers(1, 4)
-strides = st.integers(1, 3)
+# One number, or a pair (down, right)
+strides = st.one_of(st.integers(1, 3), st.tuples(st.integers(1, 3), st.integers(1, 3)))
 kernel_sizes = st.sampled_from([(3, 3), (1, 1), (2, 2), (1, 2), (2, 3), (3, 1), (3, 2), (4, 3)])
 
 
@@ -69,7 +70,7 @@ def convolutions(draw, dtype="float64"):
     stride = draw(strides, label="stride")
     sides = st.integers(0, 2)
     paddings = [sides, st.tuples(sides, sides)]
-    if stride == 1:  # "same" keeps the size, a stride does not
+    if stride in (1, (1, 1)):  # "same" keeps the size, a stride does not
         paddings.append(st.just("same"))
     padding = draw(st.one_of(paddings), label="padding")
     shape = draw(image_shapes(smallest=kernel_size), label="image shape")
@@ -92,8 +93,10 @@ def transposed_convolutions(draw, dtype="float64"):
     channels = draw(channel_counts, label="channels of the result")
     # What is cut off must leave at least one row and one column.
     most = [
-        ((size - 1) * stride + kernel - 1) // 2
-        for size, kernel in zip(shape[1:3], kernel_size, strict=True)
+        ((size - 1) * step + kernel - 1) // 2
+        for size, kernel, step in zip(
+            shape[1:3], kernel_size, np.broadcast_to(stride, 2).tolist(), strict=True
+        )
     ]
     paddings = st.one_of(
         st.integers(0, min(2, *most)),

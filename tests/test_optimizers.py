@@ -11,7 +11,7 @@ from tests.comparing import assert_close
 from tests.strategies import random_array, seeds
 from tinyunet.backend import to_host
 from tinyunet.layers import Parameter
-from tinyunet.optimizers import SGD, Adam, constant, cosine
+from tinyunet.optimizers import PIECE, SGD, Adam, constant, cosine
 
 SHAPES = [(3, 2, 1, 4), (4,), (1,)]
 
@@ -127,7 +127,7 @@ EVERY_OPTIMIZER = pytest.mark.parametrize("make", MAKERS, ids=["sgd", "adam"])
 
 @EVERY_OPTIMIZER
 def test_parameters_change_in_place_and_keep_float32(xp, make):
-    parameters = parameters_on(xp, "float32")[:2]
+    parameters = parameters_on(xp, "float32")
     optimizer = make(parameters)
     arrays = [parameter.data for parameter in parameters]
     take_steps(xp, optimizer, 2)
@@ -158,6 +158,26 @@ def test_a_parameter_without_a_gradient_is_noticed(xp, make):
         optimizer.step()
     for parameter, values in zip(parameters, before, strict=True):
         np.testing.assert_array_equal(to_host(parameter.data), values)
+
+
+@EVERY_OPTIMIZER
+def test_taking_parameters_over_does_not_change_them(xp, make):
+    before = [to_host(parameter.data) for parameter in parameters_on(xp)]
+    for old, new in zip(before, values(make(parameters_on(xp))), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@EVERY_OPTIMIZER
+def test_in_small_pieces_it_does_the_same(xp, make, monkeypatch):
+    results = []
+    for size in (2**15, 5):
+        for device in PIECE:
+            monkeypatch.setitem(PIECE, device, size)
+        optimizer = make(parameters_on(xp))
+        take_steps(xp, optimizer, 3)
+        results.append(values(optimizer))
+    for one, other in zip(*results, strict=True):
+        assert_close(one, other, 1e-15)
 
 
 @EVERY_OPTIMIZER

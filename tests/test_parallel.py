@@ -145,6 +145,25 @@ def test_running_averages_move_towards_the_whole_batch(threads):
         assert_close(moved, expected, 1e-12)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_replicas_follow_a_network_that_is_loaded_after_they_were_made(threads):
+    images, labels = batch("float32")
+    trained = small_unet(norm="batch", seed=1)
+    trained(images)  # moves the running averages
+    results = []
+    for load_first in (True, False):
+        network = small_unet(norm="batch")
+        if load_first:
+            network.load_state(trained.state())
+        replicas = Replicas(network, threads)
+        if not load_first:
+            network.load_state(trained.state())
+        replicas.loss_and_gradients(images, labels, LOSSES["plain"])
+        results.append(network.state())
+    for name, array in results[0].items():
+        np.testing.assert_array_equal(array, results[1][name])
+
+
 def test_replicas_follow_the_optimizer():
     images, labels = batch("float32")
     losses = {}

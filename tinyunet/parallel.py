@@ -72,6 +72,8 @@ class Replicas:
         RuntimeError
             In a team, if there are gradients already: they would be summed over the team again.
         """
+        # Whoever loaded a state into the network since the last batch changed only its own.
+        self.share_statistics()
         if self.team.size > 1 and any(p.grad is not None for p in self.network.parameters()):
             raise RuntimeError("call zero_grad before each step")
         targets = (labels,) if pixel_weights is None else (labels, pixel_weights)
