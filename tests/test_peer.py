@@ -33,6 +33,7 @@ from tinyunet.optimizers import SGD, Adam
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed; pip install 'tinyunet[peer]' to compare with it"
 )
+torch.set_num_threads(1)  # the arrays are small: threads would only wait for each other
 peer = torch.nn.functional
 
 TOLERANCE = 1e-10

@@ -18,6 +18,7 @@ import PIL
 from threadpoolctl import threadpool_info
 
 import tinyunet
+from tinyunet import processes
 from tinyunet.backend import DEVICES, cuda_problem, installed_cupy_packages, use_device
 from tinyunet.checkpoint import Model, load_model, written_aside
 from tinyunet.data.folder import find_pairs, list_images, load_pairs, read_image
@@ -177,20 +178,22 @@ def add_sweep_options(add) -> None:
 
 
 def run_train(options) -> None:
-    """Train a network."""
+    """Train a network; under ``mpiexec``, with the other processes that it started."""
     names = {field.name for field in fields(TrainingConfig)}
     typed = {name: value for name, value in vars(options).items() if name in names}
-    if typed.pop("resume", False):
-        config = settings_to_resume(typed.pop("out"), **typed)
-    else:
-        config = TrainingConfig(**typed)
-    try:
-        result = train(config)
-    except KeyboardInterrupt as stop:
-        kept = (Path(config.out) / "last.npz").exists()
-        raise KeyboardInterrupt("; go on from the last checkpoint by --resume" * kept) from stop
-    print(f"Validation mean IoU {result.best_mean_iou:.3f} at step {result.best_step}.")
-    print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")
+    with processes.team() as team:
+        if typed.pop("resume", False):
+            config = settings_to_resume(typed.pop("out"), **typed)
+        else:
+            config = TrainingConfig(**typed)
+        try:
+            result = train(config, team=team)
+        except KeyboardInterrupt as stop:
+            kept = (Path(config.out) / "last.npz").exists()
+            raise KeyboardInterrupt("; go on from the last checkpoint by --resume" * kept) from stop
+    if team.is_writer:
+        print(f"Validation mean IoU {result.best_mean_iou:.3f} at step {result.best_step}.")
+        print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")
 
 
 def run_evaluate(options) -> None:

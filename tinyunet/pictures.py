@@ -460,7 +460,7 @@ def _text_size(text: str, size: int) -> tuple[int, int]:
     return math.ceil(box[2]), max(line, math.ceil(box[3]))
 
 
-def save_picture(picture: Image.Image | np.ndarray, path: str | Path) -> None:
+def save_picture(picture: Image.Image | np.ndarray, path: str | Path, **options) -> None:
     """Save a picture in one go: under another name first, then renamed.
 
     Whoever looks at the file sees the old picture or the new one, never half of one.
@@ -470,6 +470,8 @@ def save_picture(picture: Image.Image | np.ndarray, path: str | Path) -> None:
     picture : PIL.Image.Image, or array as Pillow takes it
     path : path
         Its ending chooses the format. The folder must exist.
+    **options
+        For Pillow, such as ``compression="tiff_deflate"``.
 
     Raises
     ------
@@ -481,7 +483,7 @@ def save_picture(picture: Image.Image | np.ndarray, path: str | Path) -> None:
         picture = Image.fromarray(picture)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        picture.save(aside)
+        picture.save(aside, **options)
         os.replace(aside, path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error

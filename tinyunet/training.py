@@ -16,10 +16,10 @@ All are written aside and renamed, at every checkpoint. ``last.npz`` remembers t
 whatever moment a run dies at, the folder and the run that goes on agree.
 
 **The same seed gives the same run, and a run that was resumed equals one that was never
-interrupted**, bit for bit, on the same machine with the same number of threads. That is easy to
-promise because no random generator is carried from step to step: whatever is random in step *s*
-(the images, crops, flips) comes from a fresh ``np.random.default_rng([seed, s])``, so the number
-of the step is all there is to remember.
+interrupted**, bit for bit, on the same machine with the same number of processes and threads. That
+is easy to promise because no random generator is carried from step to step: whatever is random in
+step *s* (the images, crops, flips) comes from a fresh ``np.random.default_rng([seed, s])``, so the
+number of the step is all there is to remember.
 """
 
 import csv
@@ -60,6 +60,7 @@ from tinyunet.optimizers import Adam, cosine
 from tinyunet.parallel import Replicas
 from tinyunet.pictures import plot_curves, preview, save_picture
 from tinyunet.prediction import predict_classes
+from tinyunet.processes import Alone
 from tinyunet.unet import UNet
 
 CHOICES = {
@@ -190,7 +191,9 @@ class TrainingResult:
     best_mean_iou: float | None
 
 
-def train(config: TrainingConfig, datasets=None, progress: bool = True) -> TrainingResult:
+def train(
+    config: TrainingConfig, datasets=None, progress: bool = True, team=None
+) -> TrainingResult:
     """Train a network and leave everything about it in the folder ``config.out``.
 
     Parameters
@@ -202,6 +205,9 @@ def train(config: TrainingConfig, datasets=None, progress: bool = True) -> Train
         not read then.
     progress : bool
         Show a progress bar.
+    team : Team, optional
+        The processes that share the work, from `tinyunet.processes.team`. All of them call this
+        function; only one writes files, validates and shows its progress.
 
     Returns
     -------
@@ -222,7 +228,7 @@ def train(config: TrainingConfig, datasets=None, progress: bool = True) -> Train
     # The bar of the training always shows; while reading, it would only clutter a log.
     reading = progress and sys.stderr.isatty()
     training, validation = datasets or load_datasets(config, state, reading)
-    trainer = Trainer(config, training, validation, state)
+    trainer = Trainer(config, training, validation, state, team)
     trainer.run(progress)
     return TrainingResult(trainer.model, trainer.history, trainer.best_step, trainer.best_mean_iou)
 
@@ -341,6 +347,8 @@ class Trainer:
         The images to learn from and those to be judged by.
     state : TrainingState, optional
         Where to go on; without it the run starts anew.
+    team : Team, optional
+        The processes that share the work.
 
     Raises
     ------
@@ -350,9 +358,10 @@ class Trainer:
 
     LOG_EVERY = 10  # steps: the loss is fetched from the device, averaged and shown
 
-    def __init__(self, config, training: Dataset, validation: Dataset, state=None):
+    def __init__(self, config, training: Dataset, validation: Dataset, state=None, team=None):
         self.config, self.training, self.validation = config, training, validation
         self.out = Path(config.out)
+        self.team = team or Alone()
         self.model = state.model if state else new_model(config, training, validation)
         self.network = self.model.network
         self.network.check_size(config.crop, config.crop)
@@ -365,7 +374,7 @@ class Trainer:
 
         # The optimizer first: it lays all parameters side by side, and the replicas share them.
         self.optimizer = Adam(self.network.parameters(), config.lr)
-        self.replicas = Replicas(self.network, config.threads)
+        self.replicas = Replicas(self.network, config.threads, self.team)
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
         weights = None
         if config.class_weights == "auto":
@@ -391,14 +400,14 @@ class Trainer:
     def run(self, progress: bool = True) -> None:
         """Go on until the last step, with a checkpoint now and then."""
         config = self.config
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.write_settings()
-        if self.finished == 0:
-            self.save_state()  # from here on there is something to resume
-        else:
-            self.write_reports()  # should the earlier run have died just before
+        self.team.wait()  # until all have looked at the folder, before one writes into it
+        if self.team.is_writer:
+            self.prepare_folder()
         with tqdm(
-            total=config.steps, initial=self.finished, desc="training", disable=not progress
+            total=config.steps,
+            initial=self.finished,
+            desc="training",
+            disable=not (progress and self.team.is_writer),
         ) as bar:
             while self.finished < config.steps:
                 self.step()
@@ -408,7 +417,10 @@ class Trainer:
                     row = self.log()
                     if checkpoint:
                         bar.set_description("validating")
-                        self.checkpoint(row)
+                        self.check_weights()
+                        if self.team.is_writer:
+                            self.checkpoint(row)
+                        self.team.wait()
                         bar.set_description("training")
                     bar.set_postfix_str(self.news())
                 bar.update()
@@ -459,10 +471,13 @@ class Trainer:
             f"Start a new run with a smaller learning rate than {self.config.lr:g}"
         )
 
-    def checkpoint(self, row: dict) -> None:
-        """Judge the network on the validation images, and bring the run's folder up to date."""
+    def check_weights(self) -> None:
+        """Stop if a weight is no number any more."""
         if not all(bool(xp.isfinite(p.data).all()) for p in self.network.parameters()):
             self.stop(f"a weight became infinite or not a number by step {self.finished}")
+
+    def checkpoint(self, row: dict) -> None:
+        """Judge the network on the validation images, and bring the run's folder up to date."""
         scores = evaluate(self.model, self.validation)
         row["val_mean_iou"] = scores.mean_iou
         row["val_pixel_accuracy"] = scores.pixel_accuracy
@@ -494,6 +509,15 @@ class Trainer:
 
     # -- Files ----------------------------------------------------------------------------
 
+    def prepare_folder(self) -> None:
+        """Make the run's folder, or bring that of an earlier run up to date."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.write_settings()
+        if self.finished == 0:
+            self.save_state()  # from here on there is something to resume
+        else:
+            self.write_reports()  # should the earlier run have died just before
+
     def save_best(self, scores: Scores) -> None:
         """Save the network as the best so far."""
         model = self.model
@@ -523,6 +547,7 @@ class Trainer:
         facts = asdict(self.config) | {
             "tinyunet": __version__,
             "device": device_name(),
+            "processes": self.team.size,
             "threads": len(self.replicas.replicas),
             "network": self.network.config,
             "class_names": self.model.class_names,

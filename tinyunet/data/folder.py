@@ -287,7 +287,7 @@ def _decode(path: str | Path) -> tuple[Image.Image, str]:
             raise UserError(f"{path}: is empty (0 bytes)")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's, about odd metadata
-            with _without_pillows_limit():
+            with without_pillows_limit():
                 image = Image.open(path, formats=FORMATS)
                 frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
             with image:
@@ -346,7 +346,7 @@ _LIMIT_LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
-def _without_pillows_limit() -> Iterator[None]:
+def without_pillows_limit() -> Iterator[None]:
     """Lift Pillow's own limit of pixels, a global that is too low for scenes; ours stands in."""
     with _LIMIT_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

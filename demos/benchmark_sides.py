@@ -1,0 +1,391 @@
+"""The sides of the benchmark, and the worker process in which each of them waits for its turn.
+
+Every side does the same work: the same network from the same weights, on the same images. So the
+loss of the first step must be the same for all, and the benchmark checks that it is.
+
+=====================  ===========================================================================
+side                   what it is
+=====================  ===========================================================================
+``tinyunet``           the library
+``plain``              the library with convolution and pooling in their plain form: the whole
+                       patch matrix at once, as textbooks and DeZero have it
+``torch``              PyTorch as it comes: channels first (NCHW), eager
+``torch-channels-last``  the same in PyTorch's memory format for convolutions on CPUs
+=====================  ===========================================================================
+
+Started as ``python benchmark_sides.py SIDE THREADS``, this file reads commands from its standard
+input, a line of JSON each, and answers each with a line of JSON.
+"""
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmark_networks import Work
+
+SIDES = ("tinyunet", "plain", "torch", "torch-channels-last")
+
+
+# -- tinyunet --------------------------------------------------------------------------------------
+
+
+class TinyUNet:
+    """The library, as `tinyunet train` uses it."""
+
+    def __init__(self, threads: int):
+        import numpy as np
+        from threadpoolctl import threadpool_info
+
+        import tinyunet
+
+        self.threads = threads
+        blas = [f"{pool['internal_api']} {pool['version']}" for pool in threadpool_info()]
+        self.version = ", ".join(
+            [f"tinyunet {tinyunet.__version__}", f"NumPy {np.__version__}", *blas]
+        )
+
+    def prepare(self, work: Work):
+        """Make the network and its images."""
+        from tinyunet import losses, optimizers, parallel
+
+        self.network = work.network()
+        self.images, self.labels = work.images_and_labels(self.network)
+        self.replicas = parallel.Replicas(self.network, self.threads)
+        self.loss = losses.CrossEntropy()
+        if work.training:
+            self.optimizer = optimizers.Adam(self.network.parameters(), lr=1e-3)
+        else:
+            self.replicas.eval()
+
+    def train(self) -> float:
+        """Do one step of training; returns the loss."""
+        self.optimizer.zero_grad()
+        loss = self.replicas.loss_and_gradients(self.images, self.labels, self.loss)
+        self.optimizer.step()
+        return float(loss)
+
+    def infer(self) -> float:
+        """Compute the logits; returns their mean square."""
+        return float((self.replicas.logits(self.images) ** 2).mean())
+
+    def product(self, size: int):
+        """Multiply two square matrices; returns a function that does it."""
+        import numpy as np
+
+        a, b, result = (np.ones((size, size), dtype="float32") for _ in range(3))
+        return lambda: np.matmul(a, b, out=result)
+
+
+class Plain(TinyUNet):
+    """The library with plain operations, on BLAS's own threads."""
+
+    def prepare(self, work: Work):
+        """Put the plain operations in place; then as the library, with the batch in one piece."""
+        from threadpoolctl import threadpool_limits
+
+        from tinyunet import functional, parallel
+
+        functional.conv2d = plain_conv2d
+        functional.conv_transpose2d = plain_conv_transpose2d
+        functional.max_pool2d = plain_max_pool2d
+        super().prepare(work)
+        # One replica, and none of the library's care for threads: BLAS has them all.
+        self.replicas = parallel.Replicas(self.network, 1)
+        self.replicas.run = lambda work, count: [work(index) for index in range(count)]
+        threadpool_limits(self.threads, user_api="blas")
+
+
+def plain_conv2d(x, weight, bias=None, *, stride=1, padding=0):
+    """Convolution as one product with the whole patch matrix; its gradient by col2im."""
+    import numpy as np
+
+    from tinyunet import functional
+    from tinyunet.functional.convolution import border_widths
+
+    kernel_size, filters = weight.shape[:2], weight.shape[3]
+    border = border_widths(padding, kernel_size, functional.patches.pair(stride))
+    padded = np.pad(x, ((0, 0), *border, (0, 0)))
+    columns, col2im = functional.im2col(padded, kernel_size, stride)
+    y = columns.reshape(-1, weight.size // filters) @ weight.reshape(-1, filters)
+    y = y.reshape(*columns.shape[:3], filters)
+    if bias is not None:
+        y += bias
+
+    def backward(dy, input_gradient=True):
+        rows, dx = dy.reshape(-1, filters), None
+        columns, _ = functional.im2col(padded, kernel_size, stride)
+        dweight = columns.reshape(len(rows), -1).T @ rows
+        if input_gradient:
+            dcolumns = rows @ weight.reshape(-1, filters).T
+            dx = col2im(dcolumns.reshape(columns.shape))
+            (top, _), (left, _) = border
+            dx = dx[:, top : top + x.shape[1], left : left + x.shape[2]]
+        gradients = dx, dweight.reshape(weight.shape)
+        return gradients if bias is None else (*gradients, rows.sum(axis=0))
+
+    return y, backward
+
+
+def plain_conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
+    """Transposed convolution by col2im (here without padding, as the U-Net uses it)."""
+    from tinyunet import functional
+
+    kernel_height, kernel_width, channels, filters = weight.shape
+    kernel_size, (down, right) = (kernel_height, kernel_width), functional.patches.pair(stride)
+    images, height, width, _ = x.shape
+    shape = (images, (height - 1) * down + kernel_height, (width - 1) * right + kernel_width)
+    matrix, rows = weight.reshape(-1, filters), x.reshape(-1, filters)
+    columns = (rows @ matrix.T).reshape(images, height, width, *kernel_size, channels)
+    y, im2col = functional.col2im(columns, (*shape, channels), kernel_size, stride)
+    if bias is not None:
+        y += bias
+
+    def backward(dy):
+        dcolumns = im2col(dy).reshape(len(rows), -1)
+        gradients = (dcolumns @ matrix).reshape(x.shape), (dcolumns.T @ rows).reshape(weight.shape)
+        return gradients if bias is None else (*gradients, dy.sum(axis=(0, 1, 2)))
+
+    return y, backward
+
+
+def plain_max_pool2d(x, size=2):
+    """Max pooling by the list of all windows and the place of each one's winner."""
+    import numpy as np
+
+    from tinyunet import functional
+
+    columns, col2im = functional.im2col(x, size, size)
+    windows = columns.reshape(*columns.shape[:3], size * size, x.shape[3])
+    winner = windows.argmax(axis=3)[:, :, :, None]
+    y = np.take_along_axis(windows, winner, axis=3)[:, :, :, 0]
+
+    def backward(dy):
+        dwindows = np.zeros_like(windows)
+        np.put_along_axis(dwindows, winner, dy[:, :, :, None], axis=3)
+        return col2im(dwindows.reshape(columns.shape))
+
+    return y, backward
+
+
+# -- PyTorch ---------------------------------------------------------------------------------------
+
+
+class Torch:
+    """The same network in PyTorch, from the same weights."""
+
+    channels_last = False
+
+    def __init__(self, threads: int):
+        import torch
+
+        torch.set_num_threads(threads)
+        self.version = f"PyTorch {torch.__version__}"
+
+    def prepare(self, work: Work):
+        """Make the network and its images."""
+        import torch
+
+        network = work.network()
+        images, labels = work.images_and_labels(network)
+        self.network = torch_unet(work)
+        self.network.load_state_dict(torch_weights(network))
+        self.images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        self.labels = torch.from_numpy(labels)
+        if self.channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)
+            self.images = self.images.to(memory_format=torch.channels_last)
+        self.network.train(work.training)
+        self.loss = torch.nn.CrossEntropyLoss()
+        if work.training:
+            self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3)
+
+    def train(self) -> float:
+        """Do one step of training; returns the loss."""
+        self.optimizer.zero_grad()
+        loss = self.loss(self.network(self.images), self.labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def infer(self) -> float:
+        """Compute the logits; returns their mean square."""
+        import torch
+
+        with torch.no_grad():
+            return (self.network(self.images) ** 2).mean().item()
+
+    def product(self, size: int):
+        """Multiply two square matrices; returns a function that does it."""
+        import torch
+
+        a, b, result = (torch.ones(size, size) for _ in range(3))
+        return lambda: torch.matmul(a, b, out=result)
+
+
+class TorchChannelsLast(Torch):
+    """PyTorch in the memory format that it recommends for convolutions on CPUs."""
+
+    channels_last = True
+
+
+def torch_unet(work: Work):
+    """Make the U-Net as PyTorch users write it, with the parameter names of ours."""
+    import torch
+    from torch import nn
+
+    padding = 1 if work.padding == "same" else 0
+
+    def block(channels_in, channels_out):
+        layers = nn.Sequential()
+        for number, channels in ((1, channels_in), (2, channels_out)):
+            convolution = nn.Conv2d(channels, channels_out, 3, padding=padding)
+            layers.add_module(f"conv{number}", convolution)
+            layers.add_module(f"relu{number}", nn.ReLU(inplace=True))
+        return layers
+
+    class TorchUNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [work.base * 2**level for level in range(work.depth + 1)]
+            entering = [work.channels, *widths]
+            self.encoder = nn.ModuleList(
+                block(entering[level], widths[level]) for level in range(work.depth)
+            )
+            self.bottleneck = block(widths[-2], widths[-1])
+            rising = widths[:-1][::-1]
+            self.ups = nn.ModuleList(nn.ConvTranspose2d(2 * n, n, 2, stride=2) for n in rising)
+            self.decoder = nn.ModuleList(block(2 * n, n) for n in rising)
+            self.head = nn.Conv2d(work.base, 2, 1)
+            self.pool = nn.MaxPool2d(2)
+
+        def forward(self, x):
+            skips = []
+            for block in self.encoder:
+                x = block(x)
+                skips.append(x)
+                x = self.pool(x)
+            x = self.bottleneck(x)
+            for up, block in zip(self.ups, self.decoder, strict=True):
+                x, skip = up(x), skips.pop()
+                top, left = ((a - b) // 2 for a, b in zip(skip.shape[2:], x.shape[2:], strict=True))
+                skip = skip[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+                x = block(torch.cat([skip, x], dim=1))
+            return self.head(x)
+
+    return TorchUNet()
+
+
+def torch_weights(network) -> dict:
+    """Turn our kernels (KH, KW, C, F) into PyTorch's (F, C, KH, KW).
+
+    A transposed convolution's kernel is that of the convolution which it is the adjoint of, on
+    both sides, so it is turned in the same way.
+    """
+    import torch
+
+    weights = {}
+    for name, values in network.state().items():
+        if values.ndim == 4:
+            values = values.transpose(3, 2, 0, 1).copy()
+        weights[name] = torch.from_numpy(values)
+    return weights
+
+
+# -- The worker ------------------------------------------------------------------------------------
+
+CLASSES = dict(zip(SIDES, (TinyUNet, Plain, Torch, TorchChannelsLast), strict=True))
+
+
+def serve(side_name: str, threads: int) -> None:
+    """Answer the commands on standard input until it ends."""
+    side = CLASSES[side_name](threads)
+    answers, sys.stdout = sys.stdout, sys.stderr  # nothing else may get between the answers
+    baseline = None
+    for line in sys.stdin:
+        command = json.loads(line)
+        name = command.pop("do")
+        if name == "prepare":
+            # A tiny step first: some of what a library needs it loads only when it is used.
+            side.prepare(Work("tiny", "", batch=1, size=8, base=1, depth=1))
+            side.train()
+            baseline = resident_bytes()
+            forget_peak_memory()
+            work = Work(**command)
+            side.prepare(work)
+            answer = {"version": side.version}
+        elif name == "step":
+            step = side.train if work.training else side.infer
+            start = time.perf_counter()
+            value = step()
+            answer = {"seconds": time.perf_counter() - start, "value": value}
+        elif name == "memory":
+            peak = peak_memory_bytes()
+            answer = {"peak": peak, "added": peak - baseline}
+        else:
+            answer = limits(side, threads, command["quick"])
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def limits(side, threads: int, quick: bool) -> dict:
+    """Measure how fast the machine multiplies matrices and copies memory, with these threads."""
+    import numpy as np
+
+    size = 256 if quick else 2048
+    product = side.product(size)
+    megabytes = 8 if quick else 256
+    source = np.ones((threads, megabytes * 2**20 // threads), dtype=np.uint8)
+    target = np.zeros_like(source)
+    with ThreadPoolExecutor(threads) as pool:
+
+        def copy():
+            list(pool.map(np.copyto, target, source))
+
+        best = {}
+        for name, function in (("product", product), ("copy", copy)):
+            seconds = []
+            for _ in range(8):
+                start = time.perf_counter()
+                function()
+                seconds.append(time.perf_counter() - start)
+            best[name] = min(seconds[1:])
+    # A copy reads every byte and writes it.
+    return {"flops": 2.0 * size**3 / best["product"], "bandwidth": 2 * source.nbytes / best["copy"]}
+
+
+def memory_field(name: str) -> int | None:
+    """Read a figure of this process's memory from Linux, in bytes; None on other systems."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), None)
+
+
+def resident_bytes() -> int:
+    """Tell how much memory this process occupies now."""
+    return memory_field("VmRSS:") or peak_memory_bytes()
+
+
+def peak_memory_bytes() -> int:
+    """Tell the most memory that this process has occupied (since `forget_peak_memory`)."""
+    peak = memory_field("VmHWM:")
+    if peak is None:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak *= 1 if sys.platform == "darwin" else 1024
+    return peak
+
+
+def forget_peak_memory() -> None:
+    """Let the peak start anew from what is occupied now, where the system can do that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]))

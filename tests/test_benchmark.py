@@ -1,0 +1,96 @@
+"""The benchmark: its sides compute the same, and its tables and pictures come out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyunet import functional
+
+DEMOS = Path(__file__).parents[1] / "demos"
+
+
+def run_benchmark(*arguments):
+    return subprocess.run(
+        [sys.executable, str(DEMOS / "benchmark.py"), "--quick", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def sides(monkeypatch):
+    monkeypatch.syspath_prepend(str(DEMOS))
+    import benchmark_sides
+
+    return benchmark_sides
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "settings"),
+    [
+        ("conv2d", [(2, 5, 7, 3), (3, 2, 3, 4), (4,)], {"padding": 1}),
+        ("conv2d", [(2, 5, 7, 3), (3, 3, 3, 4), (4,)], {"padding": "same"}),
+        ("conv2d", [(2, 5, 7, 3), (1, 1, 3, 4)], {}),
+        ("conv_transpose2d", [(2, 3, 5, 4), (2, 2, 3, 4), (3,)], {}),
+        ("max_pool2d", [(2, 4, 6, 3)], {}),
+    ],
+)
+def test_the_plain_side_computes_what_the_library_does(sides, name, shapes, settings):
+    rng = np.random.default_rng(0)
+    arguments = [rng.standard_normal(shape) for shape in shapes]
+    y, backward = getattr(functional, name)(*arguments, **settings)
+    plain_y, plain_backward = getattr(sides, f"plain_{name}")(*arguments, **settings)
+    np.testing.assert_allclose(plain_y, y, atol=1e-12)
+    dy = rng.standard_normal(y.shape)
+    gradients, plain_gradients = backward(dy), plain_backward(dy)
+    if not isinstance(gradients, tuple):
+        gradients, plain_gradients = (gradients,), (plain_gradients,)
+    for gradient, plain_gradient in zip(gradients, plain_gradients, strict=True):
+        np.testing.assert_allclose(plain_gradient, gradient, atol=1e-12)
+
+
+def test_it_compares_sides_and_draws(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    numbers = tmp_path / "numbers.json"
+    done = run_benchmark(
+        *("--networks", "base16", "--sides", "tinyunet,plain", "--rounds", "1"),
+        *("--out", str(tmp_path), "--json", str(numbers)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| plain |" in done.stdout
+    assert "- Versions: tinyunet" in done.stdout
+    assert (tmp_path / "benchmark.png").stat().st_size > 10_000
+    assert (tmp_path / "benchmark.md").read_text() == done.stdout
+    seconds = json.loads(numbers.read_text())["networks"][0]["sides"]["tinyunet"]["seconds"]
+    assert len(seconds) == 1
+
+
+def test_pytorch_computes_the_same(sides):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from benchmark_networks import networks
+
+    for name in ("base16", "paper"):
+        work = networks(quick=True)[name]
+        losses = []
+        for side in (sides.TinyUNet(1), sides.Torch(1), sides.TorchChannelsLast(1)):
+            side.prepare(work)
+            losses.append([side.train(), side.train()])
+        np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-4)
+
+
+def test_the_profile_shows_layers_and_functions():
+    done = run_benchmark("--profile", "--networks", "base16", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    assert "| encoder.0.conv1 | Conv2d | 32 x 32 x 2 |" in done.stdout
+    assert "| Conv2d | backward |" in done.stdout
+
+
+def test_an_unknown_network_is_refused_in_words():
+    done = run_benchmark("--networks", "base17")
+    assert done.returncode == 2
+    assert "'base17' is none of base16, base32" in done.stderr

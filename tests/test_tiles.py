@@ -1,0 +1,257 @@
+"""Tiles: together they are the scene, each lies where its name says, and none leaks."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tinyunet.data.folder import find_pairs, load_pairs, read_image, read_mask
+from tinyunet.data.georeference import Georeference, read_georeference, save_georeferenced
+from tinyunet.data.output import new_folder, save_text
+from tinyunet.data.tiles import NAME, cut_tiles, spatial_split, starts
+from tinyunet.errors import UserError
+
+SIDES = st.integers(1, 40)
+
+
+def save_scene(folder, height=50, width=70, classes=3, channels=3, dtype=np.uint8, suffix=".png"):
+    """Save a random scene and its mask; returns their paths and arrays."""
+    rng = np.random.default_rng(height * 1000 + width)
+    scene = rng.integers(0, 256, (height, width, channels)).astype(dtype)
+    mask = rng.integers(0, classes, (height, width)).astype(np.uint8)
+    (folder / "masks").mkdir()
+    scene_path, mask_path = folder / f"north{suffix}", folder / "masks" / "north.png"
+    Image.fromarray(scene[:, :, 0] if channels == 1 else scene).save(scene_path)
+    Image.fromarray(mask).save(mask_path)
+    return scene_path, mask_path, scene, mask
+
+
+def cut(folder, size=16, **settings):
+    scene_path, mask_path, scene, mask = save_scene(folder)
+    tiles = cut_tiles(scene_path, mask_path, folder / "out", size, **settings)
+    dataset = load_pairs(find_pairs(folder / "out" / "images", folder / "out" / "masks"))
+    return tiles, dataset, scene, mask
+
+
+def places(stems):
+    return [(int(found["row"]), int(found["column"])) for found in map(NAME.fullmatch, stems)]
+
+
+# --- Where tiles lie ---
+
+
+@given(st.integers(1, 300), st.integers(1, 80), st.integers(0, 79))
+def test_tiles_cover_a_side_and_all_are_whole(length, size, overlap):
+    assume(size <= length and overlap < size)
+    begins = starts(length, size, overlap)
+    assert begins[0] == 0 and begins[-1] == length - size
+    steps = np.diff(begins)
+    assert (steps > 0).all() and (steps <= size - overlap).all()
+    assert (steps[:-1] == size - overlap).all()  # only the last one moved
+
+
+@pytest.mark.parametrize("overlap", [0, 5])
+def test_each_tile_is_the_part_that_its_name_says(tmp_path, overlap):
+    tiles, dataset, scene, mask = cut(tmp_path, overlap=overlap)
+    assert dataset.stems == tiles.stems
+    for (row, column), image, labels in zip(
+        places(tiles.stems), dataset.images, dataset.masks, strict=True
+    ):
+        np.testing.assert_array_equal(image, scene[row : row + 16, column : column + 16])
+        np.testing.assert_array_equal(labels, mask[row : row + 16, column : column + 16])
+    assert set(places(tiles.stems)) == {(r, c) for r in tiles.rows for c in tiles.columns}
+
+
+def test_names_sort_in_reading_order(tmp_path):
+    tiles, _, _, _ = cut(tmp_path)
+    assert tiles.stems[:2] == ["north_r00_c00", "north_r00_c16"]
+    assert tiles.stems == sorted(tiles.stems)
+    assert places(tiles.stems) == sorted(places(tiles.stems))
+
+
+def test_it_says_that_the_last_ones_moved(tmp_path):
+    tiles, _, _, _ = cut(tmp_path)
+    assert str(tiles) == (
+        "20 tiles of 16 x 16 pixels, from 4 rows and 5 columns; the last row begins 14 pixels "
+        "earlier than its turn, so that its tiles are whole; the last column begins 10 pixels "
+        "earlier than its turn, so that its tiles are whole"
+    )
+
+
+def test_where_all_fits_nothing_moves(tmp_path):
+    tiles, _, _, _ = cut(tmp_path, size=10)
+    assert str(tiles) == "35 tiles of 10 x 10 pixels, from 5 rows and 7 columns"
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "suffix"),
+    [(1, np.uint8, ".png"), (1, np.uint16, ".tif"), (1, np.float32, ".tif"), (4, np.uint8, ".png")],
+)
+def test_numbers_and_channels_are_kept(tmp_path, channels, dtype, suffix):
+    scene_path, mask_path, scene, _ = save_scene(tmp_path, 20, 20, 2, channels, dtype, suffix)
+    tiles = cut_tiles(scene_path, mask_path, tmp_path / "out", 20)
+    (tile,) = (tmp_path / "out" / "images").iterdir()
+    assert tile.stem == tiles.stems[0]
+    image = read_image(tile)
+    assert image.dtype == dtype
+    np.testing.assert_array_equal(image, scene)
+
+
+def test_numbers_that_no_png_holds_become_a_tiff(tmp_path):
+    scene_path, mask_path, _, mask = save_scene(tmp_path)
+    labels = mask.astype(np.int32) - 1
+    Image.fromarray(labels).save(mask_path.with_suffix(".tif"))
+    cut_tiles(scene_path, mask_path.with_suffix(".tif"), tmp_path / "out", 50)
+    tile = read_mask(tmp_path / "out" / "masks" / "north_r00_c20.tif")
+    np.testing.assert_array_equal(tile, labels[:, 20:])
+
+
+@pytest.mark.parametrize("skip_empty", [True, False])
+def test_empty_tiles_are_kept_unless_asked_otherwise(tmp_path, skip_empty):
+    scene_path, mask_path, _, mask = save_scene(tmp_path)
+    mask[:] = 0
+    mask[20, 20] = 1
+    Image.fromarray(mask).save(mask_path)
+    tiles = cut_tiles(scene_path, mask_path, tmp_path / "out", 16, skip_empty=skip_empty)
+    assert (len(tiles.stems), tiles.empty) == ((1, 19) if skip_empty else (20, 0))
+    assert ("left out" in str(tiles)) == skip_empty
+
+
+def test_tiles_of_a_georeferenced_scene_lie_where_they_belong(tmp_path):
+    _, mask_path, scene, _ = save_scene(tmp_path)
+    place = Georeference((0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0), nodata="0")
+    save_georeferenced(scene, tmp_path / "place.tif", place)
+    tiles = cut_tiles(tmp_path / "place.tif", mask_path, tmp_path / "out", 16)
+    for stem, (row, column) in zip(tiles.stems, places(tiles.stems), strict=True):
+        image = read_georeference(tmp_path / "out" / "images" / f"{stem}.tif")
+        assert image == place.shifted(row, column)
+        assert image.transform[2] == 1000 + column / 2 and image.transform[5] == 2000 - row / 2
+        labels = read_georeference(tmp_path / "out" / "masks" / f"{stem}.tif")
+        assert labels == image.without_nodata()
+
+
+# --- What does not fit ---
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 51}, "too few for a tile of 51: choose a size of at most 50"),
+        ({"size": 0}, "a size of at least 1"),
+        ({"size": 16, "overlap": 16}, "overlap from 0 to less than the size"),
+        ({"size": 16, "overlap": -1}, "overlap from 0 to less than the size"),
+    ],
+)
+def test_sizes_that_make_no_tiles_are_refused(tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        cut(tmp_path, **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    scene_path, mask_path, _, _ = save_scene(tmp_path)
+    Image.new("L", (50, 70)).save(mask_path)
+    with pytest.raises(UserError, match="has 70 x 50 pixels, but the scene has 50 x 70"):
+        cut_tiles(scene_path, mask_path, tmp_path / "out", 16)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    scene_path, mask_path, _, _ = save_scene(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    cut_tiles(scene_path, mask_path, out, 16)  # an empty folder will do
+    before = sorted(out.rglob("*"))
+    with pytest.raises(UserError, match="is not empty"):
+        cut_tiles(scene_path, mask_path, out, 20)
+    assert sorted(out.rglob("*")) == before
+    with pytest.raises(UserError, match="is a file"):
+        cut_tiles(scene_path, mask_path, scene_path, 20)
+
+
+def test_a_scene_of_background_leaves_nothing_to_keep(tmp_path):
+    scene_path, mask_path, _, _ = save_scene(tmp_path, classes=1)
+    with pytest.raises(UserError, match="nothing but class 0"):
+        cut_tiles(scene_path, mask_path, tmp_path / "out", 16, skip_empty=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["masks", "north.png"]
+
+
+def test_a_new_folder_appears_complete_or_not_at_all(tmp_path):
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "a" / "out") as folder:
+        save_text("half", folder / "a.txt")
+        raise KeyboardInterrupt
+    assert list((tmp_path / "a").iterdir()) == []
+    with new_folder(tmp_path / "a" / "out") as folder:
+        save_text("whole", folder / "a.txt")
+        assert not (tmp_path / "a" / "out").exists()
+    assert (tmp_path / "a" / "out" / "a.txt").read_text() == "whole"
+
+
+# --- Training and validation by region ---
+
+
+def grid_of_stems(rows, columns, size, overlap=0, scene="s"):
+    step = size - overlap
+    return [f"{scene}_r{r * step:04}_c{c * step:04}" for r in range(rows) for c in range(columns)]
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 20), st.floats(0.05, 0.95))
+def test_training_and_validation_share_no_pixel(rows, columns, overlap, fraction):
+    size = 21
+    assume(overlap <= size // 2 and max(rows, columns) > 2)
+    stems = grid_of_stems(rows, columns, size, overlap)
+    training, validation = spatial_split(stems, fraction, size)
+    assert training and validation and not set(training) & set(validation)
+    where = places(stems)
+    for first in training:
+        for second in validation:
+            apart = max(abs(a - b) for a, b in zip(where[first], where[second], strict=True))
+            assert apart >= size
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.floats(0.05, 0.95), st.randoms())
+def test_the_validation_part_is_a_block(rows, columns, fraction, random):
+    assume(rows * columns > 1)
+    stems = grid_of_stems(rows, columns, 10)
+    random.shuffle(stems)
+    training, validation = spatial_split(stems, fraction)
+    assert sorted(training + validation) == list(range(len(stems)))
+    axis = 1 if columns >= rows else 0  # the longer side is cut, all across the other
+    where = np.array(places(stems))[:, axis]
+    assert where[training].max() < where[validation].min()
+    # No other number of columns (or rows) comes closer to the fraction.
+    sides = max(rows, columns)
+    shares = [count / sides for count in range(1, sides)]
+    closest = min(abs(share - fraction) for share in shares)
+    assert abs(len(validation) / len(stems) - fraction) == pytest.approx(closest)
+
+
+def test_each_scene_gives_its_own_block():
+    stems = grid_of_stems(1, 5, 10, scene="a") + grid_of_stems(5, 1, 10, scene="b")
+    training, validation = spatial_split([*stems, "c_r0_c0"], 0.2)
+    assert validation == [4, 9]
+    assert training == [0, 1, 2, 3, 5, 6, 7, 8, 10]  # the lone tile of c too
+
+
+def test_tiles_of_a_real_cut_can_be_split(tmp_path):
+    tiles, _, _, _ = cut(tmp_path)
+    training, validation = spatial_split(tiles.stems, 0.2, tiles.size)
+    columns = [column for _, column in places(tiles.stems)]
+    assert {columns[index] for index in validation} == {54}
+    # The last column moved inwards and now overlaps the one before, which is left out.
+    assert {columns[index] for index in training} == {0, 16, 32}
+
+
+@pytest.mark.parametrize(
+    ("stems", "fraction", "message"),
+    [
+        (["a", "b"], 0.2, "cut the scene with 'tinyunet tile'"),
+        (["a_r0_c0", "b"], 0.2, "one is named 'b'"),
+        (["a_r0_c0", "b_r0_c0"], 0.2, "at least two tiles"),
+        (["a_r0_c0", "a_r0_c8"], 0.0, "between 0 and 1"),
+        ([], 0.2, "at least two tiles"),
+    ],
+)
+def test_what_cannot_be_split_says_why(stems, fraction, message):
+    with pytest.raises(UserError, match=message):
+        spatial_split(stems, fraction)
