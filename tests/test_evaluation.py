@@ -136,10 +136,10 @@ def test_the_table_can_be_read():
         "pixel accuracy     0.9000",
         "",
         "Of 100 pixels of the class on the left, how many were predicted as each class:",
-        "                      grass a long cl      road",
-        "grass                  75.0      25.0       0.0",
-        "a long class name       0.0     100.0       0.0",
-        "road                      -         -         -",
+        "                           grass a long class n           road",
+        "grass                       75.0           25.0            0.0",
+        "a long class name            0.0          100.0            0.0",
+        "road                           -              -              -",
     ]
 
 

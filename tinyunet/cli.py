@@ -26,7 +26,7 @@ from tinyunet.errors import UserError
 from tinyunet.evaluation import evaluate
 from tinyunet.parallel import available_cores
 from tinyunet.pictures import as_rgb, colour_mask, preview, save_picture
-from tinyunet.prediction import DEFAULT_MARGIN, DEFAULT_TILE, predict_classes, predict_probabilities
+from tinyunet.prediction import DEFAULT_TILE, predict_classes, predict_probabilities
 from tinyunet.selfcheck import run_cases, table
 from tinyunet.trace import trace
 from tinyunet.training import CHOICES, TrainingConfig, new_network, settings_to_resume, train
@@ -170,7 +170,7 @@ def add_network_options(add) -> None:
 def add_sweep_options(add) -> None:
     """Describe how an image is swept."""
     add("--tile", type=int, default=DEFAULT_TILE, metavar="N", help="pixels kept of a window (256)")
-    add("--margin", type=int, default=DEFAULT_MARGIN, metavar="N", help="pixels seen around (32)")
+    add("--margin", type=int, metavar="N", help="pixels seen around the tile (64)")
     add("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
 
 
