@@ -7,7 +7,6 @@ tell the classes apart; what is not counted is gray.
 import contextlib
 import functools
 import math
-import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tinyunet.errors import UserError
+from tinyunet.files import written_aside
 
 # Okabe and Ito, "Color Universal Design", 2008: https://jfly.uni-koeln.de/color/
 # Ordered so that the first ones, which are needed most, differ most.
@@ -478,15 +478,10 @@ def save_picture(picture: Image.Image | np.ndarray, path: str | Path, **options)
     UserError
         If it cannot be written there, or Pillow does not know the ending.
     """
-    path = Path(path)
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        picture.save(aside, **options)
-        os.replace(aside, path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"{path}: the picture cannot be saved ({reason})") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    ending = Path(path).suffix.lower()
+    if ending not in Image.registered_extensions():
+        raise UserError(f"cannot write {path}: no picture ends in {ending!r}: choose .png or .tif")
+    with written_aside(path) as file:
+        picture.save(file, Image.registered_extensions()[ending], **options)
