@@ -228,7 +228,11 @@ def main(arguments: list | None = None) -> None:
     if options.scaling:
         series, measured = scaling_series(options.quick), {}
         for work in dict.fromkeys(work for several in series.values() for _, work in several):
-            print(f"measuring {work}", file=sys.stderr)
+            print(
+                f"measuring batch {work.batch}, size {work.size}, base {work.base}, "
+                f"depth {work.depth}",
+                file=sys.stderr,
+            )
             measured[work] = measure(work, options.sides, options.threads, options.rounds, pause)
         table, picture = scaling_table(series, measured), out / "scaling.png"
         if options.draw:

@@ -62,6 +62,8 @@ def draw_roofline(axes, works: list, measured: dict, limits: dict) -> None:
     Intensity is how many operations there are for each byte that must be moved. Left of the ridge
     the memory sets the limit, right of it the matrix product.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     intensities = {work.name: work.operations() / work.bytes_moved() for work in works}
     ridge = limits["flops"] / limits["bandwidth"]
     ends = [min(0.5 * ridge, *intensities.values()) / 2, 2 * max(2 * ridge, *intensities.values())]
@@ -89,19 +91,27 @@ def draw_roofline(axes, works: list, measured: dict, limits: dict) -> None:
             label = None if side in named else side
             named.add(side)
             axes.plot(x, speeds[side], SIGNS[side], color=COLOURS[side], label=label)
+        # Upright, and beside each other where two networks are near.
+        near = [other / x for other in intensities.values() if 0.8 < other / x < 1.25]
+        side = "right" if max(near) > 1 else "left" if min(near) < 1 else "center"
         axes.annotate(
             work.name,
             (x, min(speeds.values())),
-            (0, -14),
+            (0, -8),
             textcoords="offset points",
-            ha="center",
+            rotation=90,
+            ha=side,
+            va="top",
             fontsize=9,
         )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+        set_scale("log")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("arithmetic intensity, operations per byte")
     axes.set_ylabel("achieved speed, GFLOP/s")
-    axes.margins(y=0.15)
+    axes.margins(y=0.2)
     axes.grid(which="both", alpha=0.25)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(named), frameon=False)
 
@@ -109,6 +119,7 @@ def draw_roofline(axes, works: list, measured: dict, limits: dict) -> None:
 def draw_scaling(series: dict, measured: dict, path: Path) -> None:
     """Draw time and memory over each property of the work; both axes logarithmic."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(3.4 * len(series), 6), layout="constrained", dpi=120)
     axes = figure.subplots(2, len(series), sharey="row", squeeze=False)
@@ -130,6 +141,9 @@ def draw_scaling(series: dict, measured: dict, path: Path) -> None:
         for row in (0, 1):
             axes[row][column].set_xscale("log", base=2)
             axes[row][column].set_yscale("log")
+            axes[row][column].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes[row][column].yaxis.set_major_formatter("{x:g}")
+            axes[row][column].yaxis.set_minor_formatter(NullFormatter())
             axes[row][column].set_xticks(values, [str(value) for value in values])
             axes[row][column].grid(which="both", alpha=0.25)
         axes[1][column].set_xlabel(labels[name])

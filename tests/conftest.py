@@ -4,8 +4,12 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 from tinyunet import backend
+
+# The tests' matrices are small: several BLAS threads would wait for each other twice as long.
+threadpool_limits(1)
 
 settings.register_profile(
     "default",

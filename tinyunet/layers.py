@@ -20,6 +20,8 @@ class Parameter:
         The values; an optimizer changes them in place.
     grad : array of the same shape, or None
         The gradient of the loss, summed since the last `zero_grad`.
+    home : array of the same shape, or None
+        Where `grad` is to lie: an optimizer keeps all gradients in one row.
     name : str
         Where it sits in the network, such as ``"encoder.0.conv1.weight"``.
     trainable : bool
@@ -29,12 +31,19 @@ class Parameter:
     def __init__(self, data, trainable=True):
         self.data = data
         self.grad = None
+        self.home = None
         self.name = ""
         self.trainable = trainable
 
     def add_gradient(self, gradient):
         """Add to `grad`: a parameter that is used twice gets the sum of both gradients."""
-        self.grad = gradient if self.grad is None else self.grad + gradient
+        if self.grad is not None:
+            self.grad = xp.add(self.grad, gradient, out=self.home)
+        elif self.home is not None:
+            self.home[...] = gradient
+            self.grad = self.home
+        else:
+            self.grad = gradient
 
 
 class SharedParameter(Parameter):
@@ -43,6 +52,7 @@ class SharedParameter(Parameter):
     def __init__(self, original):
         self.original = original
         self.grad = None
+        self.home = None
         self.name = original.name
         self.trainable = True
 
@@ -373,11 +383,21 @@ class UpsampleNearest2d(Layer):
 
 
 class ReLU(Layer):
-    """What is negative becomes zero."""
+    """What is negative becomes zero.
+
+    Parameters
+    ----------
+    in_place : bool
+        Overwrite the input, and in backward the gradient of the output. Right after a convolution
+        or normalisation this is safe: nobody else looks at what they give.
+    """
+
+    def __init__(self, in_place=False):
+        self.in_place = in_place
 
     def forward(self, x):
         """Apply to each number."""
-        return self.remember(functional.relu(x))
+        return self.remember(functional.relu(x, self.in_place))
 
     def output_shape(self, shape):
         """Work out the shape of the output: that of the input."""

@@ -45,11 +45,12 @@ class Optimizer:
         self.values = xp.concatenate([parameter.data.ravel() for parameter in self.parameters])
         self.gradients = xp.zeros_like(self.values)
         self.memory = {name: xp.zeros_like(self.values) for name in self.memory_names}
-        self.slices, first = [], 0
+        first = 0
         for parameter in self.parameters:
             place = slice(first, first + parameter.data.size)
-            parameter.data = self.values[place].reshape(parameter.data.shape)
-            self.slices.append(place)
+            shape = parameter.data.shape
+            parameter.data = self.values[place].reshape(shape)
+            parameter.home = self.gradients[place].reshape(shape)
             first = place.stop
 
     def zero_grad(self):
@@ -58,7 +59,7 @@ class Optimizer:
             parameter.grad = None
 
     def gather_gradients(self):
-        """Copy the parameters' gradients into one row.
+        """See that the parameters' gradients are all there, in one row.
 
         Raises
         ------
@@ -66,13 +67,14 @@ class Optimizer:
             If a parameter has none: a backward that forgets to store it would otherwise go unseen,
             because the others go on learning and the loss still falls.
         """
-        for parameter, place in zip(self.parameters, self.slices, strict=True):
+        for parameter in self.parameters:
             if parameter.grad is None:
                 raise RuntimeError(
-                    f"parameter {parameter.name or place} has no gradient: run backward before a "
-                    "step, and give the optimizer only what is to be trained"
+                    f"parameter {parameter.name} has no gradient: run backward before a step, and "
+                    "give the optimizer only what is to be trained"
                 )
-            self.gradients[place] = parameter.grad.ravel()
+            if parameter.grad is not parameter.home:
+                parameter.home[...] = parameter.grad
         return self.gradients
 
     def step(self):

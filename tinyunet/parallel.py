@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from tinyunet.backend import device_name, keep_freed_memory, to_device, to_host, xp
 from tinyunet.processes import Alone
+from tinyunet.workers import lend
 
 
 class Replicas:
@@ -46,6 +47,7 @@ class Replicas:
         self.team = team
         self.replicas = [network] + [network.replica() for _ in range(threads - 1)]
         self.pool = ThreadPoolExecutor(threads)
+        self.helpers = ThreadPoolExecutor(threads)
         self.controller = ThreadpoolController()
 
     def loss_and_gradients(self, images, labels, loss, *, pixel_weights=None, seed=0):
@@ -134,8 +136,15 @@ class Replicas:
 
     def run(self, work, count):
         """Call ``work(0)`` to ``work(count - 1)`` on threads of their own; results in order."""
+        # With fewer parts than threads, the others help with the operations.
+        threads_each = len(self.replicas) // max(count, 1)
+
+        def work_with_helpers(index):
+            with lend(self.helpers, threads_each):
+                return work(index)
+
         with self.controller.limit(limits=1, user_api="blas"):
-            return list(self.pool.map(work, range(count)))
+            return list(self.pool.map(work_with_helpers, range(count)))
 
     def sum_gradients(self, count):
         """Add the replicas' gradients to the network's, always in the same order."""

@@ -122,7 +122,7 @@ class UNet(Layer):
                 )
                 if norm:
                     layers[f"norm{number}"] = BatchNorm2d(channels_out)
-                layers[f"relu{number}"] = ReLU()
+                layers[f"relu{number}"] = ReLU(in_place=True)
             if dropout_rate:
                 layers["dropout"] = Dropout(dropout_rate, seed)
             return Sequential(**layers)

@@ -44,6 +44,7 @@ for document processing (2006), for the matrix product.
 
 from tinyunet.backend import device_name, xp
 from tinyunet.functional.patches import add_windows, output_length, pair, sliding_windows
+from tinyunet.workers import for_each, lent
 
 # How large a band's patch matrix may be. On a CPU: what the cache holds. On a GPU every band is a
 # kernel launch, so bands are there only to bound the memory.
@@ -129,12 +130,20 @@ def correlate_adjoint(dy, weight, image_shape, stride, border):
 def weight_gradient(x, dy, kernel_size, stride, border):
     """Convolution's ``dweight`` (KH, KW, C, F): each band's patches, transposed, times its dy."""
     channels, filters = x.shape[3], dy.shape[3]
-    dmatrix = None
-    for band in bands(dy.shape, kernel_size, channels, filters, dy.itemsize):
-        # (KH*KW*C, pixels) @ (pixels, F) -> (KH*KW*C, F)
-        product = patch_matrix(x, band, kernel_size, stride, border).T @ rows_of(dy, band)
-        dmatrix = product if dmatrix is None else xp.add(dmatrix, product, out=dmatrix)
-    return dmatrix.reshape(*kernel_size, channels, filters)
+
+    def sum_over(some_bands):
+        dmatrix = None
+        for band in some_bands:
+            # (KH*KW*C, pixels) @ (pixels, F) -> (KH*KW*C, F)
+            product = patch_matrix(x, band, kernel_size, stride, border).T @ rows_of(dy, band)
+            dmatrix = product if dmatrix is None else xp.add(dmatrix, product, out=dmatrix)
+        return dmatrix
+
+    all_bands = list(bands(dy.shape, kernel_size, channels, filters, dy.itemsize))
+    share = -(-len(all_bands) // lent.count)
+    shares = [all_bands[first : first + share] for first in range(0, len(all_bands), share)]
+    first, *others = for_each(sum_over, shares)
+    return sum(others, start=first).reshape(*kernel_size, channels, filters)
 
 
 def product_in_bands(x, matrix, bias, kernel_size, stride, border):
@@ -145,13 +154,16 @@ def product_in_bands(x, matrix, bias, kernel_size, stride, border):
     out_height = output_length(top + height + bottom, kernel_size[0], stride[0], "height")
     out_width = output_length(left + width + right, kernel_size[1], stride[1], "width")
     y = xp.empty((images, out_height, out_width, filters), dtype=xp.result_type(x, matrix))
-    for band in bands(y.shape, kernel_size, channels, filters, y.itemsize):
+
+    def fill(band):
         patches = patch_matrix(x, band, kernel_size, stride, border)
         y_rows = rows_of(y, band)
         # (pixels, KH*KW*C) @ (KH*KW*C, F) -> (pixels, F), straight to its place
         xp.matmul(patches, matrix, out=y_rows)
         if bias is not None:
             y_rows += bias
+
+    for_each(fill, bands(y.shape, kernel_size, channels, filters, y.itemsize))
     return y
 
 
@@ -159,12 +171,14 @@ def bands(output_shape, kernel_size, channels, filters, itemsize):
     """Cut the output into bands: whole images while they are small, else rows of one image.
 
     Yields pairs of slices (images, rows). A band's patch matrix has at most BAND_BYTES, or as many
-    as the kernel: with less, the work would be to read the kernel over and over.
+    as the kernel: with less, the work would be to read the kernel over and over. There is at least
+    one band for each thread that may help.
     """
     images, out_height, out_width, _ = output_shape
     patch_length = kernel_size[0] * kernel_size[1] * channels
     limit = max(BAND_BYTES[device_name()], patch_length * filters * itemsize)
-    rows = max(1, limit // (out_width * patch_length * itemsize))
+    rows = min(limit // (out_width * patch_length * itemsize), images * out_height // lent.count)
+    rows = max(1, rows)
     if rows >= out_height:
         together = max(1, rows // out_height)
         for first in range(0, images, together):
