@@ -182,10 +182,7 @@ def sweep(
         or batch are no sensible numbers.
     """
     image = np.asarray(image)
-    channels = network.config["in_channels"]
-    if image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
-        shape = " x ".join(map(str, image.shape))
-        raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
+    check_image(network, image)
     network.eval()
     replicas = Replicas(network, threads)
     if batch is None:
@@ -208,6 +205,14 @@ def sweep(
                 kept = output[vertical.skip :, horizontal.skip :]
                 yield rows, columns, kept[: rows.stop - top, : columns.stop - left]
             bar.update(len(group))
+
+
+def check_image(network, image) -> None:
+    """Raise a UserError unless the image (H, W, C) has the channels that the network takes."""
+    channels = network.config["in_channels"]
+    if image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
+        shape = " x ".join(map(str, image.shape))
+        raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
 
 
 def run_batch(replicas: Replicas, windows) -> list:
