@@ -23,10 +23,10 @@ from tinyunet.checkpoint import (
     load_training_state,
     save_model,
     save_training_state,
-    written_aside,
 )
 from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
+from tinyunet.files import written_aside
 from tinyunet.optimizers import Adam
 from tinyunet.unet import UNet
 

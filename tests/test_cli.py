@@ -136,7 +136,7 @@ def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, mon
 
         return (Outcome(name, error, 0.1) for name, error in outcomes.items())
 
-    monkeypatch.setattr("tinyunet.cli.run_cases", run_cases)
+    monkeypatch.setattr("tinyunet.commands.describe.run_cases", run_cases)
     assert call("gradcheck") == 0
     assert "conv2d" in capsys.readouterr().out
     outcomes["relu"] = None
@@ -249,7 +249,7 @@ def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
     [
         ("predict MODEL gray.png --out out", "gray.png|channel"),
         ("predict MODEL images/blob1.png --out images", "choose another --out"),
-        ("predict MODEL images images/blob1.png --out out", "would both become blob1.png"),
+        ("predict MODEL images images/blob1.png --out out", "would both become blob1"),
         ("predict MODEL images nowhere.png --out out", "nowhere.png: no such image"),
         ("predict MODEL masks/blob1.png --out out", "channel"),
         ("predict MODEL empty --out out", "no images in empty"),

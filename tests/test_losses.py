@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 
 from tests.comparing import assert_close
-from tests.strategies import segmentations
+from tests.strategies import random_array, segmentations
 from tinyunet.backend import to_host
 from tinyunet.functional import dice_loss, softmax_cross_entropy
-from tinyunet.losses import CrossEntropy, Dice
+from tinyunet.gradcheck import check_gradients
+from tinyunet.losses import LOSSES, CrossEntropy, CrossEntropyAndDice, Dice
 
 
 @given(segmentations())
@@ -68,3 +69,31 @@ def test_the_weight_of_labels_does_not_depend_on_their_type(label_type):
 
 def test_a_part_of_the_dice_loss_counts_by_its_images():
     assert Dice().weight(np.zeros((3, 4, 5), dtype="int64")) == 3
+
+
+@given(segmentations())
+def test_the_sum_of_both_losses_adds_values_and_gradients(xp, case):
+    logits, labels, options = case
+    logits = xp.asarray(logits)
+    value, backward = CrossEntropyAndDice(**options)(logits, labels)
+    first, backward_of_first = CrossEntropy(**options)(logits, labels)
+    second, backward_of_second = Dice(**options)(logits, labels)
+    assert float(value) == float(first + second)
+    assert bool((backward(0.5) == backward_of_first(0.5) + backward_of_second(0.5)).all())
+
+
+def test_in_the_sum_pixel_weights_are_for_the_cross_entropy():
+    logits = np.random.default_rng(0).normal(size=(1, 2, 3, 2))
+    labels = np.array([[[0, 1, 1], [0, 0, 1]]])
+    pixel_weights = np.array([[[0.0, 0, 0], [0, 5, 1]]])
+    both, first = CrossEntropyAndDice(), CrossEntropy()
+    value, _ = both(logits, labels, pixel_weights)
+    expected = first(logits, labels, pixel_weights)[0] + Dice()(logits, labels)[0]
+    assert_close(value, float(expected), 1e-14)
+    assert both.weight(labels, pixel_weights) == first.weight(labels, pixel_weights) == 6
+
+
+def test_the_sum_of_both_losses_has_the_right_gradient():
+    labels = np.array([[[0, 1, 2], [255, 0, 2]]])
+    loss = LOSSES["ce+dice"]([1.0, 2.0, 0.5], 255)
+    check_gradients(lambda logits: loss(logits, labels), random_array(0, (1, 2, 3, 3)))

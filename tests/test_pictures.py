@@ -244,16 +244,15 @@ def test_an_array_is_saved_as_it_is(tmp_path):
 class Unfinished(Image.Image):
     """A picture that fails after its first bytes are written, as on a full disk."""
 
-    def save(self, path, **options):
-        with open(path, "wb") as file:
-            file.write(b"half a pic")
+    def save(self, file, *options):
+        file.write(b"half a pic")
         raise OSError(28, "No space left on device")
 
 
 def test_a_picture_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
     save_picture(np.zeros((5, 7, 3), np.uint8), tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
-    with pytest.raises(UserError, match="a.png: the picture cannot be saved .No space left"):
+    with pytest.raises(UserError, match="cannot write .*a.png: No space left"):
         save_picture(Unfinished(), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == before
     assert os.listdir(tmp_path) == ["a.png"]
@@ -261,6 +260,6 @@ def test_a_picture_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("name", ["missing/a.png", "a.nonsense", "a"])
 def test_where_no_picture_can_be_saved_is_a_user_error(tmp_path, name):
-    with pytest.raises(UserError, match="cannot be saved"):
+    with pytest.raises(UserError, match="cannot write"):
         save_picture(np.zeros((5, 7, 3), np.uint8), tmp_path / name)
     assert os.listdir(tmp_path) == []

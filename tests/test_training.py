@@ -3,20 +3,18 @@
 import csv
 import json
 import math
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from tinyunet import training
+from tinyunet import run_folder, training
 from tinyunet.checkpoint import load_model, load_training_state
 from tinyunet.data.folder import Dataset
 from tinyunet.errors import UserError
@@ -24,7 +22,7 @@ from tinyunet.evaluation import Scores, evaluate
 from tinyunet.training import (
     Trainer,
     TrainingConfig,
-    balanced_weights,
+    load_datasets,
     settings_to_resume,
     train,
 )
@@ -35,7 +33,7 @@ FILES = ["config.json", "curves.png", "last.npz", "metrics.csv", "model.npz", "p
 @pytest.fixture(autouse=True)
 def quick_curves(monkeypatch):
     """Leave out the drawing of curves, half the time of these tiny runs; see `test_pictures`."""
-    monkeypatch.setattr(training, "plot_curves", lambda metrics, path: path.touch())
+    monkeypatch.setattr(run_folder, "plot_curves", lambda metrics, path: path.touch())
 
 
 def blobs(count=6, size=(20, 28), seed=0) -> Dataset:
@@ -155,6 +153,8 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path):
         {"class_weights": "auto", "ignore_index": 255, "threads": 1},
         {"ignore_index": 0, "class_names": ["nothing", "blob"]},
         {"batch": 1, "threads": 3},
+        {"loss": "dice"},
+        {"loss": "ce+dice", "class_weights": "auto", "elastic": True},
     ],
     ids=str,
 )
@@ -253,44 +253,51 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     assert result.best_mean_iou is not None
 
 
-TRAIN = """
-import json, sys
-from pathlib import Path
-from tinyunet.training import TrainingConfig, train
-
-config = TrainingConfig(**json.loads(sys.argv[1]))
-config.resume = (Path(config.out) / "last.npz").exists()
-train(config, progress=False)
-"""
+def go_on(settings: dict) -> None:
+    """Start a run, or go on with it: what the processes that are killed do."""
+    config = TrainingConfig(**settings)
+    config.resume = (Path(config.out) / "last.npz").exists()
+    train(config, progress=False)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_a_process_that_is_killed_again_and_again_ends_at_the_same_weights(tmp_path):
+def test_a_run_that_is_killed_again_and_again_ends_at_the_same_weights(tmp_path):
+    kills = int(os.environ.get("TINYUNET_KILLS", "20"))
     write_folders(tmp_path, blobs())
-    config = tiny(tmp_path, steps=40, val_every=5)
+    # A checkpoint every step: about half of the time goes into saving, where it is most delicate.
+    config = tiny(tmp_path, steps=3 * kills, val_every=1, batch=1, base=1, threads=1)
+    start = time.perf_counter()
     train(replace(config, out=tmp_path / "whole" / "run"), progress=False)
+    per_step = (time.perf_counter() - start) / config.steps
     config.out = str(tmp_path / "parts" / "run")
+    state = Path(config.out) / "last.npz"
+    # Real processes; they fork from one that has imported everything, so they start at once.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__])
     rng = np.random.default_rng(0)
-    state = tmp_path / "parts" / "run" / "last.npz"
     killed = 0
     while True:
-        process = subprocess.Popen(
-            [sys.executable, "-c", TRAIN, json.dumps(asdict(config))],
-            cwd=Path(__file__).parent.parent,
-        )
         before = state.stat().st_mtime_ns if state.exists() else 0
-        while process.poll() is None and killed < 3:
-            time.sleep(0.005)
-            if state.exists() and state.stat().st_mtime_ns != before:
-                time.sleep(rng.uniform(0, 0.3))  # a random moment after its first checkpoint
-                process.kill()
-                process.wait()
-                killed += 1
-        if process.wait() == 0:
+        process = processes.Process(target=go_on, args=(asdict(config),))
+        process.start()
+        # Every fourth at any moment from the start; the others after a checkpoint of their own.
+        progress = killed % 4 == 3
+        while killed < kills and not progress and process.is_alive():
+            progress = state.exists() and state.stat().st_mtime_ns != before
+            time.sleep(0.0005)
+        if killed < kills:
+            time.sleep(rng.uniform(0, 1.5 * per_step))
+            process.kill()
+        process.join()
+        if process.exitcode == 0:
             break
-        assert process.returncode == -signal.SIGKILL
-        load_training_state(state)
-    assert killed
+        assert process.exitcode == -signal.SIGKILL
+        killed += 1
+        if state.exists():
+            load_training_state(state)
+    assert killed == kills
+    # Nothing of an interrupted write is left.
+    assert sorted(path.name for path in state.parent.iterdir()) == FILES
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -337,13 +344,76 @@ def test_a_learning_rate_far_too_large_never_reaches_a_checkpoint(tmp_path):
     assert all(np.isfinite(array).all() for array in state.model.network.state().values())
 
 
-def test_predicting_one_class_only_is_said_in_words(tmp_path, capsys):
-    trainer = Trainer(tiny(tmp_path, class_names=["ground", "blob"]), *blobs().split(0.5, seed=0))
-    trainer.warn_of_one_class(Scores.from_confusion([[5, 1], [1, 5]]))
-    trainer.warn_of_one_class(Scores.from_confusion([[5, 0], [0, 0]]))  # there is only one
-    assert capsys.readouterr().err == ""
-    trainer.warn_of_one_class(Scores.from_confusion([[90, 0], [10, 0]]))
-    assert "predicts 'ground' for every validation pixel" in capsys.readouterr().err
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_layer_that_overflowed_first_is_named(tmp_path, monkeypatch, capsys):
+    draw = Trainer.draw_batch
+
+    def too_bright(trainer):
+        images, *others = draw(trainer)
+        return images * np.float32(1e38 if trainer.finished == 12 else 1), *others
+
+    monkeypatch.setattr(Trainer, "draw_batch", too_bright)
+    with pytest.raises(UserError, match="nan in step 13: .*not finite came from encoder.0.conv"):
+        run(tmp_path, norm="none")
+    assert "looking where that began" in capsys.readouterr().err
+
+
+def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
+    scores = Scores.from_confusion([[9, 1], [0, 9]])
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: scores)
+    result = run(tmp_path, val_every=2, early_stop=3)
+    assert [row["step"] for row in result.history] == [2, 4, 6, 8]
+    assert result.best_step == 2
+    assert "no better score in 3 validations" in capsys.readouterr().err
+    again = run(tmp_path, val_every=2, early_stop=3, resume=True)
+    assert [row["step"] for row in again.history] == [2, 4, 6, 8]
+    longer = run(tmp_path, val_every=2, early_stop=4, resume=True)
+    assert [row["step"] for row in longer.history] == [2, 4, 6, 8, 10]
+
+
+def test_the_preview_is_drawn_between_checkpoints(tmp_path, monkeypatch):
+    drawn = []
+    draw = run_folder.RunFolder.write_preview
+    monkeypatch.setattr(
+        run_folder.RunFolder,
+        "write_preview",
+        lambda folder, data: (drawn.append(trainer.finished), draw(folder, data)),
+    )
+    trainer = Trainer(tiny(tmp_path, preview_every=3), *blobs().split(0.34, seed=0))
+    trainer.run(progress=False)
+    assert drawn == [3, 6, 8, 9, 12, 15, 16, 18, 21, 24]
+    monkeypatch.undo()
+    run(tmp_path / "plain")
+    assert_same_run(tmp_path, tmp_path / "plain")  # looking changes nothing
+
+
+def test_tiles_of_a_scene_are_split_by_region_or_a_warning_is_given(tmp_path):
+    tiles = blobs(8, size=(20, 20))
+    tiles.stems = [f"scene_r{r:03}_c{c:03}" for r in (0, 20) for c in (0, 20, 40, 60)]
+    write_folders(tmp_path, tiles)
+    config = tiny(tmp_path, val_split="spatial", val_fraction=0.25)
+    _, validation = load_datasets(config, None, False)
+    assert validation.stems == ["scene_r000_c060", "scene_r020_c060"]
+    with pytest.warns(UserWarning, match="--val-split spatial"):
+        load_datasets(tiny(tmp_path), None, False)
+
+
+def test_border_weights_follow_the_crop_and_hold_the_class_weights(tmp_path):
+    pytest.importorskip("scipy", reason="needs the extra 'demos'")
+    mask = np.zeros((16, 16), np.uint8)
+    mask[4:12, 2:7] = mask[4:12, 8:13] = 1  # two objects, one pixel apart
+    mask[:2] = 255
+    config = tiny(tmp_path, weight_map=True, class_weights="auto", ignore_index=255)
+    data = Dataset(["a"], [np.zeros((16, 16, 3), np.uint8)], [mask])
+    trainer = Trainer(config, data, data)
+    weights = trainer.weigh(mask)
+    plain = np.array(trainer.class_weights)
+    np.testing.assert_allclose(weights[mask == 1], plain[1], rtol=1e-6)
+    assert weights[8, 7] == pytest.approx(plain[0] + 10 * np.exp(-4 / 50))  # d1 = d2 = 1
+    assert trainer.loss.class_weights is None
+    _, labels, drawn = trainer.draw_batch()
+    for label, weight in zip(labels, drawn, strict=True):
+        np.testing.assert_array_equal(trainer.weigh(label), weight)
 
 
 def test_a_run_is_never_overwritten(tmp_path):
@@ -360,6 +430,9 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"lr": math.nan}, "lr must be above 0"),
         ({"dropout": 1.0}, "dropout must be"),
         ({"seed": -1}, "seed must not be negative"),
+        ({"early_stop": 0}, "early_stop must be at least 1"),
+        ({"loss": "dice", "weight_map": True}, "weight_map weighs pixel by pixel"),
+        ({"val_split": "spatial"}, "a spatial split needs tiles"),
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
         ({"class_names": ["a", "a"]}, "same name"),
@@ -392,27 +465,10 @@ def test_masks_without_a_pixel_that_counts_are_refused(tmp_path):
         )
 
 
-@given(
-    st.lists(st.integers(0, 10**9), min_size=1, max_size=6).filter(any),
-    st.none() | st.integers(0, 7),
-)
-def test_class_weights_favour_rare_classes_and_average_to_one(counts, ignore_index):
-    counted = [0 if index == ignore_index else count for index, count in enumerate(counts)]
-    if not any(counted):
-        return
-    weights = balanced_weights(counts, ignore_index)
-    total = sum(counted)
-    assert sum(w * count for w, count in zip(weights, counted, strict=True)) == pytest.approx(total)
-    for w, count in zip(weights, counted, strict=True):
-        assert (w > 0) == (count > 0)
-        for other, other_count in zip(weights, counted, strict=True):
-            if 0 < count < other_count:
-                assert w > other
-                assert w / other == pytest.approx(math.sqrt(other_count / count))
-
-
 def test_metrics_csv_has_a_column_for_each_class():
-    text = training.metrics_csv([{"step": 1, "loss": 0.5, "lr": 0.1, "seconds": 2.0}], ["a,b", "c"])
+    text = run_folder.metrics_csv(
+        [{"step": 1, "loss": 0.5, "lr": 0.1, "seconds": 2.0}], ["a,b", "c"]
+    )
     assert text.splitlines()[0].startswith("step,loss,lr,val_mean_iou,val_pixel_accuracy,")
     row = next(csv.DictReader(text.splitlines()))
     assert row["iou a,b"] == "" and row["loss"] == "0.5"

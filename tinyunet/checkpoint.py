@@ -18,11 +18,8 @@ happens aside: the new file grows under another name and takes the place of the 
 step when it is complete and on the disk, so whoever pulls the plug still has the old one.
 """
 
-import contextlib
 import json
-import os
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +29,7 @@ import numpy as np
 from tinyunet.backend import to_device, to_host
 from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
+from tinyunet.files import written_aside
 from tinyunet.unet import UNet
 
 FORMAT = "tinyunet model"
@@ -83,46 +81,6 @@ class TrainingState:
 
 
 # -- Writing ---------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def written_aside(path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` only once it is complete and on the disk.
-
-    Use it as ``with written_aside(path) as file:``. Until the block ends well, `path` stays as it
-    was: an exception removes the new file, and a killed process leaves at most a ``.partial`` file
-    that the next attempt overwrites.
-
-    Raises
-    ------
-    UserError
-        If the file can't be written: no such folder, no permission, no space left.
-    """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # the bytes reach the disk before the name does
-        os.replace(partial, path)
-        sync_folder(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        if isinstance(error, OSError):
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a renaming in `folder` survive a power cut, where the system can promise that."""
-    with contextlib.suppress(OSError):  # Windows cannot open a folder, and needs no such call
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def save_model(
@@ -208,7 +166,7 @@ def pack(model: Model) -> tuple[dict, dict]:
 def write(path, header: dict, arrays: dict) -> None:
     """Write header and arrays as one ``.npz``, aside."""
     text = np.array(json.dumps(header))
-    with written_aside(path) as file:
+    with written_aside(path, on_disk=True) as file:
         np.savez(file, header=text, **{name: to_host(array) for name, array in arrays.items()})
 
 

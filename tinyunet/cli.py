@@ -1,37 +1,24 @@
-"""Floor 7: the command ``tinyunet``: what a person types becomes calls of the floors below.
+"""Floor 7: the command ``tinyunet``: what can be typed. What it does is in `tinyunet.commands`.
 
 Exit status: 0 if all went well; 1 if a gradient check failed; 2 with one line on the error stream
 for a mistake that the person can mend; 130 after Ctrl-C. A traceback means that the fault is ours.
 """
 
 import argparse
-import json
 import os
-import platform
 import sys
 import warnings
-from dataclasses import fields
-from pathlib import Path
-
-import numpy as np
-import PIL
-from threadpoolctl import threadpool_info
 
 import tinyunet
-from tinyunet import processes
-from tinyunet.backend import DEVICES, cuda_problem, installed_cupy_packages, use_device
-from tinyunet.checkpoint import Model, load_model, written_aside
-from tinyunet.data.folder import find_pairs, list_images, load_pairs, read_image
+from tinyunet.backend import DEVICES
+from tinyunet.commands.data import run_check, run_tile
+from tinyunet.commands.describe import run_gradcheck, run_info, run_inspect
+from tinyunet.commands.evaluate import run_evaluate
+from tinyunet.commands.predict import run_predict
+from tinyunet.commands.train import run_train
 from tinyunet.errors import UserError
-from tinyunet.evaluation import evaluate
-from tinyunet.parallel import available_cores
-from tinyunet.pictures import as_rgb, colour_mask, preview, save_picture
-from tinyunet.prediction import DEFAULT_TILE, predict_classes, predict_probabilities
-from tinyunet.selfcheck import run_cases, table
-from tinyunet.trace import trace
-from tinyunet.training import CHOICES, TrainingConfig, new_network, settings_to_resume, train
-
-NETWORK = ("base", "depth", "up", "padding", "norm")
+from tinyunet.prediction import DEFAULT_TILE
+from tinyunet.settings import CHOICES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,6 +81,16 @@ def parser() -> Parser:
 
     add_train_options(command("train", run_train, "train a network on a folder of images"))
 
+    add_check_options(command("check", run_check, "find what is wrong with images and masks"))
+
+    add = command("tile", run_tile, "cut a scene and its mask into tiles").add_argument
+    add("scene", metavar="SCENE", help="an image, georeferenced or not")
+    add("mask", metavar="MASK", help="its mask, of the same size")
+    add("--out", metavar="DIR", required=True, help="new folder for images/ and masks/")
+    add("--size", type=whole(1), default=256, metavar="N", help="height and width of a tile (256)")
+    add("--overlap", type=whole(0), default=0, metavar="N", help="pixels neighbours share (0)")
+    add("--skip-empty", action="store_true", help="leave out tiles of class 0 only")
+
     add = command("predict", run_predict, "find the class of each pixel of an image").add_argument
     add("model", metavar="MODEL", help="a model file, such as RUN/model.npz")
     add("images", metavar="IMAGE_OR_DIR", nargs="+", help="images, or folders of them")
@@ -106,6 +103,7 @@ def parser() -> Parser:
     add("images", metavar="IMAGES", help="folder of images")
     add("masks", metavar="MASKS", help="folder of their masks")
     add("--json", metavar="FILE", help="also write the scores as JSON")
+    add("--out", metavar="DIR", help="also draw the confusion matrix and the worst images")
     add_sweep_options(add)
 
     inspect = command("inspect", run_inspect, "show a network layer by layer")
@@ -128,6 +126,33 @@ def parser() -> Parser:
     return top
 
 
+def whole(lowest: int):
+    """Make a type for an option: a whole number, not below the lowest."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"{value} is below {lowest}")
+        return value
+
+    number.__name__ = "int"  # for argparse: invalid int value
+    return number
+
+
+def add_check_options(check: Parser) -> None:
+    """Describe ``tinyunet check``."""
+    add = check.add_argument
+    add("images", metavar="IMAGES", help="folder of images")
+    add("masks", metavar="MASKS", help="folder of masks with the same stems, of any kind")
+    add("--val-images", metavar="DIR", help="folder of the images to validate on")
+    add("--val-masks", metavar="DIR", help="folder of their masks")
+    add("--ignore-index", type=int, metavar="N", help="mask value of pixels that don't count")
+    add("--colours", metavar="FILE", help="which colour is which class, as 'road: #3c1098' a line")
+    add("--depth", type=whole(1), default=4, metavar="N", help="of the network to be trained (4)")
+    add("--out", metavar="DIR", help="keep the report there, with a contact sheet")
+    add("--write", metavar="DIR", help="write masks of class numbers into this new folder")
+
+
 def add_train_options(train_command: Parser) -> None:
     """Describe ``tinyunet train``.
 
@@ -142,14 +167,20 @@ def add_train_options(train_command: Parser) -> None:
     add("--val-images", metavar="DIR", help="folder of images to validate on")
     add("--val-masks", metavar="DIR", help="folder of their masks")
     add("--val-fraction", type=float, metavar="F", help="or set this share aside (0.2)")
+    add("--val-split", choices=CHOICES["val_split"], help="how: spatial for tiles (random)")
     add("--val-every", type=int, metavar="N", help="steps between checkpoints (100)")
+    add("--early-stop", type=int, metavar="N", help="stop after N checkpoints without a new best")
+    add("--preview-every", type=int, metavar="N", help="draw preview.png every N steps, too")
     add("--steps", type=int, metavar="N", help="steps of training (1000)")
     add("--batch", type=int, metavar="N", help="crops in a step (8)")
     add("--crop", type=int, metavar="N", help="height and width of a crop (128)")
     add_network_options(add)
     add("--dropout", type=float, metavar="F", help="share of activations dropped (0)")
     add("--lr", type=float, metavar="F", help="highest learning rate of Adam (0.001)")
+    add("--loss", choices=CHOICES["loss"], help="cross-entropy, Dice or their sum (ce)")
     add("--class-weights", choices=CHOICES["class_weights"], help="weigh rare classes up (none)")
+    add("--weight-map", action="store_true", help="let gaps between objects count more")
+    add("--elastic", action="store_true", help="bend the crops at random")
     add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help="names")
     add("--ignore-index", type=int, metavar="N", help="mask value of pixels that don't count")
     add("--seed", type=int, metavar="N", help="decides everything random (0)")
@@ -169,197 +200,8 @@ def add_network_options(add) -> None:
 
 def add_sweep_options(add) -> None:
     """Describe how an image is swept."""
-    add("--tile", type=int, default=DEFAULT_TILE, metavar="N", help="pixels kept of a window (256)")
-    add("--margin", type=int, metavar="N", help="pixels seen around the tile (64)")
+    add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help="pixels kept (256)")
+    add("--margin", type=whole(0), metavar="N", help="pixels seen around the tile (64)")
+    add("--batch", type=whole(1), metavar="N", help="windows at once (one for each thread)")
+    add("--threads", type=whole(1), metavar="N", help="threads they are split among (all cores)")
     add("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
-
-
-# -- The commands ----------------------------------------------------------------------------------
-
-
-def run_train(options) -> None:
-    """Train a network; under ``mpiexec``, with the other processes that it started."""
-    names = {field.name for field in fields(TrainingConfig)}
-    typed = {name: value for name, value in vars(options).items() if name in names}
-    with processes.team() as team:
-        if typed.pop("resume", False):
-            config = settings_to_resume(typed.pop("out"), **typed)
-        else:
-            config = TrainingConfig(**typed)
-        try:
-            result = train(config, team=team)
-        except KeyboardInterrupt as stop:
-            kept = (Path(config.out) / "last.npz").exists()
-            raise KeyboardInterrupt("; go on from the last checkpoint by --resume" * kept) from stop
-    if team.is_writer:
-        print(f"Validation mean IoU {result.best_mean_iou:.3f} at step {result.best_step}.")
-        print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")
-
-
-def run_evaluate(options) -> None:
-    """Print the scores of a model on images with masks."""
-    use_device(options.device)
-    model = load_model(options.model)
-    network = model.network.config
-    pairs = find_pairs(options.images, options.masks)
-    dataset = load_pairs(pairs, network["classes"], model.ignore_index, network["in_channels"])
-    scores = evaluate(
-        model, dataset, tile=options.tile, margin=options.margin, progress=on_terminal()
-    )
-    if options.json:
-        text = json.dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
-        with written_aside(options.json) as file:
-            file.write((text + "\n").encode())
-    print(scores.table(model.class_names))
-
-
-def run_predict(options) -> None:
-    """Write a class map, a picture of it and, if asked, the probabilities of each image."""
-    use_device(options.device)
-    model = load_model(options.model)
-    out = Path(options.out)
-    paths = images_to_predict(options.images, out)
-    sweeping = {"tile": options.tile, "margin": options.margin, "progress": on_terminal()}
-    for path in paths:
-        image = read_image(path)
-        classes = predict_classes(model, image, **sweeping)
-        out.mkdir(parents=True, exist_ok=True)
-        save_picture(classes, out / f"{path.stem}.png")
-        save_picture(overview(model, image, classes), out / f"{path.stem}_overlay.png")
-        if options.probabilities:
-            save_probabilities(model, image, out / path.stem, sweeping)
-    print(f"{len(paths)} image{'s' * (len(paths) != 1)} predicted; the results are in {out}.")
-
-
-def on_terminal() -> bool:
-    """Tell whether a person is watching, who wants to see a progress bar."""
-    return sys.stderr.isatty()
-
-
-def images_to_predict(given: list[str], out: Path) -> list[Path]:
-    """List the images that are meant, folders opened; nothing may collide with the results."""
-    paths = []
-    for path in map(Path, given):
-        paths += list_images(path).values() if path.is_dir() else [path]
-    if not paths:
-        raise UserError(f"no images in {', '.join(given)}")
-    seen = {}
-    for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path}: no such image")
-        if path.stem in seen:
-            raise UserError(f"{path} and {seen[path.stem]} would both become {path.stem}.png")
-        seen[path.stem] = path
-        if path.resolve().parent == out.resolve():
-            raise UserError(
-                f"the results would lie among the images in {out}: choose another --out"
-            )
-    return paths
-
-
-def overview(model: Model, image, classes):
-    """Draw the image beside itself with the classes in colour and their legend, to be looked at.
-
-    At most 1024 pixels a side: a picture of a whole scene need not hold every pixel.
-    """
-    every = -(-max(classes.shape) // 1024)
-    image, classes = as_rgb(image[::every, ::every]), classes[::every, ::every]
-    blend = image // 2 + colour_mask(classes) // 2
-    return preview(
-        [(image, blend)],
-        model.class_names,
-        ignore_index=model.ignore_index,
-        titles=("image", "prediction"),
-        panel=max(256, *classes.shape),
-    )
-
-
-def save_probabilities(model: Model, image, stem: Path, sweeping: dict) -> None:
-    """Write a gray TIFF for each class: 0 is impossible, 255 certain."""
-    probabilities = predict_probabilities(
-        model.network,
-        image,
-        ignore_index=model.ignore_index,
-        prepare=model.standardization.apply,
-        **sweeping,
-    )
-    for index in range(probabilities.shape[2]):
-        gray = np.round(255 * probabilities[:, :, index]).astype(np.uint8)
-        save_picture(gray, stem.with_name(f"{stem.name}_probability_{index}.tif"))
-
-
-def run_inspect(options) -> None:
-    """Print the layer table of a model, or of a network that is described."""
-    use_device("cpu")
-    described = {name: getattr(options, name) for name in NETWORK if hasattr(options, name)}
-    if options.model and described:
-        raise UserError(f"{options.model} says itself what its network is: leave the options out")
-    if options.model:
-        network = load_model(options.model).network
-    else:
-        config = TrainingConfig(images="", masks="", out="", **described)
-        config.check()
-        network = new_network(config, options.channels, options.classes)
-    height, width = parse_size(options.size)
-    print(trace(network, height, width))
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read ``256`` or ``256x384`` as (height, width)."""
-    try:
-        sides = [int(side) for side in text.lower().split("x")]
-    except ValueError:
-        sides = []
-    if len(sides) not in (1, 2) or min(sides) < 1:
-        raise UserError(f"size {text!r}: give one number, or height and width as 256x384")
-    return sides[0], sides[-1]
-
-
-def run_gradcheck(options) -> int:
-    """Print how far each operation's gradient is from a numerical one; status 1 if any is wrong."""
-    use_device("cpu")
-    outcomes = []
-
-    def noted():
-        for outcome in run_cases():
-            outcomes.append(outcome)
-            yield outcome
-
-    for line in table(noted()):
-        print(line, flush=True)
-    return 1 if any(outcome.error is None for outcome in outcomes) else 0
-
-
-def run_info(options) -> None:
-    """Print what tinyunet runs on."""
-    lines = [
-        ("tinyunet", tinyunet.__version__),
-        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        ("NumPy", np.__version__),
-        ("Pillow", PIL.__version__),
-        ("processor cores", f"{available_cores()}"),
-    ]
-    for pool in threadpool_info():
-        name = f"{pool['internal_api']} {pool['version'] or ''}".strip()
-        lines.append((f"{pool['user_api']} library", f"{name}, {pool['num_threads']} threads"))
-    packages = ", ".join(installed_cupy_packages())
-    lines.append(("CuPy", packages or "not installed"))
-    problem = cuda_problem()
-    lines.append(("CUDA", f"not available: {problem}" if problem else describe_gpu()))
-    for name, value in lines:
-        print(f"{name:16} {value}")
-
-
-def describe_gpu() -> str:
-    """Name the GPU, and the versions of CuPy and of CUDA: the driver's and CuPy's own."""
-    import cupy
-
-    runtime = cupy.cuda.runtime
-    name = runtime.getDeviceProperties(0)["name"].decode()
-    driver, own = runtime.driverGetVersion(), runtime.runtimeGetVersion()
-    return f"{name}; CuPy {cupy.__version__} with CUDA {version(own)}, driver for {version(driver)}"
-
-
-def version(number: int) -> str:
-    """Write CUDA's 13020 as 13.2."""
-    return f"{number // 1000}.{number % 1000 // 10}"

@@ -160,7 +160,7 @@ def figure(value: float | None) -> str:
     return "      -" if value is None else f"{value:7.4f}"
 
 
-def evaluate(model, dataset, *, tile=DEFAULT_TILE, margin=None, progress=False) -> Scores:
+def evaluate(model, dataset, **how) -> Scores:
     """Predict every image of a data set and compare with its mask.
 
     Parameters
@@ -169,20 +169,43 @@ def evaluate(model, dataset, *, tile=DEFAULT_TILE, margin=None, progress=False) 
         The network and what belongs to it; its `ignore_index` decides which pixels count.
     dataset : Dataset
         Images and masks.
-    tile, margin : int
-        As in `tinyunet.prediction.predict_classes`.
-    progress : bool
-        Show a progress bar.
+    **how
+        `tile`, `margin`, `threads`, `progress`: see `confusion_of_each`.
 
     Returns
     -------
     Scores
         Of all pixels of all images together.
     """
+    confusion = sum(confusion_of_each(model, dataset, **how))
+    return Scores.from_confusion(confusion, model.ignore_index)
+
+
+def confusion_of_each(
+    model, dataset, *, tile=DEFAULT_TILE, margin=None, threads=None, progress=False
+) -> list:
+    """Predict every image of a data set and count its pixels by true and predicted class.
+
+    Parameters
+    ----------
+    model : Model
+    dataset : Dataset
+    tile, margin : int
+        As in `tinyunet.prediction.predict_classes`.
+    threads : int, optional
+        How many images are predicted at once; without it, as many as there are cores.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of arrays (K, K) of int64
+        The confusion matrix of each image.
+    """
     classes = model.network.config["classes"]
-    total = np.zeros((classes, classes), dtype=np.int64)
-    replicas = Replicas(model.network)  # for its threads: each takes an image
+    replicas = Replicas(model.network, threads)  # for its threads: each takes an image
     count = len(replicas.replicas)
+    results = []
 
     def compare(first, offset):
         index = first + offset
@@ -194,7 +217,6 @@ def evaluate(model, dataset, *, tile=DEFAULT_TILE, margin=None, progress=False) 
     model.network.eval()
     with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress) as bar:
         for first in range(0, len(dataset), count):
-            results = replicas.run(partial(compare, first), min(count, len(dataset) - first))
-            total += sum(results)
-            bar.update(len(results))
-    return Scores.from_confusion(total, model.ignore_index)
+            results += replicas.run(partial(compare, first), min(count, len(dataset) - first))
+            bar.update(len(results) - bar.n)
+    return results

@@ -7,7 +7,6 @@ tell the classes apart; what is not counted is gray.
 import contextlib
 import functools
 import math
-import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tinyunet.errors import UserError
+from tinyunet.files import written_aside
 
 # Okabe and Ito, "Color Universal Design", 2008: https://jfly.uni-koeln.de/color/
 # Ordered so that the first ones, which are needed most, differ most.
@@ -217,9 +217,9 @@ def preview(
     colours = palette(max(len(class_names), len(PALETTE))) if colours is None else colours
     pictures = [_row_of_pictures(row, ignore_index, colours, panel) for row in rows]
     margin, gap = 16, 10
-    title_height = max(_text_size(title, 18)[1] for title in titles) + 8
+    title_height = max(text_size(title, 18)[1] for title in titles) + 8
     widths = [
-        max([_text_size(title, 18)[0], *(row[column].width for row in pictures)])
+        max([text_size(title, 18)[0], *(row[column].width for row in pictures)])
         for column, title in enumerate(titles)
     ]
     entries = _legend_entries(rows, class_names, ignore_index, colours)
@@ -236,7 +236,7 @@ def preview(
     draw = ImageDraw.Draw(canvas)
     lefts = [margin + sum(widths[:column]) + column * gap for column in range(len(widths))]
     for left, column_width, title in zip(lefts, widths, titles, strict=True):
-        _text(draw, (left + column_width / 2, margin + title_height - 8), title, 18, "md")
+        write_text(draw, (left + column_width / 2, margin + title_height - 8), title, 18, "md")
     top = margin + title_height
     for row, row_height in zip(pictures, heights, strict=True):
         for left, column_width, picture in zip(lefts, widths, row, strict=True):
@@ -249,9 +249,20 @@ def preview(
         if index % per_line == 0:
             left, top = margin, top + 28 * (index > 0)
         draw.rectangle((left, top + 6, left + 18, top + 24), fill=colour, outline=FRAME)
-        _text(draw, (left + 26, top + 15), name, 16, "lm")
+        write_text(draw, (left + 26, top + 15), name, 16, "lm")
         left += entry_width
     return canvas
+
+
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Put pictures below each other, at the left, on a sheet as wide as the widest."""
+    width, height = max(one.width for one in pictures), sum(one.height for one in pictures)
+    sheet = Image.new("RGB", (width, height), PAPER)
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
 
 
 def _row_of_pictures(row, ignore_index, colours, panel) -> list[Image.Image]:
@@ -285,7 +296,7 @@ def _legend_entries(rows, class_names, ignore_index, colours):
 
 
 def _entry_width(name: str) -> int:
-    return 26 + _text_size(name, 16)[0] + 22
+    return 26 + text_size(name, 16)[0] + 22
 
 
 # --- Curves ----------------------------------------------------------------------------------
@@ -338,8 +349,8 @@ def plot_curves(metrics: Iterable[Mapping], path: str | Path) -> None:
         _dot(draw, place(best), 7, orange)
         _key(draw, right, top, [(f"best {best[1]:.3f}, at step {best[0]:g}", orange)])
     else:
-        _text(draw, ((left + right) / 2, (top + bottom) / 2), "not measured yet", 32, "mm")
-    _text(draw, ((left + right) / 2, 2 * 612), "step", 32, "mm")
+        write_text(draw, ((left + right) / 2, (top + bottom) / 2), "not measured yet", 32, "mm")
+    write_text(draw, ((left + right) / 2, 2 * 612), "step", 32, "mm")
     save_picture(canvas.resize((900, 640), Image.Resampling.LANCZOS), path)
 
 
@@ -387,14 +398,16 @@ def _axes(draw, box, last_step, y_ticks, title):
     for value in y_ticks:
         _, y = place((0, value))
         draw.line((left, y, right, y), fill=FAINT, width=2)
-        _text(draw, (left - 14, y), f"{value:g}", 28, "rm")
+        write_text(draw, (left - 14, y), f"{value:g}", 28, "rm")
     for step in _ticks(0, last_step, 8):
         if step <= last_step:
             x, _ = place((step, lowest))
             draw.line((x, bottom, x, bottom + 10), fill=INK, width=2)
-            _text(draw, (x, bottom + 16), f"{step:g}" if step < 1e6 else f"{step:.1e}", 28, "ma")
+            write_text(
+                draw, (x, bottom + 16), f"{step:g}" if step < 1e6 else f"{step:.1e}", 28, "ma"
+            )
     draw.line((left, top, left, bottom, right, bottom), fill=INK, width=2)
-    _text(draw, (left, top - 18), title, 34, "ld")
+    write_text(draw, (left, top - 18), title, 34, "ld")
     return place
 
 
@@ -414,8 +427,8 @@ def _key(draw, right, top, entries) -> None:
     """Explain the curves in a line right above the panel, at its right end."""
     x, y = right, top - 32
     for name, colour in reversed(entries):
-        x -= _text_size(name, 30)[0]
-        _text(draw, (x, y), name, 30, "lm")
+        x -= text_size(name, 30)[0]
+        write_text(draw, (x, y), name, 30, "lm")
         draw.line((x - 60, y, x - 14, y), fill=colour, width=8)
         x -= 100
 
@@ -443,16 +456,16 @@ def _readable(text: str, size: int):
     return plain or "?", _font(size)
 
 
-def _text(draw, position, text: str, size: int, anchor: str) -> None:
+def write_text(draw, position, text: str, size: int, anchor: str, colour=INK) -> None:
     """Write a text, of one or more lines, with its anchor (as Pillow names them) at a position."""
     text, font = _readable(text, size)
     if "\n" not in text:
-        draw.text(position, text, fill=INK, font=font, anchor=anchor)
+        draw.text(position, text, fill=colour, font=font, anchor=anchor)
         return
-    draw.multiline_text(position, text, fill=INK, font=font, anchor=anchor, align="center")
+    draw.multiline_text(position, text, fill=colour, font=font, anchor=anchor, align="center")
 
 
-def _text_size(text: str, size: int) -> tuple[int, int]:
+def text_size(text: str, size: int) -> tuple[int, int]:
     """Measure a text in pixels: its width and height."""
     text, font = _readable(text, size)
     box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, font=font)
@@ -478,15 +491,10 @@ def save_picture(picture: Image.Image | np.ndarray, path: str | Path, **options)
     UserError
         If it cannot be written there, or Pillow does not know the ending.
     """
-    path = Path(path)
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        picture.save(aside, **options)
-        os.replace(aside, path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"{path}: the picture cannot be saved ({reason})") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    ending = Path(path).suffix.lower()
+    if ending not in Image.registered_extensions():
+        raise UserError(f"cannot write {path}: no picture ends in {ending!r}: choose .png or .tif")
+    with written_aside(path) as file:
+        picture.save(file, Image.registered_extensions()[ending], **options)

@@ -23,6 +23,7 @@ for such a network the result always is that of the whole image.
 """
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -182,10 +183,7 @@ def sweep(
         or batch are no sensible numbers.
     """
     image = np.asarray(image)
-    channels = network.config["in_channels"]
-    if image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
-        shape = " x ".join(map(str, image.shape))
-        raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
+    check_image(network, image)
     network.eval()
     replicas = Replicas(network, threads)
     if margin is None:
@@ -210,6 +208,14 @@ def sweep(
                 kept = output[vertical.skip :, horizontal.skip :]
                 yield rows, columns, kept[: rows.stop - top, : columns.stop - left]
             bar.update(len(group))
+
+
+def check_image(network, image) -> None:
+    """Raise a UserError unless the image (H, W, C) has the channels that the network takes."""
+    channels = network.config["in_channels"]
+    if image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
+        shape = " x ".join(map(str, image.shape))
+        raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
 
 
 def run_batch(replicas: Replicas, windows) -> list:
@@ -257,7 +263,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     return result
 
 
-def predict_classes(model, image, **sweeping):
+def predict_classes(model, image, *, probabilities=None, **sweeping):
     """Return the most probable class of each pixel of an image as it comes from its file.
 
     Memory beyond the image and the class map is that of a batch of windows: the probabilities of
@@ -270,6 +276,8 @@ def predict_classes(model, image, **sweeping):
         network was not trained on it.
     image : array (H, W, C)
         An image of any size, not standardised, on the host.
+    probabilities : ProbabilityFile, optional
+        Where to leave the probabilities of all classes, too.
     **sweeping
         `tile`, `margin`, `batch`, `threads`, `progress`: see `sweep`.
 
@@ -282,8 +290,11 @@ def predict_classes(model, image, **sweeping):
     result = np.empty(image.shape[:2], dtype=dtype)
     prepare = model.standardization.apply
     for rows, columns, logits in sweep(model.network, image, prepare=prepare, **sweeping):
-        best = without(model.ignore_index, logits).argmax(axis=-1)
-        result[rows, columns] = to_host(best)
+        logits = without(model.ignore_index, logits)
+        result[rows, columns] = to_host(logits.argmax(axis=-1))
+        if probabilities is not None:
+            shares, _ = softmax(logits)
+            probabilities.write(rows, columns, to_host(shares))
     return result
 
 
@@ -294,3 +305,53 @@ def without(ignore_index: int | None, logits):
         return logits
     ignored = xp.arange(classes) == ignore_index
     return xp.where(ignored, -xp.inf, logits).astype(logits.dtype, copy=False)
+
+
+class ProbabilityFile:
+    """The probabilities of a whole image: in a file, since they may not fit into memory.
+
+    Each is kept as a byte, 0 for impossible and 255 for certain. Only the pixels of one tile, or of
+    one class, are in memory at a time. Use it as ``with ProbabilityFile(folder, shape) as file:``;
+    it is gone after that.
+
+    Parameters
+    ----------
+    folder : path
+        On a disk with room for H x W x K bytes.
+    shape : (H, W, K)
+        Height and width of the image, number of classes.
+    """
+
+    def __init__(self, folder, shape):
+        # Without a buffer: what is written is not needed again soon.
+        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)
+        self.height, self.width, self.classes = shape
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def write(self, rows: slice, columns: slice, probabilities) -> None:
+        """Keep the probabilities (rows, columns, K) of a tile.
+
+        Raises
+        ------
+        UserError
+            If the disk is full.
+        """
+        levels = np.rint(255 * probabilities).astype(np.uint8)
+        try:
+            for index in range(self.classes):
+                for row, line in enumerate(levels[:, :, index], start=rows.start):
+                    self.file.seek((index * self.height + row) * self.width + columns.start)
+                    self.file.write(line.tobytes())
+        except OSError as error:
+            raise UserError(f"cannot keep the probabilities: {error.strerror}") from error
+
+    def read(self, index: int):
+        """Give the probabilities of one class, an array (H, W) of uint8."""
+        size = self.height * self.width
+        self.file.seek(index * size)
+        return np.frombuffer(self.file.read(size), np.uint8).reshape(self.height, self.width)

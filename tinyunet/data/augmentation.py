@@ -1,4 +1,4 @@
-"""A hundred images from one: crops, mirrors, quarter turns, another light.
+"""A hundred images from one: crops, mirrors, quarter turns, another light, a gentle bend.
 
 Seen from above, a meadow that is turned or mirrored is still a meadow, and on a cloudy day it is
 one too. Showing such variants in training costs nothing and keeps the network from learning the
@@ -11,6 +11,7 @@ generator that is given, so the same seed shows the same variants.
 
 import numpy as np
 
+from tinyunet.data.elastic import elastic_deformation
 from tinyunet.data.folder import Dataset
 from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
@@ -89,8 +90,19 @@ def random_brightness_contrast(image, rng, brightness=0.2, contrast=0.2):
     return image * stretch + shift
 
 
-def random_variant(image, mask, rng):
-    """Draw a variant of a standardised image and its mask: flips, quarter turns, another light."""
+def random_bend(image, mask, rng):
+    """Bend image and mask as the U-Net paper does, small ones less, lest they fold over."""
+    sigma = min(10.0, min(mask.shape) / 12.8)
+    return elastic_deformation(image, mask, rng, sigma)
+
+
+def random_variant(image, mask, rng, elastic=False):
+    """Draw a variant of a standardised image and its mask: flips, quarter turns, another light.
+
+    With `elastic` it is bent, too.
+    """
+    if elastic:
+        image, mask = random_bend(image, mask, rng)
     image, mask = random_flip(image, mask, rng)
     image, mask = random_quarter_turn(image, mask, rng)
     return random_brightness_contrast(image, rng), mask
@@ -118,6 +130,7 @@ def sample_batch(
     crop: int,
     rng: np.random.Generator,
     augment: bool = True,
+    elastic: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a batch for one step of training: random images, a random crop of each, augmented.
 
@@ -135,6 +148,8 @@ def sample_batch(
         Everything random is drawn from it.
     augment : bool
         False leaves the crops as they are.
+    elastic : bool
+        Among the variants are bent ones; see `tinyunet.data.elastic`.
 
     Returns
     -------
@@ -155,6 +170,6 @@ def sample_batch(
         image, mask = random_crop(dataset.images[index], dataset.masks[index], crop, rng)
         image = standardization.apply(image)
         if augment:
-            image, mask = random_variant(image, mask, rng)
+            image, mask = random_variant(image, mask, rng, elastic)
         images[slot], labels[slot] = image, mask
     return images, labels

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from tinyunet.pictures import IGNORED, PALETTE, PAPER, as_rgb, colour_mask, palette, preview
+from tinyunet.pictures import (
+    IGNORED,
+    PALETTE,
+    PAPER,
+    as_rgb,
+    colour_mask,
+    palette,
+    preview,
+    stacked,
+)
 
 PER_ROW = 2  # pairs of image and overlay
 PANEL = 240  # pixels, the longest side of a picture
@@ -32,6 +41,29 @@ def contact_sheet(
     -------
     PIL.Image.Image, RGB
     """
+    names, colours = sheet_legend(class_names, ignore_index)
+    rows = []
+    for start in range(0, len(panels), PER_ROW):
+        titles, pictures = [], []
+        for title, image, mask in panels[start : start + PER_ROW]:
+            every = -(-max(mask.shape[:2]) // (4 * PANEL))  # a scene has far more than is shown
+            image, mask = image[::every, ::every], mask[::every, ::every]
+            titles += [shortened(title), "with its mask"]
+            pictures += [image, overlay(image, mask, ignore_index)]
+        legend = names if start + PER_ROW >= len(panels) else []
+        rows.append(preview([pictures], legend, titles=titles, colours=colours, panel=PANEL))
+    return stacked(rows)
+
+
+def sheet_legend(class_names: Sequence[str], ignore_index: int | None = None):
+    """Choose the colour of each class for the legend of a sheet, with one for what is ignored.
+
+    Returns
+    -------
+    names : list of str
+        At most `MOST_NAMES`.
+    colours : array (at least that many, 3), uint8
+    """
     names = list(class_names)
     colours = palette(max(len(names) + 1, len(PALETTE))).copy()
     if ignore_index is not None:
@@ -43,23 +75,7 @@ def contact_sheet(
     if len(names) > MOST_NAMES:
         names = [*names[: MOST_NAMES - 1], f"and {len(names) - MOST_NAMES + 1} more"]
         colours[MOST_NAMES - 1] = PAPER
-    rows = []
-    for start in range(0, len(panels), PER_ROW):
-        titles, pictures = [], []
-        for title, image, mask in panels[start : start + PER_ROW]:
-            every = -(-max(mask.shape[:2]) // (4 * PANEL))  # a scene has far more than is shown
-            image, mask = image[::every, ::every], mask[::every, ::every]
-            titles += [shortened(title), "with its mask"]
-            pictures += [image, overlay(image, mask, ignore_index)]
-        legend = names if start + PER_ROW >= len(panels) else []
-        rows.append(preview([pictures], legend, titles=titles, colours=colours, panel=PANEL))
-    width, height = max(row.width for row in rows), sum(row.height for row in rows)
-    sheet = Image.new("RGB", (width, height), PAPER)
-    top = 0
-    for row in rows:
-        sheet.paste(row, (0, top))
-        top += row.height
-    return sheet
+    return names, colours
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, ignore_index: int | None = None) -> np.ndarray:

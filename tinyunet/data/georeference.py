@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from tinyunet.data.folder import FORMATS, without_pillows_limit
-from tinyunet.data.output import save_text
+from tinyunet.files import save_text
 from tinyunet.pictures import save_picture
 
 PIXEL_SCALE, TIEPOINT, TRANSFORMATION = 33550, 33922, 34264

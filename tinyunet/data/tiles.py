@@ -17,8 +17,8 @@ import numpy as np
 
 from tinyunet.data.folder import read_image, read_mask
 from tinyunet.data.georeference import read_georeference, save_georeferenced
-from tinyunet.data.output import new_folder
 from tinyunet.errors import UserError
+from tinyunet.files import new_folder
 
 NAME = re.compile(r"(?P<scene>.*)_r(?P<row>\d+)_c(?P<column>\d+)")
 

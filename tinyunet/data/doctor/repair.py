@@ -26,8 +26,8 @@ from tinyunet.data.folder import (
     read_mask,
     without_pillows_limit,
 )
-from tinyunet.data.output import new_folder
 from tinyunet.errors import UserError
+from tinyunet.files import new_folder
 from tinyunet.pictures import save_picture
 
 GRAY = 0x010101  # times 0 to 255: the colours from black to white

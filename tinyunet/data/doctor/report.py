@@ -16,9 +16,9 @@ from tinyunet.data.doctor.mask_checks import Classes, check_both, check_masks
 from tinyunet.data.doctor.repair import ColourTable, read_raw_mask, unpack_all, write_masks
 from tinyunet.data.doctor.survey import Look, Survey, survey
 from tinyunet.data.folder import read_image
-from tinyunet.data.output import save_text
 from tinyunet.data.weight_maps import suggest_class_weights
 from tinyunet.errors import UserError
+from tinyunet.files import make_folder, save_text
 from tinyunet.pictures import as_rgb, save_picture
 
 
@@ -169,11 +169,7 @@ def save_report(report: Report, out_dir: str | Path) -> None:
     UserError
         If they cannot be written there. Without any pair to show there is no contact sheet.
     """
-    out_dir = Path(out_dir)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out_dir}: cannot be made ({error.strerror})") from error
+    out_dir = make_folder(out_dir)
     save_text(report.text(), out_dir / "report.txt")
     if any(look.agreement is not None for look in report.survey.looks):
         save_picture(draw_contact_sheet(report), out_dir / "contact_sheet.png")

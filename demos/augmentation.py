@@ -1,0 +1,106 @@
+"""Every augmentation at a glance: what the network sees instead of the image it was given.
+
+Makes a contact sheet: an image with its mask, and next to it flips, quarter turns, another light,
+the elastic bend of the U-Net paper, a random crop, and all of them together, as in training.
+
+    python demos/augmentation.py                                  # on a painted scene
+    python demos/augmentation.py --image north.jpg --mask north.png
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from tinyunet.backend import DEVICES, random_generator, use_device
+from tinyunet.data.augmentation import (
+    random_bend,
+    random_brightness_contrast,
+    random_crop,
+    random_flip,
+    random_quarter_turn,
+    random_variant,
+)
+from tinyunet.data.contact_sheet import contact_sheet
+from tinyunet.data.folder import Pair, load_pairs
+from tinyunet.data.scenes import CLASSES, paint_scene
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+from tinyunet.pictures import as_rgb, save_picture
+
+
+def variants(image, mask, crop, rng):
+    """Yield (title, image, mask) of every augmentation; images are float, standardised."""
+
+    def different(augment):
+        """Draw until something has changed: half of all flips leave the image as it is."""
+        for _ in range(100):
+            changed, its_mask = augment(image, mask, rng)
+            if changed.shape != image.shape or not np.array_equal(changed, image):
+                break
+        return changed, its_mask
+
+    yield "as it is", image, mask
+    yield "flip", *different(random_flip)
+    yield "quarter turn", *different(random_quarter_turn)
+    yield "another light", random_brightness_contrast(image, rng), mask
+    for number in (1, 2):
+        yield f"elastic bend {number}", *random_bend(image, mask, rng)
+    yield f"crop, {crop} x {crop}", *random_crop(image, mask, crop, rng)
+    for number in (1, 2, 3):
+        cut, its_mask = random_crop(image, mask, crop, rng)
+        yield f"all together {number}", *random_variant(cut, its_mask, rng, elastic=True)
+
+
+def main(arguments=None):
+    """Draw the contact sheet."""
+    options, image, mask, names = parse(arguments)
+    standardization = Standardization.fit([image])
+    mean, std = (np.asarray(array) for array in (standardization.mean, standardization.std))
+    panels = []
+    rng = random_generator(options.seed)
+    crop = min(options.crop, *mask.shape)
+    for title, changed, its_mask in variants(standardization.apply(image), mask, crop, rng):
+        # Back to the numbers of the picture, so that its light can be compared.
+        visible = np.rint(changed * std + mean).clip(0, 255).astype(np.uint8)
+        panels.append((title, visible, its_mask))
+    save_picture(contact_sheet(panels, names, options.ignore_index), options.out)
+    print(f"The picture: {options.out}")
+
+
+def parse(arguments):
+    """Read the command line and the image; returns options, image, mask, class names."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--image", type=Path, help="an image; without it, a scene is painted")
+    parser.add_argument("--mask", type=Path, help="its mask, of class indices")
+    parser.add_argument("--ignore-index", type=int, help="mask value of pixels that don't count")
+    parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels (128)")
+    parser.add_argument("--out", type=Path, default="augmentation.png", help="picture to write")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="accepted as by every demo; not needed"
+    )
+    options = parser.parse_args(arguments)
+    if (options.image is None) != (options.mask is None):
+        parser.error("--image and --mask go together: give both or neither")
+    if options.crop < 1 or options.seed < 0:
+        parser.error("--crop must be 1 or more, --seed 0 or more")
+    if options.out.is_dir():
+        options.out /= "augmentation.png"
+    try:
+        use_device(options.device)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        if options.image is None:
+            return options, *paint_scene((256, 256), seed=options.seed), CLASSES
+        pair = Pair(options.image.stem, options.image, options.mask)
+        dataset = load_pairs([pair], ignore_index=options.ignore_index)
+    except (UserError, OSError) as problem:
+        parser.error(str(problem))
+    image, mask = as_rgb(dataset.images[0]), dataset.masks[0]
+    counted = mask if options.ignore_index is None else mask[mask != options.ignore_index]
+    names = [f"class {index}" for index in range(int(counted.max(initial=0)) + 1)]
+    return options, image, mask, names
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The warnings: given when there is a reason, and only then."""
+
+import numpy as np
+import pytest
+
+from tinyunet import advice
+from tinyunet.evaluation import Scores
+from tinyunet.unet import UNet
+
+
+def test_predicting_one_class_only_is_said_in_words():
+    names = ["ground", "blob"]
+    assert advice.one_class_only(Scores.from_confusion([[5, 1], [1, 5]]), names) is None
+    assert advice.one_class_only(Scores.from_confusion([[5, 0], [0, 0]]), names) is None
+    said = advice.one_class_only(Scores.from_confusion([[90, 0], [10, 0]]), names)
+    assert "predicts 'ground' for every validation pixel" in said
+
+
+def history(scores, losses):
+    """Make the rows of metrics.csv: two of them for each validation."""
+    rows = []
+    for number, (score, loss) in enumerate(zip(scores, losses, strict=True)):
+        rows.append({"step": 20 * number + 10, "loss": loss + 0.1})
+        rows.append({"step": 20 * number + 20, "loss": loss - 0.1, "val_mean_iou": score})
+    return rows
+
+
+def said(rows):
+    """List the steps at which the warning is given."""
+    heard = [advice.learning_by_heart(rows[:count]) for count in range(1, len(rows) + 1)]
+    return [row["step"] for row, text in zip(rows, heard, strict=True) if text]
+
+
+def test_learning_by_heart_is_said_once():
+    scores = [0.3, 0.5, 0.7, 0.66, 0.65, 0.66, 0.64, 0.6, 0.6, 0.6]
+    losses = np.linspace(2, 0.5, 10)
+    assert said(history(scores, losses)) == [140]
+    text = advice.learning_by_heart(history(scores, losses)[:14])
+    assert "best at step 60 (mean IoU 0.700)" in text and "by heart" in text
+
+
+@pytest.mark.parametrize(
+    ("scores", "losses"),
+    [
+        ([0.3, 0.5, 0.7, 0.69, 0.69, 0.69, 0.69, 0.69], np.linspace(2, 0.5, 8)),  # a plateau
+        ([0.3, 0.5, 0.7, 0.6, 0.7, 0.6, 0.6, 0.6], np.linspace(2, 0.5, 8)),  # it swings
+        ([0.3, 0.5, 0.7, 0.6, 0.6, 0.6, 0.6, 0.6], np.full(8, 1.0)),  # the loss does not fall
+        ([0.7, 0.6, 0.6], np.linspace(2, 0.5, 3)),  # too early to tell
+        ([None, None, 0.5], np.linspace(2, 0.5, 3)),
+        ([], []),
+    ],
+)
+def test_there_is_no_alarm_without_need(scores, losses):
+    assert said(history(scores, losses)) == []
+
+
+def test_tiles_are_known_by_their_names():
+    assert "--val-split" in advice.tiles_split_at_random(["a_r000_c064", "a_r000_c000"])
+    assert advice.tiles_split_at_random(["a_r000_c064", "b"]) is None
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("norm", [None, "batch"])
+@pytest.mark.parametrize("name", ["encoder.0.conv2", "bottleneck.conv1", "ups.1", "head"])
+def test_the_first_layer_that_overflows_is_found(xp, name, norm):
+    network = UNet(1, 2, base_channels=2, depth=2, norm=norm)
+    images = xp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32"))
+    assert "every layer's output was finite" in advice.first_overflow(network, images)
+    dict(network.named_parameters())[f"{name}.weight"].data[...] = xp.inf
+    assert advice.first_overflow(network, images).endswith(f"came from {name}")

@@ -1,0 +1,42 @@
+"""``tinyunet evaluate``: how good a model is where the truth is known, and where not."""
+
+import json
+
+from tinyunet.backend import use_device
+from tinyunet.checkpoint import load_model
+from tinyunet.commands.terminal import on_terminal
+from tinyunet.data.folder import find_pairs, load_pairs
+from tinyunet.error_pictures import draw_confusion, draw_mistakes, worst_images
+from tinyunet.evaluation import Scores, confusion_of_each
+from tinyunet.files import make_folder, save_text
+from tinyunet.pictures import save_picture
+from tinyunet.prediction import predict_classes
+
+
+def run_evaluate(options) -> None:
+    """Print the scores of a model on images with masks; leave them and pictures, if asked."""
+    use_device(options.device)
+    model = load_model(options.model)
+    network = model.network.config
+    pairs = find_pairs(options.images, options.masks)
+    dataset = load_pairs(pairs, network["classes"], model.ignore_index, network["in_channels"])
+    sweeping = {"tile": options.tile, "margin": options.margin, "threads": options.threads}
+    confusions = confusion_of_each(model, dataset, progress=on_terminal(), **sweeping)
+    scores = Scores.from_confusion(sum(confusions), model.ignore_index)
+    if options.json:
+        text = json.dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
+        save_text(text + "\n", options.json)
+    print(scores.table(model.class_names))
+    if options.out:
+        out = make_folder(options.out)
+        picture = draw_confusion(scores, model.class_names, model.ignore_index)
+        save_picture(picture, out / "confusion.png")
+        cases = []
+        for index in worst_images(confusions):
+            image = dataset.images[index]
+            prediction = predict_classes(model, image, batch=options.batch, **sweeping)
+            cases.append((dataset.stems[index], image, dataset.masks[index], prediction))
+        if cases:
+            picture = draw_mistakes(cases, model.class_names, model.ignore_index)
+            save_picture(picture, out / "worst.png")
+        print(f"\nIn {out}: confusion.png" + (" and worst.png." if cases else "."))
