@@ -63,7 +63,7 @@ class TinyUNet:
         """Do one step of training; returns the loss."""
         self.optimizer.zero_grad()
         loss = self.replicas.loss_and_gradients(self.images, self.labels, self.loss)
-        self.optimizer.step()
+        self.replicas.step(self.optimizer)
         return float(loss)
 
     def infer(self) -> float:

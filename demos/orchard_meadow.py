@@ -119,7 +119,7 @@ def train_network(name, network, crop, training, held_out, options):
         optimizer.lr = learning_rate(step - 1)
         optimizer.zero_grad()
         losses.append(replicas.loss_and_gradients(images, labels, cross_entropy))
-        optimizer.step()
+        replicas.step(optimizer)
         if step % 25 == 0 or step == options.steps:
             replicas.eval()
             scores = score(predict, held_out)

@@ -458,7 +458,17 @@ class BatchNorm2d(ReLU):
         unbiased = batch_variance * (pixels / max(pixels - 1, 1))
         mean += self.momentum * (batch_mean - mean)
         variance += self.momentum * (unbiased - variance)
-        return self.remember(functional.batch_norm2d(x, gamma, beta, epsilon=self.epsilon))
+        return self.remember(
+            functional.batch_norm2d(
+                x,
+                gamma,
+                beta,
+                epsilon=self.epsilon,
+                mean=batch_mean,
+                variance=batch_variance,
+                of_batch=True,
+            )
+        )
 
     def backward(self, dy):
         """Add up dgamma and dbeta; return dx."""

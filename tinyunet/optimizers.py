@@ -7,6 +7,7 @@ steps before have told. A *schedule* says how large the step is: a function of t
 import math
 
 from tinyunet.backend import device_name, to_device, to_host, xp
+from tinyunet.workers import for_each, shares
 
 # How many numbers are updated at a time. On a CPU a piece and what belongs to it stay in the cache
 # from one line of the update to the next; on a GPU one piece is one set of kernel launches.
@@ -82,10 +83,14 @@ class Optimizer:
         self.gather_gradients()
         self.steps += 1
         size = PIECE[device_name()]
-        for first in range(0, self.values.size, size):
-            piece = slice(first, first + size)
-            memory = [array[piece] for array in self.memory.values()]
-            self.update(self.values[piece], self.gradients[piece], *memory)
+
+        def update_from(firsts):
+            for first in firsts:
+                piece = slice(first, first + size)
+                memory = [array[piece] for array in self.memory.values()]
+                self.update(self.values[piece], self.gradients[piece], *memory)
+
+        for_each(update_from, shares(range(0, self.values.size, size)))
 
     def update(self, values, gradients, *memory):
         """Change a piece of the values and of the memory, in place."""

@@ -105,6 +105,11 @@ class Replicas:
         self.share_statistics()
         return value
 
+    def step(self, optimizer):
+        """Let the optimizer take its step on all threads."""
+        with lend(self.helpers, len(self.replicas)):
+            optimizer.step()
+
     def parts(self, count):
         """Divide `count` images: a slice for each thread, of this process's share."""
         share = self.team.share(count)

@@ -227,7 +227,6 @@ class Trainer:
             if not counts.any():
                 raise UserError(f"no pixel of the {name} masks counts: all are to be ignored")
 
-        # The optimizer first: it lays all parameters side by side, and the replicas share them.
         self.optimizer = Adam(self.network.parameters(), config.lr)
         self.replicas = Replicas(self.network, config.threads, self.team)
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
@@ -301,7 +300,7 @@ class Trainer:
             seed=[self.config.seed, self.finished],
         )
         self.optimizer.lr = self.schedule(self.finished)
-        self.optimizer.step()
+        self.replicas.step(self.optimizer)
         self.losses.append(loss)
         self.finished += 1
 

@@ -36,6 +36,12 @@ def lend(pool, count):
         lent.count, lent.pool = before
 
 
+def shares(items):
+    """Cut a list into as many runs as threads were lent, of nearly equal length, none empty."""
+    length = max(1, -(-len(items) // lent.count))
+    return [items[first : first + length] for first in range(0, len(items), length)]
+
+
 def for_each(work, items):
     """Call ``work(item)`` for each item, on as many threads as were lent; results in order.
 

@@ -44,7 +44,7 @@ for document processing (2006), for the matrix product.
 
 from tinyunet.backend import device_name, xp
 from tinyunet.functional.patches import add_windows, output_length, pair, sliding_windows
-from tinyunet.workers import for_each, lent
+from tinyunet.workers import for_each, lent, shares
 
 # How large a band's patch matrix may be. On a CPU: what the cache holds. On a GPU every band is a
 # kernel launch, so bands are there only to bound the memory.
@@ -140,9 +140,7 @@ def weight_gradient(x, dy, kernel_size, stride, border):
         return dmatrix
 
     all_bands = list(bands(dy.shape, kernel_size, channels, filters, dy.itemsize))
-    share = -(-len(all_bands) // lent.count)
-    shares = [all_bands[first : first + share] for first in range(0, len(all_bands), share)]
-    first, *others = for_each(sum_over, shares)
+    first, *others = for_each(sum_over, shares(all_bands))
     return sum(others, start=first).reshape(*kernel_size, channels, filters)
 
 

@@ -25,7 +25,7 @@ from tinyunet.backend import xp
 from tinyunet.functional.convolution import sum_over_pixels
 
 
-def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None):
+def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None, of_batch=False):
     """Normalise each channel, then scale and shift it.
 
     Parameters
@@ -37,6 +37,9 @@ def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None):
         Added to the variance.
     mean, variance : arrays (C,), optional
         Constants to normalise with (inference). Without them the batch's own are used (training).
+    of_batch : bool
+        The mean and variance given are no constants but what `batch_statistics` found for this
+        very batch, so that they need not be worked out twice.
 
     Returns
     -------
@@ -51,12 +54,14 @@ def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None):
     """
     if (mean is None) != (variance is None):
         raise ValueError("give both mean and variance, or neither to use those of the batch")
-    training = mean is None
-    if training:
+    training = mean is None or of_batch
+    if mean is None:
         mean, variance = batch_statistics(x)
     scale = 1 / xp.sqrt(variance + epsilon)
-    x_hat = (x - mean) * scale
-    y = x_hat * gamma + beta
+    x_hat = x - mean
+    x_hat *= scale
+    y = x_hat * gamma
+    y += beta
 
     def backward(dy):
         dgamma = sum_over_pixels(dy * x_hat)
@@ -65,7 +70,10 @@ def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None):
             return dy * (gamma * scale), dgamma, dbeta
         pixels = dy.size // dy.shape[3]
         # mean(dx_hat) = gamma * dbeta / M and mean(dx_hat * x_hat) = gamma * dgamma / M
-        dx = (dy - dbeta / pixels - x_hat * (dgamma / pixels)) * (gamma * scale)
+        dx = x_hat * (-dgamma / pixels)
+        dx += dy
+        dx -= dbeta / pixels
+        dx *= gamma * scale
         return dx, dgamma, dbeta
 
     return y, backward

@@ -77,7 +77,7 @@ def conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
         x, weight, (x.shape[0], out_height, out_width, weight.shape[2]), stride, border
     )
     if bias is not None:
-        y = y + bias
+        y += bias
 
     def backward(dy):
         dx = correlate(dy, weight, None, stride, border)
