@@ -91,6 +91,14 @@ def test_a_class_that_is_only_predicted_counts_as_zero():
     assert scores.iou == [0.5, 0.0]
 
 
+def test_the_ignored_class_has_no_scores_even_where_it_was_predicted():
+    truth, prediction = np.array([0, 1, 1, 2]), np.array([1, 0, 1, 2])
+    scores = Scores.from_confusion(confusion_matrix(truth, prediction, 3, 0), 0)
+    assert scores.iou == [None, 0.5, 1.0]
+    assert scores.mean_iou == 0.75
+    assert scores.pixel_accuracy == pytest.approx(2 / 3)
+
+
 def test_nothing_that_counts_gives_no_scores():
     scores = Scores.from_confusion(np.zeros((2, 2)))
     assert scores.mean_iou is None
@@ -128,10 +136,10 @@ def test_the_table_can_be_read():
         "pixel accuracy     0.9000",
         "",
         "Of 100 pixels of the class on the left, how many were predicted as each class:",
-        "                      grass a long cl      road",
-        "grass                  75.0      25.0       0.0",
-        "a long class name       0.0     100.0       0.0",
-        "road                      -         -         -",
+        "                           grass a long class n           road",
+        "grass                       75.0           25.0            0.0",
+        "a long class name            0.0          100.0            0.0",
+        "road                           -              -              -",
     ]
 
 

@@ -170,6 +170,15 @@ def test_it_trains_on_every_device(xp, tmp_path):
     assert math.isfinite(result.history[-1]["loss"])
 
 
+def test_the_learning_rate_warms_up_and_then_falls_to_nothing(tmp_path):
+    rates = [row["lr"] for row in run(tmp_path, steps=60, lr=0.1, norm="none").history]
+    assert rates == sorted(rates, reverse=True)
+    assert 0.09 < rates[0] < 0.1
+    assert 0 < rates[-1] < 1e-3
+    trainer = Trainer(tiny(tmp_path, steps=60, lr=0.1), *blobs().split(0.34, seed=0))
+    assert [trainer.schedule(step) for step in range(3)] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
+
+
 def test_folders_for_validation_are_used(tmp_path):
     write_folders(tmp_path, blobs())
     write_folders(tmp_path / "val", blobs(count=2, size=(17, 19), seed=9))

@@ -17,7 +17,7 @@ from tinyunet.commands.evaluate import run_evaluate
 from tinyunet.commands.predict import run_predict
 from tinyunet.commands.train import run_train
 from tinyunet.errors import UserError
-from tinyunet.prediction import DEFAULT_MARGIN, DEFAULT_TILE
+from tinyunet.prediction import DEFAULT_TILE
 from tinyunet.settings import CHOICES
 
 
@@ -201,7 +201,7 @@ def add_network_options(add) -> None:
 def add_sweep_options(add) -> None:
     """Describe how an image is swept."""
     add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help="pixels kept (256)")
-    add("--margin", type=whole(0), default=DEFAULT_MARGIN, metavar="N", help="pixels around (32)")
+    add("--margin", type=whole(0), metavar="N", help="pixels seen around the tile (64)")
     add("--batch", type=whole(1), metavar="N", help="windows at once (one for each thread)")
     add("--threads", type=whole(1), metavar="N", help="threads they are split among (all cores)")
     add("--device", choices=DEVICES, default="auto", help="where to compute (auto)")

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from tinyunet.errors import UserError
 from tinyunet.parallel import Replicas
-from tinyunet.prediction import DEFAULT_MARGIN, DEFAULT_TILE, predict_classes
+from tinyunet.prediction import DEFAULT_TILE, predict_classes
 
 
 def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None = None):
@@ -133,24 +133,24 @@ class Scores:
     def table(self, class_names) -> str:
         """Return the scores as a table to read, one line a class, and the confusion in percent."""
         width = max([len("pixel accuracy"), *(len(name) for name in class_names)])
+        column = min(14, max(5, *(len(name) for name in class_names)))
         true_pixels = self.confusion.sum(axis=1)
-        share = 100 * true_pixels / max(1, true_pixels.sum())
+        percent = 100 * true_pixels / max(1, true_pixels.sum())
         lines = [f"{'class':{width}}     IoU    Dice   share of the truth"]
         for index, name in enumerate(class_names):
             scores = f"{figure(self.iou[index])} {figure(self.dice[index])}"
-            lines.append(f"{name:{width}} {scores} {share[index]:8.1f} %")
+            lines.append(f"{name:{width}} {scores} {percent[index]:8.1f} %")
         lines += [
             "",
             f"{'mean IoU':{width}} {figure(self.mean_iou)}",
             f"{'pixel accuracy':{width}} {figure(self.pixel_accuracy)}",
             "",
             "Of 100 pixels of the class on the left, how many were predicted as each class:",
-            " " * width + "".join(f" {name[:9]:>9}" for name in class_names),
+            " " * width + "".join(f" {name[:column]:>{column}}" for name in class_names),
         ]
         for name, row in zip(class_names, self.confusion, strict=True):
-            cells = [
-                f" {100 * count / row.sum():9.1f}" if row.sum() else "         -" for count in row
-            ]
+            shares = [f"{100 * count / row.sum():.1f}" if row.sum() else "-" for count in row]
+            cells = [f" {share:>{column}}" for share in shares]
             lines.append(f"{name:{width}}" + "".join(cells))
         return "\n".join(lines)
 
@@ -182,7 +182,7 @@ def evaluate(model, dataset, **how) -> Scores:
 
 
 def confusion_of_each(
-    model, dataset, *, tile=DEFAULT_TILE, margin=DEFAULT_MARGIN, threads=None, progress=False
+    model, dataset, *, tile=DEFAULT_TILE, margin=None, threads=None, progress=False
 ) -> list:
     """Predict every image of a data set and count its pixels by true and predicted class.
 

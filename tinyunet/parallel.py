@@ -102,6 +102,7 @@ class Replicas:
         # There is no part where a team has more processes than the batch has images.
         value = xp.asarray(sum(losses[1:], start=losses[0]) if losses else images.dtype.type(0))
         self.sum_over_team(value)
+        self.share_statistics()
         return value
 
     def parts(self, count):

@@ -37,10 +37,11 @@ from tinyunet.parallel import Replicas, split
 
 DEFAULT_TILE = 256
 
-# Less than the full margin (112 for the usual depth 4), because what is far away weighs little. On
-# real images cut into tiles of 128, it changed the class of 1 pixel in 5000, and no IoU by more
-# than 0.0001, for a third of the work.
-DEFAULT_MARGIN = 32
+# Pixels far away weigh little, so the usual margin is less than the full one, which is 112 for the
+# usual depth of 4. Measured on real images in tiles of 128, against the full margin: 64 changed the
+# class of 2 pixels in 10,000 and no IoU by more than 0.0001; 32 changed 40 and 0.0011; 0 changed
+# 300 and 0.015. A window of 256 + 2 * 64 is two thirds of the work of 256 + 2 * 112.
+USUAL_MARGIN = 64
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def sweep(
     image,
     *,
     tile=DEFAULT_TILE,
-    margin=DEFAULT_MARGIN,
+    margin=None,
     batch=None,
     threads=None,
     prepare=None,
@@ -155,9 +156,9 @@ def sweep(
         The image, on the host.
     tile : int
         The side of what is kept of each window, in pixels; rounded up to a multiple of 2**depth.
-    margin : int
-        How much the network sees around each tile, in pixels; rounded up likewise. A network with
-        valid padding takes its own.
+    margin : int, optional
+        How much the network sees around each tile, in pixels; rounded up likewise. Without it, 64
+        or the `full_margin` where that is less. A network with valid padding takes its own.
     batch : int, optional
         How many windows go through the network at once. Without it, one for each thread, or 4 on
         a GPU.
@@ -185,6 +186,8 @@ def sweep(
     check_image(network, image)
     network.eval()
     replicas = Replicas(network, threads)
+    if margin is None:
+        margin = min(USUAL_MARGIN, full_margin(network))
     if batch is None:
         batch = 4 if device_name() == "cuda" else len(replicas.replicas)
     if tile < 1 or margin < 0 or batch < 1:
