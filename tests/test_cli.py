@@ -17,6 +17,7 @@ from tests.test_training import blobs, write_folders
 from tinyunet import backend
 from tinyunet.checkpoint import load_model
 from tinyunet.cli import main
+from tinyunet.data.georeference import Georeference, read_georeference, save_georeferenced
 
 ROOT = Path(__file__).parent.parent
 SMALL = "--steps 12 --batch 2 --crop 16 --base 2 --depth 1 --val-every 6 --device cpu".split()
@@ -107,6 +108,90 @@ def test_predict_writes_class_maps_of_any_size_and_a_picture(trained, tmp_path, 
         assert picture.mode == "RGB"
 
 
+def test_probabilities_do_not_depend_on_tiles_or_threads(trained, tmp_path):
+    image = np.random.default_rng(1).integers(0, 255, (50, 41, 3)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    model = trained / "run" / "model.npz"
+    for out, options in (("one", ""), ("many", "--tile 8 --threads 3 --batch 5 --margin 64")):
+        arguments = [tmp_path / "a.png", "--out", tmp_path / out, "--probabilities", "--margin", 64]
+        assert call("predict", model, *arguments, *options.split()) == 0
+    names = sorted(os.listdir(tmp_path / "one"))
+    assert names == ["a.png", "a_overlay.png", "a_probability_0.tif", "a_probability_1.tif"]
+    for name in names[::2]:
+        one, many = (np.array(Image.open(tmp_path / out / name)) for out in ("one", "many"))
+        assert abs(one.astype(int) - many).max() <= 1
+
+
+def test_a_map_lies_where_its_image_lies(trained, tmp_path):
+    place = Georeference((0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0), system="EPSG:25832", nodata="0")
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    save_georeferenced(image, tmp_path / "north.tif", place)
+    model, out = trained / "run" / "model.npz", tmp_path / "out"
+    assert call("predict", model, tmp_path / "north.tif", "--out", out, "--probabilities") == 0
+    for name in ("north.tif", "north_probability_1.tif"):
+        assert read_georeference(out / name) == place.without_nodata()
+        with Image.open(out / name) as picture:
+            assert (picture.mode, picture.size) == ("L", (30, 20))
+    assert not (out / "north.png").exists()
+
+
+def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, capsys):
+    out = tmp_path / "out"
+    model = trained / "run" / "model.npz"
+    assert call("evaluate", model, trained / "images", trained / "masks", "--out", out) == 0
+    assert "worst.png" in capsys.readouterr().out
+    assert sorted(os.listdir(out)) == ["confusion.png", "worst.png"]
+
+
+def test_check_says_what_is_wrong_keeps_it_and_mends_masks(folder, capsys):
+    assert call("check", "images", "masks", "--depth", 2) == 0
+    assert "6 pairs of images in images and masks in masks" in capsys.readouterr().out
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(255 * np.array(Image.open(path))).save(path)
+    arguments = "--val-images images --val-masks masks --out report --write mended".split()
+    assert call("check", "images", "masks", *arguments) == 0
+    said = capsys.readouterr().out
+    assert "6 masks of class numbers written to mended" in said
+    assert "leak" in said or "both" in said
+    assert sorted(os.listdir("report")) == ["contact_sheet.png", "report.txt"]
+    assert np.array(Image.open("mended/blob1.png")).max() == 1
+    assert call("check", "images", "mended", "--write", "again") == 2
+    assert "they hold class numbers already" in capsys.readouterr().err
+    assert not Path("again").exists()
+
+
+def test_colours_become_classes_by_a_table(folder, capsys):
+    colours = np.array([[0, 0, 0], [60, 16, 152]], dtype=np.uint8)
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(colours[np.array(Image.open(path))]).save(path)
+    Path("colours.txt").write_text("ground: #000000\nblob: #3c1098\n")
+    command = "check images masks --colours colours.txt --write mended"
+    assert main(command.split()) == 0
+    assert "blob" in capsys.readouterr().out
+    assert np.array(Image.open("mended/blob1.png")).max() == 1
+    assert main(["check", "images", "masks", "--colours", "nowhere.txt"]) == 2
+    assert "nowhere.txt: the colour table cannot be read" in capsys.readouterr().err
+
+
+def test_a_scene_becomes_tiles_that_can_be_trained_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scene = blobs(1, size=(64, 96))
+    Image.fromarray(scene.images[0]).save("scene.png")
+    mask = np.zeros((64, 96), np.uint8)
+    mask[::7, ::5] = 1
+    Image.fromarray(mask).save("mask.png")
+    assert main("tile scene.png mask.png --out tiles --size 32".split()) == 0
+    assert "6 tiles of 32 x 32 pixels, from 2 rows and 3 columns" in capsys.readouterr().out
+    train = ["train", "tiles/images", "tiles/masks", "--out", "run", *SMALL]
+    assert main([*train, "--val-split", "spatial", "--loss", "ce+dice", "--elastic"]) == 0
+    settings = json.loads(Path("run/config.json").read_text())
+    assert (settings["training_images"], settings["validation_images"]) == (4, 2)
+    capsys.readouterr()
+    assert main([*train[:4], "random", *train[5:]]) == 0
+    assert "tinyunet: note: the images are tiles of a scene" in capsys.readouterr().err
+    assert main("tile scene.png mask.png --out tiles".split()) == 2
+
+
 def test_inspect_describes_a_model_or_a_network(trained, capsys):
     assert call("inspect", trained / "run" / "model.npz", "--size", "32x48") == 0
     assert "32 x 48 x 2" in capsys.readouterr().out
@@ -149,7 +234,7 @@ def test_python_m_tinyunet_is_the_same_command():
     assert (result.returncode, result.stdout) == (0, f"tinyunet {tinyunet.__version__}\n")
     result = python("--help")
     assert result.returncode == 0
-    for name in ("train", "predict", "evaluate", "inspect", "gradcheck", "info"):
+    for name in "train predict evaluate check tile inspect gradcheck info".split():
         assert name in result.stdout
 
 
@@ -223,6 +308,18 @@ TRAIN = "train images masks --out run"
         (spoil_nothing, "draw", "invalid choice: 'draw'"),
         (spoil_nothing, "evaluate nowhere.npz images masks", "no such model file"),
         (spoil_nothing, "predict images/blob1.png images --out run", "not a tinyunet model"),
+        (spoil_nothing, f"{TRAIN} --loss hinge", "argument --loss: invalid choice"),
+        (spoil_nothing, f"{TRAIN} --early-stop 0", "early_stop must be at least 1"),
+        (spoil_nothing, f"{TRAIN} --crop 16 --val-split spatial", "a spatial split needs tiles"),
+        (spoil_nothing, "check images nowhere", "nowhere: no such folder"),
+        (spoil_nothing, "check images masks --val-images images", "give both or none"),
+        (
+            spoil_nothing,
+            "tile images/blob1.png masks/blob1.png --out images --size 8",
+            "is not empty",
+        ),
+        (spoil_nothing, "tile images/blob1.png masks/blob1.png --out tiles", "too few for a tile"),
+        (spoil_nothing, "tile a b --out c --size 0", "argument --size: 0 is below 1"),
         (spoil_nothing, "inspect --size 3 --depth 2", "nearest that fit: 4"),
         (spoil_nothing, "inspect --size big", "size 'big': give one number"),
         (spoil_nothing, "inspect --classes 0", "classes 0"),
@@ -253,7 +350,12 @@ def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
         ("predict MODEL images nowhere.png --out out", "nowhere.png: no such image"),
         ("predict MODEL masks/blob1.png --out out", "channel"),
         ("predict MODEL empty --out out", "no images in empty"),
-        ("predict MODEL images --out out --tile 0", "tile"),
+        ("predict MODEL images --out out --tile 0", "argument --tile: 0 is below 1"),
+        ("predict MODEL images --out out --batch x", "argument --batch: invalid int value: 'x'"),
+        ("predict MODEL twins --out out --probabilities", "would both become a_overlay"),
+        ("predict MODEL cut.png --out out --probabilities", "cut.png: is broken"),
+        ("predict MODEL images --out cut.npz", "cannot make the folder cut.npz"),
+        ("evaluate MODEL images masks --out cut.npz", "cannot make the folder cut.npz"),
         ("evaluate MODEL images other-masks", "holds the value 9"),
         ("evaluate MODEL images masks --json nowhere/scores.json", "cannot write nowhere"),
         ("evaluate cut.npz images masks", "cut.npz is damaged"),
@@ -262,7 +364,11 @@ def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
 def test_a_mistake_with_a_model_at_hand(trained, folder, capsys, command, message):
     model = trained / "run" / "model.npz"
     Path("cut.npz").write_bytes(model.read_bytes()[:-1000])
+    Path("cut.png").write_bytes(Path("images/blob1.png").read_bytes()[:500])
     Path("empty").mkdir()
+    Path("twins").mkdir()
+    for name in ("a", "a_overlay"):
+        Image.fromarray(np.zeros((20, 28, 3), np.uint8)).save(f"twins/{name}.png")
     Path("other-masks").mkdir()
     Image.fromarray(np.full((20, 28), 9, np.uint8)).save("other-masks/blob1.png")
     Image.fromarray(np.zeros((20, 28), np.uint8)).save("gray.png")

@@ -20,23 +20,37 @@ def run_evaluate(options) -> None:
     network = model.network.config
     pairs = find_pairs(options.images, options.masks)
     dataset = load_pairs(pairs, network["classes"], model.ignore_index, network["in_channels"])
-    sweeping = {"tile": options.tile, "margin": options.margin, "threads": options.threads}
-    confusions = confusion_of_each(model, dataset, progress=on_terminal(), **sweeping)
+    confusions = confusion_of_each(
+        model,
+        dataset,
+        tile=options.tile,
+        margin=options.margin,
+        threads=options.threads,
+        progress=on_terminal(),
+    )
     scores = Scores.from_confusion(sum(confusions), model.ignore_index)
     if options.json:
         text = json.dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
         save_text(text + "\n", options.json)
+    drawn = draw_errors(model, dataset, scores, confusions, options) if options.out else []
     print(scores.table(model.class_names))
-    if options.out:
-        out = make_folder(options.out)
-        picture = draw_confusion(scores, model.class_names, model.ignore_index)
-        save_picture(picture, out / "confusion.png")
-        cases = []
-        for index in worst_images(confusions):
-            image = dataset.images[index]
-            prediction = predict_classes(model, image, batch=options.batch, **sweeping)
-            cases.append((dataset.stems[index], image, dataset.masks[index], prediction))
-        if cases:
-            picture = draw_mistakes(cases, model.class_names, model.ignore_index)
-            save_picture(picture, out / "worst.png")
-        print(f"\nIn {out}: confusion.png" + (" and worst.png." if cases else "."))
+    if drawn:
+        print(f"\nIn {options.out}: {' and '.join(drawn)}.")
+
+
+def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
+    """Draw the confusion matrix and, if any pixel is wrong, the worst images; returns the names."""
+    out = make_folder(options.out)
+    picture = draw_confusion(scores, model.class_names, model.ignore_index)
+    save_picture(picture, out / "confusion.png")
+    sweeping = {name: getattr(options, name) for name in ("tile", "margin", "batch", "threads")}
+    cases = []
+    for index in worst_images(confusions):
+        image, truth = dataset.images[index], dataset.masks[index]
+        prediction = predict_classes(model, image, **sweeping)
+        cases.append((dataset.stems[index], image, truth, prediction))
+    if not cases:
+        return ["confusion.png"]
+    picture = draw_mistakes(cases, model.class_names, model.ignore_index)
+    save_picture(picture, out / "worst.png")
+    return ["confusion.png", "worst.png"]
