@@ -17,6 +17,7 @@ from tinyunet.data.augmentation import (
     random_quarter_turn,
     random_variant,
     sample_batch,
+    sample_with_instances,
 )
 from tinyunet.data.folder import Dataset
 from tinyunet.data.standardization import Standardization
@@ -200,3 +201,20 @@ def test_an_image_smaller_than_the_crop_is_named_with_what_fits():
     message = str(caught.value)
     assert "tile1 has 12 x 9 pixels" in message
     assert "at most 9" in message
+
+
+@pytest.mark.parametrize("elastic", [False, True])
+def test_instances_stay_with_their_labels(elastic):
+    rng = np.random.default_rng(0)
+    masks = [rng.integers(0, 50, (20, 24)) for _ in range(3)]
+    images = [np.stack([mask, mask], axis=2).astype(np.float32) for mask in masks]
+    instances = [mask.astype(np.uint16) + 300 for mask in masks]
+    dataset = Dataset(["a", "b", "c"], images, masks, instances).subset([2, 0])
+    options = {"batch": 6, "crop": 16, "elastic": elastic}
+    plain = sample_batch(dataset, UNCHANGED, rng=np.random.default_rng(1), **options)
+    images, labels, objects = sample_with_instances(
+        dataset, UNCHANGED, rng=np.random.default_rng(1), **options
+    )
+    np.testing.assert_array_equal(images, plain[0])
+    np.testing.assert_array_equal(labels, plain[1])
+    np.testing.assert_array_equal(objects, labels + 300)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyunet.error_pictures import WRONG, draw_confusion, draw_mistakes, percent, worst_images
+from tinyunet.error_pictures import MISTAKE, draw_confusion, draw_mistakes, percent, worst_images
 from tinyunet.evaluation import Scores
 
 
@@ -52,7 +52,7 @@ def test_only_pixels_that_count_are_shown_as_wrong(channels):
 
     def red(prediction):
         picture = draw_mistakes([("a", image, truth, prediction)], ["ground"], 255)
-        return (np.array(picture) == WRONG).all(axis=2).sum()
+        return (np.array(picture) == MISTAKE).all(axis=2).sum()
 
     assert red(prediction) == 0
     prediction[100:140, :50] = 1

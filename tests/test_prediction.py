@@ -11,6 +11,7 @@ from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
 from tinyunet.functional import softmax
 from tinyunet.prediction import (
+    ProbabilityFile,
     full_margin,
     mirrored,
     predict_classes,
@@ -188,3 +189,33 @@ def test_numbers_that_make_no_sense_are_refused(wrong):
     network = UNet(1, 2, base_channels=2, depth=1)
     with pytest.raises(UserError, match="too small"):
         list(sweep(network, np.zeros((8, 8, 1), np.float32), **wrong))
+
+
+def test_a_file_keeps_the_probabilities_of_all_classes_and_then_is_gone(tmp_path):
+    rng = np.random.default_rng(0)
+    probabilities = rng.random((7, 9, 3))
+    with ProbabilityFile(tmp_path, (7, 9, 3)) as file:
+        for rows in (slice(0, 4), slice(4, 7)):
+            for columns in (slice(0, 5), slice(5, 9)):
+                file.write(rows, columns, probabilities[rows, columns])
+        for index in range(3):
+            expected = np.rint(255 * probabilities[:, :, index])
+            np.testing.assert_array_equal(file.read(index), expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
+    class Full:
+        def seek(self, place):
+            pass
+
+        def write(self, content):
+            raise OSError(28, "No space left on device")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
+    with ProbabilityFile(tmp_path, (2, 2, 2)) as file:
+        with pytest.raises(UserError, match="probabilities: No space left"):
+            file.write(slice(0, 2), slice(0, 2), np.ones((2, 2, 2)))

@@ -180,6 +180,7 @@ def add_train_options(train_command: Parser) -> None:
     add("--loss", choices=CHOICES["loss"], help="cross-entropy, Dice or their sum (ce)")
     add("--class-weights", choices=CHOICES["class_weights"], help="weigh rare classes up (none)")
     add("--weight-map", action="store_true", help="let gaps between objects count more")
+    add("--instances", metavar="DIR", help="masks that number the objects, for --weight-map")
     add("--elastic", action="store_true", help="bend the crops at random")
     add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help="names")
     add("--ignore-index", type=int, metavar="N", help="mask value of pixels that don't count")

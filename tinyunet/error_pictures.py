@@ -26,6 +26,7 @@ from tinyunet.pictures import (
 )
 
 RIGHT, WRONG = PALETTE[0], PALETTE[4]  # blue, vermilion
+MISTAKE = (150, 0, 60)  # dark red, which is the colour of no class
 PANEL = 240  # pixels, the longest side of a picture
 
 
@@ -138,7 +139,7 @@ def draw_mistakes(
         masks = [colour_mask(mask[thin], ignore_index) for mask in (truth, prediction)]
         pale = 255 - (255 - as_rgb(image[thin]).mean(axis=2)) / 3
         disagreement = np.repeat(pale[:, :, np.newaxis], 3, axis=2).astype(np.uint8)
-        disagreement[(wrong & counted)[thin]] = WRONG
+        disagreement[(wrong & counted)[thin]] = MISTAKE
         titles = (shortened(name), "truth", "prediction", f"{share:.1f} % wrong (red)")
         rows.append(
             preview(

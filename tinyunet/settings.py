@@ -47,6 +47,9 @@ class TrainingConfig:
         A name for each class; also says how many there are.
     weight_map : bool
         Let the gaps between objects count more, as the U-Net paper does.
+    instances : str, optional
+        Folder of masks that number the objects, for the weight map; without it, each connected
+        piece of a class other than 0 is an object.
     elastic : bool
         Bend the crops at random, as the U-Net paper does.
     ignore_index : int, optional
@@ -87,6 +90,7 @@ class TrainingConfig:
     loss: str = "ce"
     class_weights: str = "none"
     weight_map: bool = False
+    instances: str | None = None
     elastic: bool = False
     class_names: list[str] | None = None
     ignore_index: int | None = None
@@ -100,7 +104,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Turn paths into text, which JSON can hold."""
-        for name in ("images", "masks", "out", "val_images", "val_masks"):
+        for name in ("images", "masks", "out", "val_images", "val_masks", "instances"):
             if getattr(self, name) is not None:
                 setattr(self, name, str(getattr(self, name)))
         if self.class_names is not None:
@@ -131,6 +135,8 @@ class TrainingConfig:
                 "weight_map weighs pixel by pixel, and the Dice loss has no such weights: choose "
                 "the loss ce or ce+dice"
             )
+        if self.instances and not self.weight_map:
+            raise UserError("instances are for the weight map: ask for weight_map, too")
         if self.class_names and len(set(self.class_names)) < len(self.class_names):
             raise UserError(f"two classes have the same name: {', '.join(self.class_names)}")
 
@@ -138,6 +144,6 @@ class TrainingConfig:
 # What may differ between a run and the one that resumes it: where things are, how long to go on,
 # and what is looked at meanwhile. Everything else decides the result.
 MAY_CHANGE = (
-    *("images", "masks", "out", "device", "threads", "resume"),
+    *("images", "masks", "instances", "out", "device", "threads", "resume"),
     *("steps", "early_stop", "preview_every"),
 )

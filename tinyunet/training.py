@@ -26,11 +26,12 @@ from tqdm import tqdm
 from tinyunet import advice
 from tinyunet.backend import to_device, use_device, xp
 from tinyunet.checkpoint import Model, TrainingState
-from tinyunet.data.augmentation import check_crop, sample_batch
+from tinyunet.data.augmentation import check_crop, sample_with_instances
 from tinyunet.data.folder import (
     Dataset,
     count_classes,
     find_pairs,
+    load_instances,
     load_pairs,
     number_of_classes,
 )
@@ -150,6 +151,8 @@ def load_datasets(config: TrainingConfig, state: TrainingState | None, progress:
         return load_pairs(pairs, classes, config.ignore_index, channels, progress)
 
     training = load(config.images, config.masks, channels)
+    if config.instances is not None:
+        load_instances(training, config.instances)
     if config.val_images is not None:
         return training, load(config.val_images, config.val_masks, training.channels)
     if config.val_split == "random":
@@ -307,7 +310,7 @@ class Trainer:
     def draw_batch(self):
         """Draw what the next step learns from: images, labels, and pixel weights or None."""
         config = self.config
-        images, labels = sample_batch(
+        images, labels, instances = sample_with_instances(
             self.training,
             self.model.standardization,
             batch=config.batch,
@@ -317,13 +320,17 @@ class Trainer:
         )
         pixel_weights = None
         if config.weight_map:
-            pixel_weights = self.cut_to_output(np.stack([self.weigh(mask) for mask in labels]))
+            if instances is None:
+                instances = [None] * len(labels)
+            weights = [self.weigh(*masks) for masks in zip(labels, instances, strict=True)]
+            pixel_weights = self.cut_to_output(np.stack(weights))
         return images, self.cut_to_output(labels), pixel_weights
 
-    def weigh(self, mask):
-        """Give each pixel of a mask its weight; pixels that don't count separate no objects."""
-        objects = np.where(mask == self.config.ignore_index, 0, mask)
-        return weight_map(mask, connected_components(objects), self.class_weights)
+    def weigh(self, mask, instances=None):
+        """Give each pixel of a mask its weight; without instances, connected pieces are objects."""
+        if instances is None:  # pixels that don't count are no object
+            instances = connected_components(np.where(mask == self.config.ignore_index, 0, mask))
+        return weight_map(mask, instances, self.class_weights)
 
     def cut_to_output(self, labels):
         """Cut the labels (N, H, W) to the centre that a network with valid padding predicts."""

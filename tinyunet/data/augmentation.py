@@ -5,8 +5,9 @@ one too. Showing such variants in training costs nothing and keeps the network f
 images by heart.
 
 What moves pixels moves image **and** mask together, with the same random numbers; what changes
-light changes the image only. Images are (H, W, C), masks (H, W). All randomness comes from the
-generator that is given, so the same seed shows the same variants.
+light changes the image only. Images are (H, W, C), masks (H, W); several
+masks of one image may go together as (H, W, M). All randomness comes from the generator that is
+given, so the same seed shows the same variants.
 """
 
 import numpy as np
@@ -37,6 +38,12 @@ def random_crop(image, mask, size, rng):
     UserError
         If the image is smaller than the window.
     """
+    window = random_window(image, size, rng)
+    return image[window], mask[window]
+
+
+def random_window(image, size, rng):
+    """Choose where to cut an image: its rows and columns, as slices; see `random_crop`."""
     height, width = (size, size) if isinstance(size, int) else size
     if image.shape[0] < height or image.shape[1] < width:
         raise UserError(
@@ -45,8 +52,7 @@ def random_crop(image, mask, size, rng):
         )
     top = rng.integers(image.shape[0] - height + 1)
     left = rng.integers(image.shape[1] - width + 1)
-    window = slice(top, top + height), slice(left, left + width)
-    return image[window], mask[window]
+    return slice(top, top + height), slice(left, left + width)
 
 
 def random_flip(image, mask, rng):
@@ -92,7 +98,7 @@ def random_brightness_contrast(image, rng, brightness=0.2, contrast=0.2):
 
 def random_bend(image, mask, rng):
     """Bend image and mask as the U-Net paper does, small ones less, lest they fold over."""
-    sigma = min(10.0, min(mask.shape) / 12.8)
+    sigma = min(10.0, min(mask.shape[:2]) / 12.8)
     return elastic_deformation(image, mask, rng, sigma)
 
 
@@ -162,14 +168,32 @@ def sample_batch(
     UserError
         If an image is smaller than the crop.
     """
+    images, labels, _ = sample_with_instances(
+        dataset, standardization, batch, crop, rng, augment, elastic
+    )
+    return images, labels
+
+
+def sample_with_instances(dataset, standardization, batch, crop, rng, augment=True, elastic=False):
+    """Draw a batch as `sample_batch` does, with the numbers of the objects as a third array.
+
+    It is like the labels; None if the data set has no instances.
+    """
     check_crop(dataset, crop)
     images = np.empty((batch, crop, crop, dataset.channels), dtype=np.float32)
     labels = np.empty((batch, crop, crop), dtype=np.int32)
+    instances = None if dataset.instances is None else np.empty_like(labels)
     chosen = rng.choice(len(dataset), size=batch, replace=batch > len(dataset))
     for slot, index in enumerate(chosen):
-        image, mask = random_crop(dataset.images[index], dataset.masks[index], crop, rng)
-        image = standardization.apply(image)
+        window = random_window(dataset.images[index], crop, rng)
+        image = standardization.apply(dataset.images[index][window])
+        masks = [dataset.masks[index][window]]
+        if instances is not None:
+            masks.append(dataset.instances[index][window])
+        masks = np.stack(masks, axis=-1)
         if augment:
-            image, mask = random_variant(image, mask, rng, elastic)
-        images[slot], labels[slot] = image, mask
-    return images, labels
+            image, masks = random_variant(image, masks, rng, elastic)
+        images[slot], labels[slot] = image, masks[..., 0]
+        if instances is not None:
+            instances[slot] = masks[..., 1]
+    return images, labels, instances

@@ -23,7 +23,7 @@ def elastic_deformation(image, mask, rng, sigma=10.0, grid=3):
     Parameters
     ----------
     image : array (H, W, C), any number type
-    mask : array (H, W), integers
+    mask : array (H, W), integers; or (H, W, M), several
     rng : numpy.random.Generator
         Draws 2 * grid * grid numbers.
     sigma : float
@@ -37,7 +37,7 @@ def elastic_deformation(image, mask, rng, sigma=10.0, grid=3):
     -------
     image, mask : arrays of the same shapes and number types
     """
-    height, width = mask.shape
+    height, width = mask.shape[:2]
     points = rng.normal(0.0, sigma, size=(2, grid, grid))
     # (H, grid) @ (grid, grid) @ (grid, W): down the columns, then along the rows
     down, right = cubic_weights(height, grid) @ points @ cubic_weights(width, grid).T

@@ -56,11 +56,14 @@ class Dataset:
         Sizes may vary from image to image, C does not.
     masks : list of array (H, W), integers
         The class of each pixel.
+    instances : list of array (H, W), integers, optional
+        0 on the background, and a number of its own for each object.
     """
 
     stems: list[str]
     images: list[np.ndarray]
     masks: list[np.ndarray]
+    instances: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
         """Count the images."""
@@ -78,6 +81,7 @@ class Dataset:
             stems=[self.stems[index] for index in chosen],
             images=[self.images[index] for index in chosen],
             masks=[self.masks[index] for index in chosen],
+            instances=self.instances and [self.instances[index] for index in chosen],
         )
 
     def split(self, fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
@@ -419,6 +423,28 @@ def load_pairs(
         dataset.images.append(image)
         dataset.masks.append(mask)
     return dataset
+
+
+def load_instances(dataset: Dataset, folder: str | Path) -> None:
+    """Add masks that number the objects, from files with the stems of the images.
+
+    Raises
+    ------
+    UserError
+        If an image has none, one cannot be read, or has another size than the image.
+    """
+    files = list_images(folder)
+    dataset.instances = []
+    for stem, mask in zip(dataset.stems, dataset.masks, strict=True):
+        if stem not in files:
+            raise UserError(f"{folder}: has no instance mask for the image {stem}")
+        instances = read_mask(files[stem])
+        if instances.shape != mask.shape:
+            raise UserError(
+                f"{files[stem]}: has {_size(instances)} pixels, but its image has {_size(mask)} "
+                "(height x width)"
+            )
+        dataset.instances.append(instances)
 
 
 def number_of_classes(masks: Sequence[np.ndarray], ignore_index: int | None = None) -> int:
