@@ -54,20 +54,25 @@ def softmax_cross_entropy(
     """
     labels = device_labels(labels, logits, ignore_index)
     weights = count_weights(labels, logits, pixel_weights, class_weights, ignore_index)
-    # (N, H, W, K): subtracting the largest logit changes no probability and avoids overflow
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    exponentials = xp.exp(shifted)
-    sums = exponentials.sum(axis=-1, keepdims=True)
-    truth = one_hot(labels, logits)
-    true_logit = (shifted * truth).sum(axis=-1)
-    pixel_losses = xp.log(sums[..., 0]) - true_logit
+    # (N, H, W, K) -> (K, N, H, W): sums over a few classes run along whole images, not over and
+    # over along a handful of numbers, which takes three times as long
+    planes = xp.ascontiguousarray(xp.moveaxis(logits, -1, 0))
+    # Subtracting the largest logit changes no probability and avoids overflow.
+    planes -= planes.max(axis=0)
+    exponentials = xp.exp(planes)
+    sums = exponentials.sum(axis=0)
+    truth = one_hot(labels, planes.shape[0])
+    pixel_losses = xp.log(sums) - (planes * truth).sum(axis=0)
     total_weight = weights.sum()
     # Where no pixel counts the sum below is 0 as well, and 0 / 1 is a good answer.
     total_weight = xp.where(total_weight > 0, total_weight, xp.ones_like(total_weight))
     loss = (weights * pixel_losses).sum() / total_weight
 
     def backward(dloss=1.0):
-        probabilities = exponentials / sums
-        return (probabilities - truth) * (weights * (dloss / total_weight))[..., None]
+        dplanes = exponentials / sums
+        dplanes -= truth
+        dplanes *= weights * (dloss / total_weight)
+        # (K, N, H, W) -> (N, H, W, K)
+        return xp.ascontiguousarray(xp.moveaxis(dplanes, 0, -1))
 
     return loss, backward

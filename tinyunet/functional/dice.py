@@ -53,7 +53,7 @@ def dice_loss(logits, labels, *, smooth=1.0, class_weights=None, ignore_index=No
     """
     labels = device_labels(labels, logits, ignore_index)
     counts = count_weights(labels, logits, ignore_index=ignore_index)[..., None]
-    truth = one_hot(labels, logits) * counts
+    truth = xp.moveaxis(one_hot(labels, logits.shape[-1]), 0, -1) * counts
     probabilities, softmax_backward = softmax(logits)
     counted = probabilities * counts
     pixels = (0, 1, 2)

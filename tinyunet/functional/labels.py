@@ -46,8 +46,9 @@ def count_weights(labels, logits, pixel_weights=None, class_weights=None, ignore
         weights = weights * xp.asarray(pixel_weights, dtype=logits.dtype)
     if class_weights is not None:
         class_weights = device_class_weights(class_weights, logits)
-        # (N, H, W, K) @ (K,): an ignored label matches no class and gets 0
-        weights = weights * (one_hot(labels, logits) @ class_weights)
+        # (K,) with (K, N, H, W) -> (N, H, W): an ignored label matches no class and gets 0
+        planes = one_hot(labels, len(class_weights)).astype(logits.dtype)
+        weights = weights * xp.tensordot(class_weights, planes, axes=1)
     if ignore_index is not None:
         weights = weights * (labels != ignore_index)
     return weights
@@ -69,7 +70,7 @@ def device_class_weights(class_weights, logits):
     return class_weights
 
 
-def one_hot(labels, logits):
-    """Write each true class as K numbers, 1 at the class and 0 elsewhere: (N, H, W, K)."""
-    classes = xp.arange(logits.shape[-1], dtype=labels.dtype)
-    return (labels[..., None] == classes).astype(logits.dtype)
+def one_hot(labels, classes):
+    """Draw a plane for each class, true where it is the label: (N, H, W) to (K, N, H, W)."""
+    indices = xp.arange(classes, dtype=labels.dtype)
+    return labels == indices[:, None, None, None]

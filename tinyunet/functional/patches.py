@@ -16,7 +16,7 @@ through a linear map by the transpose, so each is the backward of the other. It 
 words, too: a pixel that was copied to nine places receives the sum of nine gradients.
 """
 
-from tinyunet.backend import xp
+from tinyunet.backend import strided_view, xp
 
 
 def im2col(x, kernel_size, stride=1):
@@ -92,7 +92,7 @@ def sliding_windows(x, kernel_size, stride):
     out_height = output_length(height, kernel_height, down, "height")
     out_width = output_length(width, kernel_width, right, "width")
     per_image, per_row, per_pixel, per_channel = x.strides
-    return xp.lib.stride_tricks.as_strided(
+    return strided_view(
         x,
         (images, out_height, out_width, kernel_height, kernel_width, channels),
         (per_image, per_row * down, per_pixel * right, per_row, per_pixel, per_channel),
