@@ -332,7 +332,7 @@ def plot_curves(metrics: Iterable[Mapping], path: str | Path) -> None:
     y_ticks = _ticks(0.0, highest or 1.0, 5)
     place = _axes(draw, (left, top, right, bottom), last_step, y_ticks, "training loss")
     smooth = _smooth(loss)
-    curves = [("each step", pale, 2), ("running mean", blue, 5)]
+    curves = [("as logged", pale, 2), ("running mean", blue, 5)]
     for points, (_, colour, width) in zip((loss, smooth), curves, strict=True):
         _curve(draw, place, points, colour, width)
     _key(draw, right, top, [(name, colour) for name, colour, _ in curves])
