@@ -57,7 +57,7 @@ from tinyunet.run_folder import (
     state_to_resume,
 )
 from tinyunet.settings import CHOICES, TrainingConfig
-from tinyunet.unet import UNet
+from tinyunet.unet import SizeError, UNet
 
 __all__ = [
     "CHOICES",
@@ -222,7 +222,10 @@ class Trainer:
         self.team = team or Alone()
         self.model = state.model if state else new_model(config, training, validation)
         self.network = self.model.network
-        self.network.check_size(config.crop, config.crop)
+        try:
+            self.network.check_size(config.crop, config.crop)
+        except SizeError as error:
+            raise UserError(f"crops of {config.crop}: {error}") from error
         check_crop(training, config.crop)
         classes = self.network.config["classes"]
         for name, masks in (("validation", validation.masks), ("training", training.masks)):
