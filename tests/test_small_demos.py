@@ -1,0 +1,55 @@
+"""The demos that take seconds run from start to end, and what they say at the end holds."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
+
+DEMOS = Path(__file__).parent.parent / "demos"
+
+
+def load(name):
+    """Load a demo as a module."""
+    spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    return demo
+
+
+def run(demo, tmp_path, capsys, *settings):
+    """Run a demo, look for its picture, and return its last line."""
+    path = tmp_path / "new" / "picture.png"
+    demo.main([*settings, "--device", "cpu", "--out", str(path)])
+    with Image.open(path) as picture:
+        assert min(picture.size) > 300
+    *_, saved, sentence = capsys.readouterr().out.splitlines()
+    assert saved == f"The picture: {path}"
+    assert sentence.startswith("You should have seen")
+    return sentence
+
+
+def test_the_error_of_a_measured_slope_is_a_v(tmp_path, capsys):
+    demo = load("gradient_check")
+    demo.STEPS = demo.STEPS[::4]
+    said = run(demo, tmp_path, capsys, "--directions", "4")
+    double, double_error, single, single_error = (
+        float(number)
+        for pair in re.findall(r"(?:best at|one at) h = (\S+) \(error (\S+)\)", said)
+        for number in pair
+    )
+    assert 1e-7 < double < 1e-4 < single < 1
+    assert double_error < 1e-7 < single_error < 1e-2
+
+
+def test_a_convolution_alone_has_only_rounding_errors():
+    demo = load("gradient_check")
+    demo.STEPS = np.array([1e-2, 1.0])
+    rng = np.random.default_rng(0)
+    convolution = list(demo.functions(rng).values())[0]
+    weight, directions = rng.normal(size=(3, 3, 3, 2)), rng.normal(size=(4, 3, 3, 3, 2))
+    assert demo.errors(convolution, weight, directions, "float64").max() < 1e-11
