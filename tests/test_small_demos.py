@@ -53,3 +53,10 @@ def test_a_convolution_alone_has_only_rounding_errors():
     convolution = list(demo.functions(rng).values())[0]
     weight, directions = rng.normal(size=(3, 3, 3, 2)), rng.normal(size=(4, 3, 3, 3, 2))
     assert demo.errors(convolution, weight, directions, "float64").max() < 1e-11
+
+
+def test_a_sliding_window_a_matrix_product_and_conv2d_agree(tmp_path, capsys):
+    said = run(load("convolution_by_hand"), tmp_path, capsys, "--size", "48")
+    assert "differ by at most 0;" in said
+    before, blurred, sharpened = (float(n) for n in re.findall(r"by (\d+\.\d)", said))
+    assert blurred < before / 1.5 and sharpened > 1.5 * before
