@@ -60,3 +60,11 @@ def test_a_sliding_window_a_matrix_product_and_conv2d_agree(tmp_path, capsys):
     assert "differ by at most 0;" in said
     before, blurred, sharpened = (float(n) for n in re.findall(r"by (\d+\.\d)", said))
     assert blurred < before / 1.5 and sharpened > 1.5 * before
+
+
+def test_a_checkerboard_needs_taps_that_differ(tmp_path, capsys):
+    said = run(load("checkerboard"), tmp_path, capsys, "--size", "5", "--kernels", "16")
+    assert "sums 1 to 4 products" in said
+    assert "always 1 of the 2 x 2, always 9 after nearest" in said
+    uneven = [float(n) for n in re.findall(r"\d\.\d\d", said)]
+    assert min(uneven[:2]) > 0.5 and uneven[2] == 0
