@@ -68,3 +68,22 @@ def test_a_checkerboard_needs_taps_that_differ(tmp_path, capsys):
     assert "always 1 of the 2 x 2, always 9 after nearest" in said
     uneven = [float(n) for n in re.findall(r"\d\.\d\d", said)]
     assert min(uneven[:2]) > 0.5 and uneven[2] == 0
+
+
+def test_the_gradient_reaches_the_whole_receptive_field(tmp_path, capsys):
+    settings = "--depth 2 --size 48 --networks 3".split()
+    said = run(load("receptive_field"), tmp_path, capsys, *settings)
+    assert "can see 44 x 44 pixels and the gradient reaches 44 x 44" in said
+    half = int(re.search(r"nearest (\d+)", said)[1])
+    assert 3 < half < 25
+
+
+def test_at_depth_three_the_outermost_pixels_of_a_block_see_less():
+    demo = load("receptive_field")
+    options = demo.parse(["--networks", "3", "--device", "cpu"])
+    image = np.random.default_rng(0).normal(size=(1, 112, 112, 3)).astype(np.float32)
+    reach = {}
+    for centre in (56, 60):
+        theory, influence = demo.measure(3, image, centre, options)
+        reach[centre] = demo.box(influence)[2:]
+    assert theory == 100 and reach == {56: (92, 92), 60: (100, 100)}
