@@ -1,0 +1,141 @@
+"""What one output pixel sees: the theory, and what a gradient measures.
+
+Theory counts: each 3 x 3 convolution adds two pixels, each pooling doubles what comes below it. A
+gradient measures: put 1 into `dlogits` at one pixel and 0 elsewhere, run backward, and |dx| says
+how much each pixel of the image would move that one pixel's logits. The square is what it could
+see; the glow is what it does see, and it fades long before the edges of the square.
+
+    python demos/receptive_field.py       # a few seconds
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tinyunet.backend import DEVICES, to_device, to_host, use_device, xp
+from tinyunet.data.scenes import CLASSES, paint_scene
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+from tinyunet.pictures import PALETTE
+from tinyunet.unet import UNet
+
+try:
+    import matplotlib
+
+    matplotlib.use("Agg")  # draws into files, needs no screen
+    from matplotlib import pyplot
+    from matplotlib.patches import Rectangle
+except ImportError as error:
+    sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
+
+
+def measure(depth, image, centre, options):
+    """Measure how much each pixel of the image moves the logits at `centre`.
+
+    Returns
+    -------
+    theory : int
+        Side of the square that the output pixel can see.
+    influence : array (H, W)
+        |dx|, summed over the channels and over networks with different initial weights.
+    """
+    influence = 0
+    for seed in range(options.seed, options.seed + options.networks):
+        network = UNet(3, len(CLASSES), base_channels=8, depth=depth, seed=seed)
+        dlogits = xp.zeros_like(network(image))
+        dlogits[0, centre, centre] = 1
+        influence = influence + to_host(abs(network.backward(dlogits))[0].sum(axis=-1))
+    return network.receptive_field, influence
+
+
+def box(influence):
+    """Give the first row, first column, height and width of what is not zero."""
+    rows, columns = np.flatnonzero(influence.any(axis=1)), np.flatnonzero(influence.any(axis=0))
+    return rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+
+
+def half_side(influence, centre):
+    """Give the side of the square around `centre` that holds half of all influence."""
+    rows, columns = np.indices(influence.shape)
+    rings = np.maximum(abs(rows - centre), abs(columns - centre))
+    inside = np.cumsum(np.bincount(rings.ravel(), weights=influence.ravel()))
+    return 2 * int(np.searchsorted(inside, inside[-1] / 2)) + 1
+
+
+def draw(path, photo, centre, results):
+    """Draw a panel for each depth: the square, the measured box and the glow, over the scene."""
+    pyplot.rcParams.update({"font.size": 11})
+    figure, panels = pyplot.subplots(
+        1, len(results), figsize=(4 * len(results), 5), dpi=120, squeeze=False, layout="constrained"
+    )
+    for axes, (depth, (theory, influence, half)) in zip(panels[0], results.items(), strict=True):
+        # From faint to strong over four powers of ten: on a linear scale one sees only the centre.
+        level = 1 + np.log10(np.maximum(influence / influence.max(), 1e-4)) / 4
+        gray = photo.mean(axis=2, keepdims=True) / 255
+        glow = pyplot.get_cmap("cividis")(level)[:, :, :3]
+        axes.imshow(np.where(influence[:, :, None] > 0, 0.25 * gray + 0.75 * glow, gray))
+        row, column, height, width = box(influence)
+        corner = (column - 0.5, row - 0.5)
+        style = {"fill": False, "edgecolor": PALETTE[4] / 255, "linewidth": 2.5}
+        axes.add_patch(Rectangle(corner, width, height, **style))
+        corner = (centre - half / 2, centre - half / 2)
+        axes.add_patch(Rectangle(corner, half, half, fill=False, edgecolor="white", linewidth=1.5))
+        axes.set_title(f"depth {depth}\ntheory {theory}, measured {height} x {width}", fontsize=12)
+        axes.set_xlabel(f"half of it within {half} x {half} (white)")
+        axes.set(xticks=[], yticks=[])
+    figure.savefig(path, format="png")
+    pyplot.close(figure)
+
+
+def main(arguments=None):
+    """Measure, draw, and say what came out."""
+    options = parse(arguments)
+    deepest = 2**options.depth
+    widest = UNet(depth=options.depth, base_channels=1).receptive_field
+    size = -(-max(options.size, widest + 2 * deepest) // deepest) * deepest
+    photo, _ = paint_scene((size, size), seed=options.seed)
+    image = to_device(Standardization.fit([photo]).apply(photo[None]))
+    # Four pixels into a pooling block: the outermost two of a block of 8 or more see a little less.
+    centre = size // 2 // deepest * deepest + 4
+    results = {}
+    for depth in range(1, options.depth + 1):
+        theory, influence = measure(depth, image, centre, options)
+        results[depth] = theory, influence, half_side(influence, centre)
+    draw(options.out, photo, centre, results)
+    _, _, height, width = box(influence)
+    print(f"The picture: {options.out}")
+    print(
+        f"You should have seen the field grow with every level: at depth {depth} one output pixel "
+        f"can see {theory} x {theory} pixels and the gradient reaches {height} x {width} of them, "
+        f"but half of its weight lies within the nearest {results[depth][2]} x {results[depth][2]}."
+    )
+
+
+def parse(arguments):
+    """Read the command line, and choose the device."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default="receptive_field.png", help="picture to write")
+    parser.add_argument("--depth", type=int, default=3, help="deepest network to try (3)")
+    parser.add_argument(
+        "--size", type=int, default=160, help="least side of the scene (160 pixels)"
+    )
+    parser.add_argument("--networks", type=int, default=8, help="networks to add up (8)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.depth <= 5 or options.networks < 1 or options.seed < 0 or options.size < 32:
+        parser.error("--depth must be 1 to 5, --size 32, --networks 1, --seed 0 or more")
+    if options.out.is_dir():
+        options.out /= "receptive_field.png"
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        use_device(options.device)
+    except (UserError, OSError) as problem:
+        parser.error(str(problem))
+    return options
+
+
+if __name__ == "__main__":
+    main()
