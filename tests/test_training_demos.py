@@ -45,3 +45,18 @@ def test_a_size_that_the_paper_s_network_cannot_take_is_refused(capsys):
         load("paper").main(["--size", "570"])
     assert stopped.value.code == 2
     assert "572" in capsys.readouterr().err
+
+
+# -- wrong_gradients.py --------------------------------------------------------------------------
+
+
+def test_a_loss_with_wrong_gradients_falls_and_the_checker_is_not_deceived(tmp_path, capsys):
+    said = run_demo("wrong_gradients", tmp_path, capsys, "--steps", "3", "--scenes", "2")
+    assert "the gradient checker caught 3 of 3" in said
+    assert said.count("the checker: ") == 4 and said.count("the checker: right") == 1
+
+
+def test_after_the_demo_the_gradients_are_right_again(tmp_path, capsys):
+    run_demo("wrong_gradients", tmp_path, capsys, "--steps", "1", "--scenes", "1")
+    demo = load("wrong_gradients")
+    assert all(demo.verdict(function) is None for function in demo.RIGHT.values())
