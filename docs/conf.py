@@ -1,0 +1,32 @@
+"""How Sphinx builds the book: ``python -m sphinx -W -b html docs docs/_build/html``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tinyunet import __version__
+
+project = "tinyunet"
+author = "The tinyunet authors"
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+
+# Markdown: $...$ and $$...$$ as code-hosting pages have it; a link may point to any heading.
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 3
+
+# API pages keep the order of the source, which is an order for reading.
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+
+html_theme = "furo"
+html_title = "tinyunet"
