@@ -87,3 +87,11 @@ def test_at_depth_three_the_outermost_pixels_of_a_block_see_less():
         theory, influence = demo.measure(3, image, centre, options)
         reach[centre] = demo.box(influence)[2:]
     assert theory == 100 and reach == {56: (92, 92), 60: (100, 100)}
+
+
+def test_tiles_with_half_the_receptive_field_around_have_no_seams(tmp_path, capsys):
+    settings = "--steps 2 --tile 16 --threads 1".split()
+    said = run(load("overlap_tile"), tmp_path, capsys, *settings)
+    without, some, full = (float(n) for n in re.findall(r"(?:up to|and) (\d[^, ]*)", said))
+    assert full < 1e-5 < some < without
+    assert "with 56, half the receptive field, 0.0" in said

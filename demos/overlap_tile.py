@@ -1,0 +1,139 @@
+"""Seams, and how to be rid of them: a scene predicted in tiles, with and without a margin.
+
+A small U-Net is trained for a moment, and predicts a scene at once and in tiles. At the edge of a
+tile it sees zeros where the neighbouring tile is, so it answers differently: seams. With a margin
+around each tile, of which the answer is thrown away, they fade; with half the receptive field they
+are gone.
+
+    python demos/overlap_tile.py          # about half a minute
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tinyunet.backend import DEVICES, random_generator, use_device
+from tinyunet.data.augmentation import sample_batch
+from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
+from tinyunet.data.standardization import Standardization
+from tinyunet.errors import UserError
+from tinyunet.losses import CrossEntropy
+from tinyunet.optimizers import Adam
+from tinyunet.parallel import Replicas, available_cores
+from tinyunet.pictures import colour_mask
+from tinyunet.prediction import full_margin, predict_probabilities
+from tinyunet.unet import UNet
+
+try:
+    import matplotlib
+
+    matplotlib.use("Agg")  # draws into files, needs no screen
+    from matplotlib import pyplot
+except ImportError as error:
+    sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
+
+DEPTH = 3
+SMALL_MARGIN = 16
+SMALLEST = 1e-8  # difference that is drawn
+
+
+def train(options):
+    """Train a small U-Net on a few scenes; returns it and its standardisation."""
+    scenes = paint_scenes(12, size=(128, 128), seed=options.seed)
+    standardization = Standardization.fit(scenes.images)
+    network = UNet(3, len(CLASSES), base_channels=8, depth=DEPTH, norm="batch", seed=options.seed)
+    replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
+    optimizer = Adam(network.parameters(), lr=4e-3)
+    for step in tqdm(range(options.steps), "training", unit="step", leave=False):
+        rng = random_generator(options.seed, step)
+        images, labels = sample_batch(scenes, standardization, batch=8, crop=64, rng=rng)
+        replicas.train()
+        optimizer.zero_grad()
+        replicas.loss_and_gradients(images, labels, cross_entropy)
+        replicas.step(optimizer)
+    return network, standardization
+
+
+def draw(path, photo, whole, differences, tile):
+    """Draw the scene, its classes, and how the tiles differ from them, with each margin."""
+    pyplot.rcParams.update({"font.size": 11})
+    columns = 2 + len(differences)
+    figure, panels = pyplot.subplots(1, columns, figsize=(15, 3.5), dpi=110, layout="constrained")
+    panels[0].imshow(photo)
+    panels[0].set_title("a painted scene", fontsize=12)
+    panels[1].imshow(colour_mask(whole.argmax(axis=-1)))
+    panels[1].set_title("predicted at once", fontsize=12)
+    for axes, (margin, difference) in zip(panels[2:], differences.items(), strict=True):
+        logs = np.log10(np.maximum(difference, SMALLEST))
+        shown = axes.imshow(logs, cmap="cividis", vmin=np.log10(SMALLEST), vmax=0)
+        axes.set_title(f"tiles of {tile}, margin {margin}", fontsize=12)
+        axes.set_xlabel(f"differs by at most {difference.max():.1g}")
+    for axes in panels:
+        axes.set(xticks=[], yticks=[])
+    bar = figure.colorbar(shown, ax=panels[2:], shrink=0.75, ticks=[-8, -6, -4, -2, 0])
+    bar.ax.set_yticklabels(["$10^{-8}$", "$10^{-6}$", "$10^{-4}$", "$10^{-2}$", "1"])
+    bar.set_label("difference of probability")
+    figure.savefig(path, format="png")
+    pyplot.close(figure)
+
+
+def main(arguments=None):
+    """Train, predict at once and in tiles, draw, and say what came out."""
+    options = parse(arguments)
+    network, standardization = train(options)
+    side = 4 * options.tile
+    photo, _ = paint_scene((side, side), seed=options.seed + 1)
+    image = standardization.apply(photo)
+
+    def predict(tile, margin):
+        return predict_probabilities(
+            network, image, tile=tile, margin=margin, threads=options.threads
+        )
+
+    full = full_margin(network)
+    whole = predict(side, full)
+    differences, changed = {}, {}
+    for margin in (0, SMALL_MARGIN, full):
+        tiled = predict(options.tile, margin)
+        differences[margin] = abs(tiled - whole).max(axis=-1)
+        changed[margin] = (tiled.argmax(axis=-1) != whole.argmax(axis=-1)).mean()
+    draw(options.out, photo, whole, differences, options.tile)
+    print(f"The picture: {options.out}")
+    print(
+        f"You should have seen seams: without a margin the tiles change the class of "
+        f"{changed[0]:.2%} of all pixels and a probability by up to {differences[0].max():.1g}, "
+        f"with {SMALL_MARGIN} pixels {changed[SMALL_MARGIN]:.2%} and "
+        f"{differences[SMALL_MARGIN].max():.1g}, with {full}, half the receptive field, "
+        f"{changed[full]:.2%} and {differences[full].max():.1g}, which is rounding."
+    )
+
+
+def parse(arguments):
+    """Read the command line, and choose the device."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default="overlap_tile.png", help="picture to write")
+    parser.add_argument("--steps", type=int, default=80, help="steps of training (80)")
+    parser.add_argument("--tile", type=int, default=64, help="side of a tile in pixels (64)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--threads", type=int, default=available_cores())
+    options = parser.parse_args(arguments)
+    if options.tile < 16 or options.tile % 2**DEPTH:
+        parser.error(f"--tile must be 16 or more and divisible by {2**DEPTH}")
+    if min(options.steps, options.threads) < 1 or options.seed < 0:
+        parser.error("--steps and --threads must be 1 or more, --seed 0 or more")
+    if options.out.is_dir():
+        options.out /= "overlap_tile.png"
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        use_device(options.device)
+    except (UserError, OSError) as problem:
+        parser.error(str(problem))
+    return options
+
+
+if __name__ == "__main__":
+    main()
