@@ -60,3 +60,13 @@ def test_after_the_demo_the_gradients_are_right_again(tmp_path, capsys):
     run_demo("wrong_gradients", tmp_path, capsys, "--steps", "1", "--scenes", "1")
     demo = load("wrong_gradients")
     assert all(demo.verdict(function) is None for function in demo.RIGHT.values())
+
+
+# -- imbalance.py --------------------------------------------------------------------------------
+
+
+def test_accuracy_beside_the_iou_of_the_rare_class(tmp_path, capsys):
+    small = ["--steps", "2", "--scenes", "2", "--starts", "1"]
+    said = run_demo("imbalance", tmp_path, capsys, *small)
+    assert "finds no building; of 1 starts" in said
+    assert said.count("IoU of buildings  ") == 3
