@@ -9,14 +9,12 @@ kernels make of a flat image.
     python demos/checkerboard.py          # a second
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
+from command_line import demo_parser, prepare
 
-from tinyunet.backend import DEVICES, random_generator, to_device, to_host, use_device
-from tinyunet.errors import UserError
+from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.functional import conv2d, conv_transpose2d, upsample_nearest2d
 
 try:
@@ -123,23 +121,13 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default="checkerboard.png", help="picture to write")
+    parser = demo_parser(__doc__, "checkerboard.png")
     parser.add_argument("--size", type=int, default=9, help="side of the image in pixels (9)")
     parser.add_argument("--kernels", type=int, default=64, help="random kernels to try (64)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args(arguments)
     if options.size < 4 or options.kernels < 1 or options.seed < 0:
         parser.error("--size must be 4 or more, --kernels 1 or more, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "checkerboard.png"
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        use_device(options.device)
-    except (UserError, OSError) as problem:
-        parser.error(str(problem))
-    return options
+    return prepare(parser, options)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ long before any network learned them, run over a painted scene by the same `conv
     python demos/convolution_by_hand.py   # a second
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
+from command_line import demo_parser, prepare
 
-from tinyunet.backend import DEVICES, random_generator, to_device, to_host, use_device
+from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.data.scenes import paint_scene
-from tinyunet.errors import UserError
 from tinyunet.functional import conv2d, im2col
 from tinyunet.pictures import PALETTE
 
@@ -127,22 +125,12 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default="convolution_by_hand.png", help="the picture")
+    parser = demo_parser(__doc__, "convolution_by_hand.png")
     parser.add_argument("--size", type=int, default=128, help="side of the scene in pixels (128)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args(arguments)
     if options.size < 32 or options.seed < 0:
         parser.error("--size must be 32 or more, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "convolution_by_hand.png"
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        use_device(options.device)
-    except (UserError, OSError) as problem:
-        parser.error(str(problem))
-    return options
+    return prepare(parser, options)
 
 
 if __name__ == "__main__":

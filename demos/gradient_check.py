@@ -8,14 +8,12 @@ under a softmax cross-entropy (it does).
     python demos/gradient_check.py        # a second
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
+from command_line import demo_parser, prepare
 
-from tinyunet.backend import DEVICES, random_generator, to_device, to_host, use_device
-from tinyunet.errors import UserError
+from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.functional import conv2d, softmax_cross_entropy
 from tinyunet.pictures import PALETTE
 
@@ -118,22 +116,12 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default="gradient_check.png", help="picture to write")
+    parser = demo_parser(__doc__, "gradient_check.png")
     parser.add_argument("--directions", type=int, default=16, help="random directions (16)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args(arguments)
     if options.directions < 1 or options.seed < 0:
         parser.error("--directions must be 1 or more, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "gradient_check.png"
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        use_device(options.device)
-    except (UserError, OSError) as problem:
-        parser.error(str(problem))
-    return options
+    return prepare(parser, options)
 
 
 if __name__ == "__main__":

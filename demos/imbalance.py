@@ -8,17 +8,15 @@ whether a network gets stuck at that answer is a matter of luck, so the demo cou
     python demos/imbalance.py             # a minute or two on two cores
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
+from command_line import demo_parser, prepare
 
-from tinyunet.backend import DEVICES, random_generator, use_device
+from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import BUILDING, paint_scenes
 from tinyunet.data.standardization import Standardization
-from tinyunet.errors import UserError
 from tinyunet.evaluation import Scores, confusion_matrix
 from tinyunet.losses import CrossEntropy
 from tinyunet.optimizers import Adam
@@ -142,24 +140,14 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default="imbalance.png", help="picture to write")
+    parser = demo_parser(__doc__, "imbalance.png")
     parser.add_argument("--steps", type=int, default=60, help="steps of each training (60)")
     parser.add_argument("--starts", type=int, default=6, help="random starts (6)")
     parser.add_argument("--scenes", type=int, default=40, help="scenes to learn from (40)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args(arguments)
     if min(options.steps, options.scenes, options.starts) < 1 or options.seed < 0:
         parser.error("--steps, --scenes and --starts must be 1 or more, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "imbalance.png"
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        use_device(options.device)
-    except (UserError, OSError) as problem:
-        parser.error(str(problem))
-    return options
+    return prepare(parser, options)
 
 
 if __name__ == "__main__":

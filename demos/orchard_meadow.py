@@ -12,21 +12,19 @@ and leaves one picture that shows how far each gets on scenes it has never seen.
     python demos/orchard_meadow.py        # about two minutes on two cores
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from command_line import demo_parser, prepare
 from tqdm import tqdm
 
-from tinyunet.backend import DEVICES, device_name, random_generator, use_device
+from tinyunet.backend import device_name, random_generator
 from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.data.standardization import Standardization
-from tinyunet.errors import UserError
 from tinyunet.evaluation import Scores, confusion_matrix
 from tinyunet.layers import BatchNorm2d, Conv2d, ReLU, Sequential
 from tinyunet.losses import CrossEntropy
@@ -251,24 +249,14 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default="orchard_meadow.png", help="picture to write")
+    parser = demo_parser(__doc__, "orchard_meadow.png")
     parser.add_argument("--steps", type=int, default=250, help="steps of training (250)")
     parser.add_argument("--scenes", type=int, default=60, help="scenes to learn from (60)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, default=available_cores())
     options = parser.parse_args(arguments)
     if min(options.steps, options.scenes, options.threads) < 1 or options.seed < 0:
         parser.error("--steps, --scenes and --threads must be 1 or more, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "orchard_meadow.png"
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        use_device(options.device)
-    except (UserError, OSError) as problem:
-        parser.error(str(problem))
-    return options
+    return prepare(parser, options)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,16 @@ are gone.
     python demos/overlap_tile.py          # about half a minute
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
+from command_line import demo_parser, prepare
 from tqdm import tqdm
 
-from tinyunet.backend import DEVICES, random_generator, use_device
+from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
 from tinyunet.data.standardization import Standardization
-from tinyunet.errors import UserError
 from tinyunet.losses import CrossEntropy
 from tinyunet.optimizers import Adam
 from tinyunet.parallel import Replicas, available_cores
@@ -113,26 +111,16 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default="overlap_tile.png", help="picture to write")
+    parser = demo_parser(__doc__, "overlap_tile.png")
     parser.add_argument("--steps", type=int, default=80, help="steps of training (80)")
     parser.add_argument("--tile", type=int, default=64, help="side of a tile in pixels (64)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, default=available_cores())
     options = parser.parse_args(arguments)
     if options.tile < 16 or options.tile % 2**DEPTH:
         parser.error(f"--tile must be 16 or more and divisible by {2**DEPTH}")
     if min(options.steps, options.threads) < 1 or options.seed < 0:
         parser.error("--steps and --threads must be 1 or more, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "overlap_tile.png"
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        use_device(options.device)
-    except (UserError, OSError) as problem:
-        parser.error(str(problem))
-    return options
+    return prepare(parser, options)
 
 
 if __name__ == "__main__":

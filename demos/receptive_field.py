@@ -8,16 +8,14 @@ see; the glow is what it does see, and it fades long before the edges of the squ
     python demos/receptive_field.py       # a few seconds
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
+from command_line import demo_parser, prepare
 
-from tinyunet.backend import DEVICES, to_device, to_host, use_device, xp
+from tinyunet.backend import to_device, to_host, xp
 from tinyunet.data.scenes import CLASSES, paint_scene
 from tinyunet.data.standardization import Standardization
-from tinyunet.errors import UserError
 from tinyunet.pictures import PALETTE
 from tinyunet.unet import UNet
 
@@ -115,26 +113,16 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default="receptive_field.png", help="picture to write")
+    parser = demo_parser(__doc__, "receptive_field.png")
     parser.add_argument("--depth", type=int, default=3, help="deepest network to try (3)")
     parser.add_argument(
         "--size", type=int, default=160, help="least side of the scene (160 pixels)"
     )
     parser.add_argument("--networks", type=int, default=8, help="networks to add up (8)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args(arguments)
     if not 1 <= options.depth <= 5 or options.networks < 1 or options.seed < 0 or options.size < 32:
         parser.error("--depth must be 1 to 5, --size 32, --networks 1, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "receptive_field.png"
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        use_device(options.device)
-    except (UserError, OSError) as problem:
-        parser.error(str(problem))
-    return options
+    return prepare(parser, options)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,17 @@ Looking at the loss one would call all four fine; the gradient checker is not de
     python demos/wrong_gradients.py       # well under a minute on two cores
 """
 
-import argparse
 import sys
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from command_line import demo_parser, prepare
 
 from tinyunet import functional
-from tinyunet.backend import DEVICES, random_generator, to_device, use_device, xp
+from tinyunet.backend import random_generator, to_device, xp
 from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.data.standardization import Standardization
-from tinyunet.errors import UserError
 from tinyunet.gradcheck import GradientError, check_gradients
 from tinyunet.losses import CrossEntropy
 from tinyunet.optimizers import Adam
@@ -171,23 +169,13 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default="wrong_gradients.png", help="picture to write")
+    parser = demo_parser(__doc__, "wrong_gradients.png")
     parser.add_argument("--steps", type=int, default=100, help="steps of each training (100)")
     parser.add_argument("--scenes", type=int, default=20, help="scenes to learn from (20)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args(arguments)
     if min(options.steps, options.scenes) < 1 or options.seed < 0:
         parser.error("--steps and --scenes must be 1 or more, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "wrong_gradients.png"
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        use_device(options.device)
-    except (UserError, OSError) as problem:
-        parser.error(str(problem))
-    return options
+    return prepare(parser, options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The demos run from start to end; here with far fewer steps than they need to learn something."""
 
 import importlib.util
+import sys
 import types
 from pathlib import Path
 
@@ -18,7 +19,9 @@ DEMOS = Path(__file__).parent.parent / "demos"
 
 
 def load(name):
-    """Load a demo as a module."""
+    """Load a demo as a module; as when it is run, it finds its neighbours."""
+    if str(DEMOS) not in sys.path:
+        sys.path.append(str(DEMOS))
     spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)

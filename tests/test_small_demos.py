@@ -1,24 +1,14 @@
 """The demos that take seconds run from start to end, and what they say at the end holds."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.test_demos import load
+
 pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
-
-DEMOS = Path(__file__).parent.parent / "demos"
-
-
-def load(name):
-    """Load a demo as a module."""
-    spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
-    demo = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(demo)
-    return demo
 
 
 def run(demo, tmp_path, capsys, *settings):
