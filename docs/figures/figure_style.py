@@ -1,0 +1,204 @@
+"""How every figure of the book looks: one calm style, for light pages and dark ones.
+
+A figure has no background of its own, so the page's shows through. What stands directly on the page
+(letters, lines, arrows) has a gray that is as far from white as from a dark page. What is a number
+stands on a cell of its own colour, dark on light or light on dark. The colours are those of
+`tinyunet.pictures`, chosen so that people who see colours differently can tell them apart.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # draws into files, needs no screen
+from matplotlib import pyplot
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import FancyArrowPatch, Rectangle
+
+from tinyunet.pictures import PALETTE
+
+BOOK = Path(__file__).resolve().parent.parent
+IMAGES = BOOK / "images"
+
+INK = "#797979"  # as readable on white as on the dark page of the theme or of a code-hosting site
+FAINT = "#9a9a9a80"
+BLUE, ORANGE, GREEN, YELLOW, VERMILION, SKY, PURPLE = (
+    "#{:02x}{:02x}{:02x}".format(*colour) for colour in PALETTE[:7]
+)
+
+# Cells: from paper to blue by size; from orange over paper to blue where a sign counts.
+LEVEL = LinearSegmentedColormap.from_list("level", ["#efe9db", "#a9c3d3", "#5f93b7", "#1f5f8f"])
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#c77f1a", "#efe9db", "#1f5f8f"])
+
+# An image's own cells: the larger the number, the brighter.
+BRIGHTNESS = LinearSegmentedColormap.from_list("brightness", ["#35383d", "#f3f0e6"])
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 2,
+    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY]),
+    "legend.frameon": False,
+    "image.cmap": "cividis",
+    "svg.fonttype": "path",  # letters are drawn, so they look the same in every browser
+    "svg.hashsalt": "tinyunet",  # the same figure gives the same file
+}
+
+
+def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
+    """Make a figure with a grid of panels, in the book's style.
+
+    Parameters
+    ----------
+    rows, columns : int
+    width, height : float
+        In inches; the page's text is about 8 wide.
+    **settings
+        Passed on to `matplotlib.pyplot.subplots`, such as ``width_ratios``.
+
+    Returns
+    -------
+    figure, axes
+        The axes as an array (rows, columns), or (columns,) if there is one row.
+    """
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(
+            rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings
+        )
+    return figure, axes[0] if rows == 1 else axes
+
+
+def bare(axes, title="", below=""):
+    """Leave only what is drawn: no ticks, no frame; a title above and a line below."""
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.set_xlabel(below)
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def cells(axes, numbers, *, colours=None, low=None, high=None, form="{:g}", size=11, room=None):
+    """Draw a matrix as a grid of cells, each coloured by its number, which is written inside.
+
+    Unless `colours` says otherwise: where no number is negative, the larger the bluer; else blue is
+    positive and orange negative.
+
+    Parameters
+    ----------
+    axes : matplotlib axes
+        Made bare; a cell is 1 x 1, the first row is at the top.
+    numbers : array (rows, columns)
+        A cell that holds nan is left empty.
+    colours : colour map of matplotlib's, optional
+        Such as `BRIGHTNESS` for an image.
+    low, high : float, optional
+        The numbers at the ends of the colours; by default the least and the largest.
+    form : str
+        How a number is written; ``""`` writes none.
+    size : float
+        Of the letters, in points.
+    room : (rows, columns), optional
+        Make the panel large enough for this many, so that cells are of one size in all panels.
+    """
+    numbers = np.asarray(numbers)
+    low = min(np.nanmin(numbers), 0) if low is None else low
+    high = max(np.nanmax(numbers) if high is None else high, low + 1e-9)
+    if low < 0:
+        low, high = -max(-low, high), max(-low, high)
+    colours = colours or (SIGNED if low < 0 else LEVEL)
+    bare(axes, axes.get_title(), axes.get_xlabel())
+    for (row, column), number in np.ndenumerate(numbers):
+        if np.isnan(number):
+            continue
+        colour = colours((number - low) / (high - low))
+        corner = (column - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor=FAINT, linewidth=0.8))
+        if form:
+            written = form.format(number).replace("-", "\N{MINUS SIGN}")
+            axes.text(
+                column, row, written, ha="center", va="center", fontsize=size, color=on(colour)
+            )
+    rows, columns = numbers.shape
+    more_rows, more_columns = np.subtract(room or numbers.shape, numbers.shape) / 2 + 0.1
+    axes.set(
+        xlim=(-0.5 - more_columns, columns - 0.5 + more_columns),
+        ylim=(rows - 0.5 + more_rows, -0.5 - more_rows),
+        aspect="equal",
+    )
+
+
+def on(colour):
+    """Choose the letters' colour on a cell of this colour: the one that differs more."""
+    light = luminance(colour)
+    return "white" if contrast(1.0, light) > contrast(0.0, light) else "black"
+
+
+def luminance(colour):
+    """How light a colour is, from 0 for black to 1 for white (WCAG 2, "relative luminance")."""
+    srgb = np.asarray(matplotlib.colors.to_rgb(colour))
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(one, other):
+    """How easily two luminances are told apart, from 1 to 21 (WCAG 2, "contrast ratio")."""
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def frame(axes, row, column, rows=1, columns=1, *, colour=VERMILION, **settings):
+    """Draw a frame around a block of cells (or of an image's pixels)."""
+    style = {"fill": False, "edgecolor": colour, "linewidth": 3, "clip_on": False, "zorder": 3}
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), columns, rows, **style | settings))
+
+
+def arrow(figure, start, end, *, start_axes, end_axes, colour=INK, bend=0.0):
+    """Draw an arrow from a place in one panel to a place in another, in their own coordinates."""
+    figure.add_artist(
+        FancyArrowPatch(
+            start_axes.transData.transform(start),
+            end_axes.transData.transform(end),
+            arrowstyle="-|>",
+            mutation_scale=14,
+            connectionstyle=f"arc3,rad={bend}",
+            color=colour,
+            linewidth=1.5,
+        )
+    )
+
+
+def demo(name):
+    """Load a demo as a module, so that a figure shows what the demo computes, not a copy of it."""
+    demos = BOOK.parent / "demos"
+    if str(demos) not in sys.path:
+        sys.path.append(str(demos))
+    spec = importlib.util.spec_from_file_location(f"demo_{name}", demos / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def save(figure, name, folder=IMAGES):
+    """Write a figure as ``NAME.svg`` and forget it; gives the path."""
+    path = Path(folder) / f"{name}.svg"
+    with pyplot.rc_context(STYLE):
+        figure.savefig(path, dpi=150, metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+    return path

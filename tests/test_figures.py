@@ -1,0 +1,94 @@
+"""The figures of the book: each is drawn again, stands in a chapter, and is readable."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = {page: page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md"))}
+PICTURES = [
+    (page.stem, *picture)
+    for page, text in PAGES.items()
+    for picture in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text)
+]
+DARK_PAGES = ("#131416", "#0d1117")  # the theme's, and a code-hosting site's
+
+
+def test_every_picture_of_the_book_is_there_and_is_told_in_words():
+    assert PICTURES
+    for page, words, path in PICTURES:
+        assert (DOCS / path).is_file(), f"{page}: {path}"
+        assert len(words.split()) > 8, f"{page}: {path} needs a text that tells what it shows"
+
+
+@pytest.fixture(scope="module")
+def make():
+    """Import the script that draws all figures."""
+    pytest.importorskip("matplotlib", reason="needs the extra 'docs'")
+    sys.path.append(str(DOCS / "figures"))
+    import make
+
+    return make
+
+
+def test_every_figure_stands_in_its_chapter_and_no_drawing_is_left_over(make):
+    drawn = {
+        (chapter, f"images/{n}.svg") for chapter in make.CHAPTERS for n in make.figures(chapter)
+    }
+    shown = {(page, path) for page, _, path in PICTURES if path.endswith(".svg")}
+    assert drawn == shown
+    assert {path for _, path in drawn} == {f"images/{f.name}" for f in DOCS.glob("images/*.svg")}
+
+
+@pytest.mark.parametrize("chapter", sorted(f.stem for f in (DOCS / "figures").glob("*.py")))
+def test_a_chapters_figures_are_drawn_again(make, chapter, tmp_path):
+    if chapter not in make.CHAPTERS:
+        assert chapter in ("make", "figure_style")
+        return
+    for name, draw in make.figures(chapter).items():
+        figure = draw(quick=True)
+        assert figure.get_facecolor()[3] == 0, "the page's own background should show through"
+        written = make.save(figure, name, tmp_path).read_text(encoding="utf-8")
+        assert "<svg" in written and len(written) < 1_500_000
+        assert (DOCS / "images" / f"{name}.svg").stat().st_size < 1_500_000
+
+
+def test_letters_are_readable_on_a_light_and_on_a_dark_page(make):
+    import figure_style
+
+    ink = figure_style.luminance(figure_style.INK)
+    for page in ("white", *DARK_PAGES):
+        # 3 is what WCAG asks of large letters, 4.5 of small ones; both at once is out of reach.
+        assert figure_style.contrast(ink, figure_style.luminance(page)) > 4.2
+
+
+def test_letters_are_readable_on_every_cell(make):
+    import figure_style
+
+    for colours in (figure_style.LEVEL, figure_style.SIGNED, figure_style.BRIGHTNESS):
+        for share in range(11):
+            cell = figure_style.luminance(colours(share / 10))
+            letters = figure_style.luminance(figure_style.on(colours(share / 10)))
+            assert figure_style.contrast(cell, letters) > 4.5
+
+
+def test_lines_are_told_apart_by_everybody(make):
+    import figure_style
+    from matplotlib.colors import to_rgb
+
+    from tinyunet.pictures import colour_distance
+
+    names = ("BLUE", "VERMILION", "GREEN", "ORANGE")
+    colours = [[255 * c for c in to_rgb(getattr(figure_style, name))] for name in names]
+    for number, colour in enumerate(colours):
+        for other in colours[:number]:
+            assert colour_distance(colour, other) > 15
+
+
+def test_the_script_names_the_chapters_there_are(make, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        make.main(["nonsense"])
+    assert stopped.value.code == 2
+    assert "convolution" in capsys.readouterr().err
