@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Pages that show nothing to run in Python: they are about the command line, or lists.
-WITHOUT_EXAMPLES = {"api", "glossary", "index", "results", "speed", "your_images"}
+WITHOUT_EXAMPLES = {"api", "contributing", "glossary", "index", "results", "speed", "your_images"}
 CODE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 

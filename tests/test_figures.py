@@ -1,5 +1,6 @@
 """The figures of the book: each is drawn again, stands in a chapter, and is readable."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -21,6 +22,13 @@ def test_every_picture_of_the_book_is_there_and_is_told_in_words():
     for page, words, path in PICTURES:
         assert (DOCS / path).is_file(), f"{page}: {path}"
         assert len(words.split()) > 8, f"{page}: {path} needs a text that tells what it shows"
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("images/*.json")), ids=lambda path: path.stem)
+def test_the_text_quotes_what_a_figures_run_has_measured(path):
+    (text,) = (PAGES[DOCS / f"{page}.md"] for page, _, shown in PICTURES if path.stem in shown)
+    for what, number in json.loads(path.read_text(encoding="utf-8")).items():
+        assert number in text, f"{what}: the run gave {number}"
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ stands on a cell of its own colour, dark on light or light on dark. The colours 
 """
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -63,6 +64,12 @@ STYLE = {
 }
 
 
+def in_style(draw, quick):
+    """Draw a figure in the book's style, whatever the settings are around it."""
+    with pyplot.rc_context(STYLE):
+        return draw(quick)
+
+
 def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
     """Make a figure with a grid of panels, in the book's style.
 
@@ -79,10 +86,9 @@ def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
     figure, axes
         The axes as an array (rows, columns), or (columns,) if there is one row.
     """
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(
-            rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings
-        )
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings
+    )
     return figure, axes[0] if rows == 1 else axes
 
 
@@ -195,9 +201,27 @@ def demo(name):
     return module
 
 
+def measured(figure, numbers):
+    """Note numbers that a figure's run gave, as the chapter quotes them; gives the figure back.
+
+    They are written beside the picture, and a test looks for each of them in the chapter.
+
+    Parameters
+    ----------
+    figure : matplotlib figure
+    numbers : dict of str to str
+        What was measured, and the number as it stands in the text.
+    """
+    figure.measured = numbers
+    return figure
+
+
 def save(figure, name, folder=IMAGES):
-    """Write a figure as ``NAME.svg`` and forget it; gives the path."""
+    """Write a figure as ``NAME.svg``, and what it measured as ``NAME.json``; gives the path."""
     path = Path(folder) / f"{name}.svg"
+    if hasattr(figure, "measured"):
+        numbers = json.dumps(figure.measured, indent=4) + "\n"
+        path.with_suffix(".json").write_text(numbers, encoding="utf-8")
     with pyplot.rc_context(STYLE):
         figure.savefig(path, dpi=150, metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
