@@ -30,3 +30,5 @@ napoleon_google_docstring = False
 
 html_theme = "furo"
 html_title = "tinyunet"
+html_static_path = ["_static"]
+html_css_files = ["book.css"]

@@ -114,7 +114,7 @@ def seeing_structures_pixel(quick):
             half = side // 2
             window = photo[y - half : y + half + 1, x - half : x + half + 1]
             place.imshow(window, interpolation="nearest")
-            bare(place, f"{side} x {side}" if row is axes[0] else "")
+            bare(place, f"{side} x {side}")
             if side > 1:
                 frame(place, half, half, linewidth=1.5)
         row[0].set_ylabel(name)
