@@ -6,6 +6,7 @@ stands on a cell of its own colour, dark on light or light on dark. The colours 
 `tinyunet.pictures`, chosen so that people who see colours differently can tell them apart.
 """
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -84,6 +85,21 @@ def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
             rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings
         )
     return figure, axes[0] if rows == 1 else axes
+
+
+def in_style(draw):
+    """Make a function that draws the same, with the book's letters, lines and colours throughout.
+
+    `make.figures` wraps all of them: `panels` and `canvas` set the style for what they make
+    themselves, not for a line or a text that is added later.
+    """
+
+    @functools.wraps(draw)
+    def draw_in_style(*arguments, **settings):
+        with pyplot.rc_context(STYLE):
+            return draw(*arguments, **settings)
+
+    return draw_in_style
 
 
 def canvas(columns, rows, *, width=8.0):

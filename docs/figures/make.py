@@ -16,7 +16,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent.parent)]
 
-from figure_style import IMAGES, save  # noqa: E402  (found only now)
+from figure_style import IMAGES, in_style, save  # noqa: E402  (found only now)
 
 CHAPTERS = sorted(
     path.stem for path in FOLDER.glob("*.py") if path.stem not in ("make", "figure_style")
@@ -25,7 +25,8 @@ CHAPTERS = sorted(
 
 def figures(chapter):
     """List a chapter's figures: name of the picture and the function that draws it."""
-    return importlib.import_module(chapter).FIGURES
+    drawings = importlib.import_module(chapter).FIGURES
+    return {name: in_style(draw) for name, draw in drawings.items()}
 
 
 def main(arguments=None):
