@@ -201,7 +201,7 @@ def wiring_receptive_field(quick):
     for depth, panel in enumerate(axes, start=1):
         theory, influence = field.measure(depth, image, centre, options)
         bare(panel, f"depth {depth}: {theory} x {theory}")
-        panel.imshow(photo)
+        panel.imshow(photo, interpolation="none")  # stored as it is: a small file
         row, column, height, width = field.box(influence)
         frame(panel, row, column, height, width, linewidth=2.5)
         half = field.half_side(influence, centre)
