@@ -27,6 +27,7 @@ def test_every_picture_of_the_book_is_there_and_is_told_in_words():
 def make():
     """Import the script that draws all figures."""
     pytest.importorskip("matplotlib", reason="needs the extra 'docs'")
+    pytest.importorskip("scipy", reason="needs the extra 'docs'")
     sys.path.append(str(DOCS / "figures"))
     import make
 
