@@ -1,7 +1,38 @@
 """Figures of the chapter on checking gradients."""
 
 import numpy as np
-from figure_style import BLUE, VERMILION, demo, panels
+from figure_style import BLUE, INK, VERMILION, demo, panels
+
+
+def checking_gradients_idea(quick):
+    """Draw a curve, its tangent, and the two lines whose slopes are measured."""
+
+    def f(x):
+        return x**3
+
+    x, h = np.linspace(0.3, 1.75, 100), 0.5
+    measured = {"one-sided": (f(1 + h) - f(1)) / h, "central": (f(1 + h) - f(1 - h)) / (2 * h)}
+    figure, (axes,) = panels(1, 1, height=3.8)
+    axes.plot(x, f(x), color=INK, linewidth=1.5)
+    ends = np.array([0.4, 1.6])
+    axes.plot(ends, f(1) + 3 * (ends - 1), ":", color=INK)
+    axes.plot(ends, f(1 + h) + measured["central"] * (ends - 1 - h), color=BLUE)
+    axes.plot(
+        [0.85, 1.6],
+        f(1) + measured["one-sided"] * (np.array([0.85, 1.6]) - 1),
+        "--",
+        color=VERMILION,
+    )
+    for place in (1 - h, 1, 1 + h):
+        axes.plot(place, f(place), "o", color=INK)
+    axes.set(xlabel="x", ylabel="f(x) = x\N{SUPERSCRIPT THREE}", ylim=(-1, 4.5))
+    axes.set_xticks([1 - h, 1, 1 + h], ["1 \N{MINUS SIGN} h", "1", "1 + h"])
+    axes.text(0.47, 1.3, f"central: slope {measured['central']:g}", color=BLUE, fontsize=12)
+    axes.text(
+        0.88, -0.05, f"one-sided: slope {measured['one-sided']:g}", color=VERMILION, fontsize=12
+    )
+    axes.text(1.43, 1.75, "tangent: slope 3", color=INK, fontsize=12)
+    return figure
 
 
 def checking_gradients_v(quick):
@@ -31,4 +62,7 @@ def checking_gradients_v(quick):
     return figure
 
 
-FIGURES = {"checking_gradients_v": checking_gradients_v}
+FIGURES = {
+    "checking_gradients_idea": checking_gradients_idea,
+    "checking_gradients_v": checking_gradients_v,
+}
