@@ -6,7 +6,6 @@ stands on a cell of its own colour, dark on light or light on dark. The colours 
 `tinyunet.pictures`, chosen so that people who see colours differently can tell them apart.
 """
 
-import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -64,6 +63,12 @@ STYLE = {
 }
 
 
+def in_style(draw, quick):
+    """Draw a figure in the book's style, whatever the settings are around it."""
+    with pyplot.rc_context(STYLE):
+        return draw(quick)
+
+
 def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
     """Make a figure with a grid of panels, in the book's style.
 
@@ -80,26 +85,10 @@ def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
     figure, axes
         The axes as an array (rows, columns), or (columns,) if there is one row.
     """
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(
-            rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings
-        )
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings
+    )
     return figure, axes[0] if rows == 1 else axes
-
-
-def in_style(draw):
-    """Make a function that draws the same, with the book's letters, lines and colours throughout.
-
-    `make.figures` wraps all of them: `panels` and `canvas` set the style for what they make
-    themselves, not for a line or a text that is added later.
-    """
-
-    @functools.wraps(draw)
-    def draw_in_style(*arguments, **settings):
-        with pyplot.rc_context(STYLE):
-            return draw(*arguments, **settings)
-
-    return draw_in_style
 
 
 def canvas(columns, rows, *, width=8.0):
@@ -119,9 +108,8 @@ def canvas(columns, rows, *, width=8.0):
     -------
     figure, axes
     """
-    with pyplot.rc_context(STYLE):
-        figure = pyplot.figure(figsize=(width, width * rows / columns))
-        axes = figure.add_axes((0, 0, 1, 1))
+    figure = pyplot.figure(figsize=(width, width * rows / columns))
+    axes = figure.add_axes((0, 0, 1, 1))
     bare(axes)
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     return figure, axes

@@ -9,6 +9,7 @@ trained is trained for a few steps only, to see that it draws (the tests do this
 """
 
 import argparse
+import functools
 import importlib
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ CHAPTERS = sorted(
 def figures(chapter):
     """List a chapter's figures: name of the picture and the function that draws it."""
     drawings = importlib.import_module(chapter).FIGURES
-    return {name: in_style(draw) for name, draw in drawings.items()}
+    return {name: functools.partial(in_style, draw) for name, draw in drawings.items()}
 
 
 def main(arguments=None):
