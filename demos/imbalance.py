@@ -51,6 +51,12 @@ def score(prediction, scenes):
     return scores.pixel_accuracy, scores.iou[1] or 0.0
 
 
+def equal_voices(scenes):
+    """Give the weights by which each class has half of the weight: one over its share, halved."""
+    share = np.mean(scenes.masks)
+    return 0.5 / (1 - share), 0.5 / max(share, 1e-3)
+
+
 def train(class_weights, scenes, held_out, steps, seed):
     """Train a small U-Net from a seed's start; gives its scores on the way and last prediction."""
     network = UNet(3, 2, base_channels=8, depth=3, norm="batch", seed=seed)
@@ -109,15 +115,12 @@ def main(arguments=None):
     held_out = paint_buildings(HELD_OUT, options.seed + 1)
     nothing = np.zeros_like(np.stack(held_out.masks))
     flat = score(nothing, held_out)
-    share = np.mean(scenes.masks)
-    # Each class then has half of the weight: its weight is one over its share of the pixels.
-    weights = (0.5 / (1 - share), 0.5 / max(share, 1e-3))
     plain, weighted = (
         [
             train(how, scenes, held_out, options.steps, options.seed + start)
             for start in range(options.starts)
         ]
-        for how in (None, weights)
+        for how in (None, equal_voices(scenes))
     )
     curves = [[curve for curve, _ in several] for several in (plain, weighted)]
     always = [[(step, *flat) for step, *_ in curves[0][0]]]

@@ -35,6 +35,7 @@ def test_the_text_quotes_what_a_figures_run_has_measured(path):
 def make():
     """Import the script that draws all figures."""
     pytest.importorskip("matplotlib", reason="needs the extra 'docs'")
+    pytest.importorskip("scipy", reason="needs the extra 'docs'")
     sys.path.append(str(DOCS / "figures"))
     import make
 

@@ -1,9 +1,21 @@
 """Figures of the chapter on convolution."""
 
 import numpy as np
-from figure_style import BRIGHTNESS, cells, frame, panels
+from figure_style import (
+    BLUE,
+    BRIGHTNESS,
+    INK,
+    LEVEL,
+    VERMILION,
+    arrow,
+    canvas,
+    cells,
+    frame,
+    panels,
+    write,
+)
 
-from tinyunet.functional import conv2d
+from tinyunet.functional import col2im, conv2d, im2col
 
 
 def convolution_idea(quick):
@@ -23,4 +35,120 @@ def convolution_idea(quick):
     return figure
 
 
-FIGURES = {"convolution_idea": convolution_idea}
+ARITHMETIC = {  # height and width of the image, kernel, stride, padding
+    "no padding": (5, 3, 1, 0),
+    "padding 1 keeps the size": (5, 3, 1, 1),
+    "padding 1, stride 2": (6, 3, 2, 1),
+}
+
+
+def convolution_arithmetic(quick):
+    """Show where windows lie for three choices of size, stride and padding, and what comes out."""
+    figure, axes = canvas(24, 18.4)
+    left, first_answer = 0.2, 11.2
+    for title, (size, kernel, stride, padding) in ARITHMETIC.items():
+        x, ones = np.ones((1, size, size, 1)), np.ones((kernel, kernel, 1, 1))
+        places = conv2d(x, ones, stride=stride, padding=padding)[0].shape[1]
+        padded = np.pad(x[0, :, :, 0], padding)
+        side = len(padded)
+        # Where in the padded image each window begins, and how many windows a pixel lies in
+        number = np.arange(side * side).reshape(1, side, side, 1)
+        columns, _ = im2col(number, kernel, stride)
+        seen = col2im(np.ones_like(columns), number.shape, kernel, stride)[0][0, :, :, 0]
+
+        middle, top = left + (side - 1) / 2, 1.4 + (8 - side) / 2
+        write(axes, 0.1, middle, title, size=12)
+        for (row, column), inside in np.ndenumerate(padded):
+            place = row + top, column + left
+            if inside:
+                cells(axes, [[1]], low=0, high=3, form="", at=place)
+            else:
+                frame(axes, *place, colour=INK, linewidth=0.8, linestyle=":", zorder=1)
+                write(
+                    axes, *place, "0" if seen[row, column] else "\N{MULTIPLICATION SIGN}", size=10
+                )
+        for begin in columns[0, :, :, 0, 0, 0].ravel():
+            row, column = divmod(int(begin), side)
+            centre = kernel // 2
+            axes.plot(left + column + centre, top + row + centre, "o", color="black", markersize=4)
+        arrow(axes, (top + side - 0.2, middle), (first_answer - 0.8, middle))
+        first_column = middle - (places - 1) / 2
+        answers = np.ones((places, places))
+        cells(axes, answers, low=0, high=2, form="", at=(first_answer, first_column))
+        for index, colour, line in ((0, VERMILION, "-"), (places - 1, BLUE, "--")):
+            look = {"colour": colour, "linestyle": line}
+            begin = index * stride
+            frame(axes, top + begin, left + begin, kernel, kernel, **look)
+            frame(axes, first_answer + index, first_column + index, **look)
+        step = f" / {stride}" if stride > 1 else ""
+        formula = f"({size} + {2 * padding} \N{MINUS SIGN} {kernel}){step} + 1"
+        exact = (size + 2 * padding - kernel) / stride + 1
+        result = f"= {places}" if exact == places else f"= {exact:g}, so {places}"
+        write(axes, 17.2, middle, f"{formula}\n{result}", size=11)
+        left += side + 1.8
+    return figure
+
+
+def convolution_im2col(quick):
+    """Show the patches of a small image as the rows of a matrix, and the product with a kernel."""
+    image, kernel = np.arange(9.0).reshape(3, 3), np.array([[0.0, 1.0], [2.0, -1.0]])
+    columns, _ = im2col(image[None, :, :, None], 2)
+    patches, weights = columns.reshape(4, 4), kernel.reshape(4, 1)
+    y, _ = conv2d(image[None, :, :, None], kernel[:, :, None, None])
+    figure, axes = canvas(18, 5.6)
+    parts = (  # title, first row and column, numbers, the cells to frame
+        ("the image", 1.5, 0.2, image, (0, 1, 2, 2)),
+        ("P: a patch in each row", 1, 5.2, patches, (1, 0, 1, 4)),
+        ("W", 1, 10.4, weights, None),
+        ("P W", 1, 12.6, patches @ weights, (1, 0)),
+        ("the answers", 2, 15.8, y[0, :, :, 0], (0, 1)),
+    )
+    for title, row, column, numbers, framed in parts:
+        if title == "W":
+            cells(axes, numbers, at=(row, column))
+        else:
+            colours = LEVEL if "W" in title or "answers" in title else BRIGHTNESS
+            cells(axes, numbers, at=(row, column), colours=colours, high=y.max())
+        write(axes, 0, column + (numbers.shape[1] - 1) / 2, title, size=12)
+        if framed:
+            frame(axes, row + framed[0], column + framed[1], *framed[2:])
+    arrow(axes, (2.5, 3.0), (2.5, 4.4))
+    arrow(axes, (2.5, 13.5), (2.5, 14.9))
+    write(axes, 2.5, 9.3, "\N{MULTIPLICATION SIGN}", size=16)
+    write(axes, 2.5, 11.5, "=", size=16)
+    return figure
+
+
+def convolution_backward(quick):
+    """Show how two entries of dy spread over their windows, and how the overlap adds up."""
+    kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
+    y, backward = conv2d(np.zeros((1, 3, 3, 1)), kernel[:, :, None, None])
+    figure, axes = canvas(17.4, 8.2)
+    write(axes, 3.2, 0.7, "kernel", size=12)
+    cells(axes, kernel, high=44, at=(4.3, 0.2))
+    write(axes, 0.7, 3.4, "dy")
+    write(axes, 5.2, 3.4, "dx")
+    upstreams = ([[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 10.0]], [[1.0, 0.0], [0.0, 10.0]])
+    for upstream, left in zip(upstreams, (4.6, 9.2, 13.8), strict=True):
+        dy = np.array(upstream)
+        dx, _ = backward(dy[None, :, :, None])
+        cells(axes, dy, high=44, at=(0.2, left + 0.5))
+        arrow(axes, (2, left + 1), (3.4, left + 1))
+        cells(axes, dx[0, :, :, 0], high=44, at=(4.2, left))
+        for place, colour, line in ((0, VERMILION, "-"), (1, BLUE, "--")):
+            if dy[place, place]:
+                look = {"colour": colour, "linestyle": line}
+                frame(axes, 0.2 + place, left + 0.5 + place, **look)
+                frame(axes, 4.2 + place, left + place, 2, 2, **look)
+    for row in (0.7, 5.2):
+        write(axes, row, 8.1, "+", size=16)
+        write(axes, row, 12.7, "=", size=16)
+    return figure
+
+
+FIGURES = {
+    "convolution_idea": convolution_idea,
+    "convolution_arithmetic": convolution_arithmetic,
+    "convolution_im2col": convolution_im2col,
+    "convolution_backward": convolution_backward,
+}

@@ -92,6 +92,30 @@ def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
     return figure, axes[0] if rows == 1 else axes
 
 
+def canvas(columns, rows, *, width=8.0):
+    """Make a figure that is one sheet of squared paper, to draw several matrices side by side.
+
+    A unit is a cell: `cells` with ``at=(row, column)`` puts a matrix's first cell there, and
+    `frame`, `arrow` and `write` take the same coordinates. The cell (0, 0) is at the top left.
+
+    Parameters
+    ----------
+    columns, rows : float
+        How many cells fit.
+    width : float
+        In inches.
+
+    Returns
+    -------
+    figure, axes
+    """
+    figure = pyplot.figure(figsize=(width, width * rows / columns))
+    axes = figure.add_axes((0, 0, 1, 1))
+    bare(axes)
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    return figure, axes
+
+
 def bare(axes, title="", below=""):
     """Leave only what is drawn: no ticks, no frame; a title above and a line below."""
     axes.set(xticks=[], yticks=[], title=title)
@@ -101,7 +125,9 @@ def bare(axes, title="", below=""):
         spine.set_visible(False)
 
 
-def cells(axes, numbers, *, colours=None, low=None, high=None, form="{:g}", size=11, room=None):
+def cells(
+    axes, numbers, *, colours=None, low=None, high=None, form="{:g}", size=11, room=None, at=None
+):
     """Draw a matrix as a grid of cells, each coloured by its number, which is written inside.
 
     Unless `colours` says otherwise: where no number is negative, the larger the bluer; else blue is
@@ -123,17 +149,20 @@ def cells(axes, numbers, *, colours=None, low=None, high=None, form="{:g}", size
         Of the letters, in points.
     room : (rows, columns), optional
         Make the panel large enough for this many, so that cells are of one size in all panels.
+    at : (row, column), optional
+        Where on a `canvas` the first cell is; the panel is left as it is.
     """
     numbers = np.asarray(numbers)
+    first_row, first_column = at or (0, 0)
     low = min(np.nanmin(numbers), 0) if low is None else low
     high = max(np.nanmax(numbers) if high is None else high, low + 1e-9)
     if low < 0:
         low, high = -max(-low, high), max(-low, high)
     colours = colours or (SIGNED if low < 0 else LEVEL)
-    bare(axes, axes.get_title(), axes.get_xlabel())
     for (row, column), number in np.ndenumerate(numbers):
         if np.isnan(number):
             continue
+        row, column = row + first_row, column + first_column
         colour = colours((number - low) / (high - low))
         corner = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor=FAINT, linewidth=0.8))
@@ -142,6 +171,9 @@ def cells(axes, numbers, *, colours=None, low=None, high=None, form="{:g}", size
             axes.text(
                 column, row, written, ha="center", va="center", fontsize=size, color=on(colour)
             )
+    if at:
+        return
+    bare(axes, axes.get_title(), axes.get_xlabel())
     rows, columns = numbers.shape
     more_rows, more_columns = np.subtract(room or numbers.shape, numbers.shape) / 2 + 0.1
     axes.set(
@@ -175,19 +207,23 @@ def frame(axes, row, column, rows=1, columns=1, *, colour=VERMILION, **settings)
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), columns, rows, **style | settings))
 
 
-def arrow(figure, start, end, *, start_axes, end_axes, colour=INK, bend=0.0):
-    """Draw an arrow from a place in one panel to a place in another, in their own coordinates."""
-    figure.add_artist(
-        FancyArrowPatch(
-            start_axes.transData.transform(start),
-            end_axes.transData.transform(end),
-            arrowstyle="-|>",
-            mutation_scale=14,
-            connectionstyle=f"arc3,rad={bend}",
-            color=colour,
-            linewidth=1.5,
-        )
-    )
+def arrow(axes, start, end, *, colour=INK, bend=0.0, **settings):
+    """Draw an arrow between two places of a panel, each (row, column) as for `cells`."""
+    style = {
+        "arrowstyle": "-|>",
+        "mutation_scale": 14,
+        "linewidth": 1.5,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    style |= {"color": colour, "connectionstyle": f"arc3,rad={bend}"}
+    axes.add_patch(FancyArrowPatch(start[::-1], end[::-1], **style | settings))
+
+
+def write(axes, row, column, text, *, size=11, **settings):
+    """Write a text with its centre at a place of a panel, (row, column) as for `cells`."""
+    style = {"ha": "center", "va": "center", "fontsize": size, "color": INK}
+    axes.text(column, row, text, **style | settings)
 
 
 def demo(name):

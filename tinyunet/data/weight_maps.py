@@ -29,7 +29,7 @@ def suggest_class_weights(counts, ignore_index: int | None = None) -> list[float
     where n are the counts of pixels and s the shares. The factor 1 / a makes the mean weight of a
     pixel 1, so the size of the loss and the learning rate keep their meaning. The square root is a
     compromise: with 1 / s, a class of a hundred pixels in the whole data set would weigh as much as
-    all the others, and would be found everywhere.
+    one of millions, and would be found everywhere.
 
     Parameters
     ----------

@@ -1,0 +1,219 @@
+"""Figures of the chapter on wiring the U."""
+
+from argparse import Namespace
+
+import numpy as np
+from figure_style import (
+    BLUE,
+    INK,
+    LEVEL,
+    ORANGE,
+    arrow,
+    bare,
+    canvas,
+    demo,
+    frame,
+    on,
+    panels,
+    write,
+)
+from matplotlib.patches import Rectangle
+
+from tinyunet.backend import to_device
+from tinyunet.data.scenes import paint_scene
+from tinyunet.data.standardization import Standardization
+from tinyunet.trace import named_layers, trace
+from tinyunet.unet import UNet
+
+PAPER = LEVEL(0)
+GAP = 14.0  # between two boxes of a level; all measures are of a sheet 640 wide
+
+
+def wiring_u(quick):
+    """Draw a U-Net as `trace` sees it: boxes as high as the image, as wide as its channels."""
+    size, tall, wide = 128, 0.7, 0.5  # tall for a pixel, wide for a channel
+    rows = [
+        row for row in trace(UNet(3, 5, base_channels=16, depth=3), size).rows if row.kind != "ReLU"
+    ]
+    figure, axes = canvas(640, 362)
+    tops = {}  # of the levels, by the images' size
+    top = 30.0
+    for row in rows:
+        height = row.output_shape[1]
+        if height not in tops:
+            tops[height] = top
+            top += tall * height + 46
+
+    def box(left, shape, colour, label=True):
+        """Draw the output of a layer; gives its right edge."""
+        _, height, _, channels = shape
+        low, width = tops[height], max(wide * channels, 3)
+        style = {"facecolor": colour, "edgecolor": INK, "linewidth": 0.8}
+        axes.add_patch(Rectangle((left, low), width, tall * height, **style))
+        if label:
+            write(axes, low - 9, left + width / 2, f"{channels}", size=10)
+        return left + width
+
+    def middle(shape):
+        return tops[shape[1]] + tall * shape[1] / 2
+
+    def size_label(left, shape):
+        write(axes, middle(shape), left - 8, f"{shape[1]} x {shape[2]}", size=10, ha="right")
+
+    first = (1, size, size, 3)
+    size_label(78, first)
+    right = box(78, first, PAPER)
+    write(axes, tops[size] + tall * size + 10, right - 1, "image", size=10)
+    before, colour, forks = first, BLUE, []
+    for row in rows:
+        shape = row.output_shape
+        width = max(wide * shape[3], 3)
+        if row.kind == "Conv2d":
+            left = right + GAP
+            arrow(axes, (middle(shape), right + 1), (middle(shape), left - 1), mutation_scale=8)
+            right = box(left, shape, PAPER if row.name == "head" else colour)
+            if row.name == "head":
+                write(axes, tops[size] + tall * size + 10, right - 1, "logits", size=10)
+        elif row.kind == "MaxPool2d":
+            forks.append((right, before))
+            centre = right - wide * before[3] / 2
+            begin = tops[before[1]] + tall * before[1] + 2
+            arrow(axes, (begin, centre), (tops[shape[1]] - 18, centre))
+            write(axes, begin + 11, centre + 7, "pool", size=10, ha="left")
+            size_label(centre - width / 2, shape)
+            right = box(centre - width / 2, shape, colour)
+        elif row.kind == "ConvTranspose2d":
+            colour = ORANGE
+            centre = right - wide * before[3] / 2
+            end = tops[shape[1]] + tall * shape[1] + 3
+            arrow(axes, (tops[before[1]] - 18, centre), (end, centre))
+            write(axes, end + 11, centre + 7, "up", size=10, ha="left")
+            left = centre - width / 2
+        else:  # the join: the skip, and beside it what came up
+            start, skip = forks.pop()
+            box(left, before, ORANGE, label=False)
+            box(left - wide * skip[3], skip, BLUE, label=False)
+            write(axes, tops[shape[1]] - 9, left, f"{shape[3]}", size=10)
+            right = left + wide * before[3]
+            end = left - wide * skip[3] - 2
+            arrow(axes, (middle(shape), start + 2), (middle(shape), end))
+            write(axes, middle(shape) - 9, (start + end) / 2, "skip", size=10)
+        before = shape
+    return figure
+
+
+def order_of_calls(network, image):
+    """Run forward and backward, and list the network's parts in the order they were called."""
+    calls = {"forward": [], "backward": []}
+
+    def listen(layer, name, way):
+        method = getattr(layer, way)
+
+        def noted(*arguments):
+            calls[way].append(name)
+            return method(*arguments)
+
+        setattr(layer, way, noted)
+
+    for layer, name in named_layers(network):
+        if name and name.rpartition(".")[2] not in ("conv1", "conv2", "relu1", "relu2"):
+            listen(layer, name, "forward")
+            listen(layer, name, "backward")
+    network.backward(network(image))
+    return calls
+
+
+def wiring_mirror(quick):
+    """Draw forward and backward side by side, each part with the number of its call."""
+    image = np.zeros((1, 8, 8, 1), np.float32)
+    calls = order_of_calls(UNet(1, 2, base_channels=2, depth=2), image)
+    figure, axes = canvas(640, 345)
+    draw_way(axes, 0, "forward", calls["forward"])
+    draw_way(axes, 330, "backward", calls["backward"])
+    return figure
+
+
+def draw_way(axes, left, way, names):
+    """Draw a U of depth 2, `left` at its left edge, the parts numbered as they are named.
+
+    Backward is the mirror image: the way down is at the right, and every arrow is turned round.
+    """
+    back = way == "backward"
+    number = {name: 1 + index for index, name in enumerate(names)}
+    down, up = (left + 235, left + 75) if back else (left + 75, left + 235)
+
+    def box(name, text, row, column, colour):
+        style = {"facecolor": colour, "edgecolor": INK, "linewidth": 0.8}
+        axes.add_patch(Rectangle((column - 38, row - 11), 76, 22, **style))
+        write(axes, row, column, f"{number[name]}  {text}", size=11, color=on(colour))
+
+    def connect(start, end):
+        arrow(axes, *((end, start) if back else (start, end)), mutation_scale=10)
+
+    def knot(row, column, text):
+        axes.plot(column, row, "o", color=INK, markersize=5)
+        side = -1 if column - left < 150 else 1
+        write(axes, row, column + side * 12, text, ha="right" if side < 0 else "left")
+
+    write(axes, 8, left + 155, way, size=13)
+    write(axes, 34, down, "dx" if back else "image")
+    write(axes, 34, up, "dlogits" if back else "logits")
+    connect((43, down), (94, down))
+    box("head", "head", 66, up, PAPER)
+    connect((55, up), (43, up))
+    for level in range(2):
+        row, step = 105 + 106 * level, 1 - level  # the steps of the way up count from below
+        box(f"encoder.{level}", "block", row, down, BLUE)
+        box(f"decoder.{step}", "block", row, up, ORANGE)
+        connect((row - 11, up), (row - 28 if level == 0 else row - 40, up))
+        knot(row + 28, down, "sum" if back else "fork")
+        knot(row + 28, up, f"{number[f'joins.{step}']}  {'split' if back else 'join'}")
+        connect((row + 11, down), (row + 44, down))
+        connect((row + 44, up), (row + 11, up))
+        side = 8 if up > down else -8
+        connect((row + 28, down + side), (row + 28, up - side))
+        write(axes, row + 19, left + 155, "dskip" if back else "skip")
+        box(f"pools.{level}", "pool", row + 55, down, PAPER)
+        box(f"ups.{step}", "up", row + 55, up, PAPER)
+        if level == 0:
+            connect((row + 66, down), (row + 95, down))
+    row = 105 + 2 * 106 + 5
+    box("bottleneck", "block", row, left + 155, BLUE)
+    for column in (down, up):
+        above, beside = (
+            (row - 44, column),
+            (row, left + 155 + np.sign(column - left - 155) * 39),
+        )
+        into = (column == down) != back
+        start, end = (above, beside) if into else (beside, above)
+        corner = f"angle,angleA={90 if into else 0},angleB={0 if into else 90}"
+        arrow(axes, start, end, mutation_scale=10, connectionstyle=corner)
+
+
+def wiring_receptive_field(quick):
+    """Show over a painted scene how much of it one output pixel sees, for three depths."""
+    field = demo("receptive_field")
+    size, centre = 120, 60  # four pixels into a pooling block of eight
+    photo, _ = paint_scene((size, size), seed=0)
+    image = to_device(Standardization.fit([photo]).apply(photo[None]))
+    options = Namespace(seed=0, networks=1 if quick else 8)
+    figure, axes = panels(1, 3, height=3.1)
+    for depth, panel in enumerate(axes, start=1):
+        theory, influence = field.measure(depth, image, centre, options)
+        bare(panel, f"depth {depth}: {theory} x {theory}")
+        panel.imshow(photo, interpolation="none")  # stored as it is: a small file
+        row, column, height, width = field.box(influence)
+        frame(panel, row, column, height, width, linewidth=2.5)
+        half = field.half_side(influence, centre)
+        frame(
+            panel, centre - half // 2, centre - half // 2, half, half, colour="white", linewidth=1.5
+        )
+        panel.set_xlabel(f"half within {half} x {half}")
+    return figure
+
+
+FIGURES = {
+    "wiring_u": wiring_u,
+    "wiring_mirror": wiring_mirror,
+    "wiring_receptive_field": wiring_receptive_field,
+}
