@@ -1,7 +1,7 @@
 """Figures of the chapter on rare classes."""
 
 import numpy as np
-from figure_style import BLUE, GREEN, INK, LEVEL, VERMILION, bare, demo, panels
+from figure_style import BLUE, GREEN, INK, LEVEL, VERMILION, bare, demo, measured, panels
 
 from tinyunet.data.weight_maps import border_weights, suggest_class_weights
 from tinyunet.evaluation import Scores
@@ -113,6 +113,7 @@ def rare_classes_starts(quick):
     scenes = imbalance.paint_buildings(count, 0)
     held_out = imbalance.paint_buildings(imbalance.HELD_OUT, 1)
     figure, axes = panels(1, 2, height=3.2, sharey=True)
+    counts = []
     for panel, title, weights, colour, line in (
         (axes[0], "without class weights", None, VERMILION, "--"),
         (axes[1], "with class weights", imbalance.equal_voices(scenes), BLUE, "-"),
@@ -124,10 +125,13 @@ def rare_classes_starts(quick):
             panel.plot(step, iou, line, color=colour, marker="o", markersize=4)
             stuck += iou[-1] < imbalance.STUCK
         panel.set(title=title, xlabel="step", ylim=(-0.04, 1.0))
+        counts.append(("none", "one", "two", "three", "four", "five", "six")[stuck])
         found = f"{stuck} of {starts} found none"
         panel.text(step[0], 0.9, found, color=colour, fontsize=12)
     axes[0].set_ylabel("IoU of buildings")
-    return figure
+    without, weighed = counts
+    said = {"stuck": f"Without weights {without} of the six starts are stuck"}
+    return measured(figure, said | {"not stuck": f"with weights {weighed} is"})
 
 
 FIGURES = {
