@@ -148,14 +148,19 @@ def main(arguments=None):
 
 def parse(arguments):
     """Read the command line, and choose the device; gives the parser, for later errors, too."""
-    parser = demo_parser(__doc__, "explore.html", "page")
+    parser = demo_parser(__doc__, "page.html", "page")
     add_arguments(parser)
     parser.add_argument("--maps", type=int, default=12, help="of each level in the page (12)")
     options = parser.parse_args(arguments)
     check_arguments(parser, options)
     if not 4 <= options.maps <= 64:
         parser.error("--maps must be 4 to 64")
-    return parser, prepare(parser, options)
+    prepare(parser, options)
+    if options.out.resolve() == TEMPLATE.resolve():
+        parser.error(
+            f"{options.out} is the empty page, which is still needed: choose another --out"
+        )
+    return parser, options
 
 
 if __name__ == "__main__":

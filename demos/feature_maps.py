@@ -27,6 +27,7 @@ try:
 except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
+NO_SCORES = "no class has enough pixels in both halves of the image"
 LINES = 8  # classes in the chart, the commonest: more lines than that nobody can follow
 
 
@@ -89,6 +90,8 @@ def draw_scores(axes, class_names, scores, colours):
     axes.spines[["top", "right"]].set_visible(False)
     if scores:
         axes.legend(frameon=False, loc="lower right", fontsize=10)
+    else:
+        axes.text(0.5, 0.75, NO_SCORES, ha="center", transform=axes.transAxes)
 
 
 def field(level):
@@ -109,8 +112,9 @@ def sentence(levels, class_names, scores):
         if abs(gain) < 0.03 or gain not in (min(gains.values()), max(gains.values())):
             continue
         path = ", ".join(f"{scores[index][one.name]:.2f} in {one.name}" for one in way)
-        need = "surroundings" if gain > 0 else "sharp places"
-        said += f"; {class_names[index]}, which takes {need}: a single map has an AUC of {path}"
+        said += f"; a single map tells {class_names[index]} from the rest with an AUC of {path}: "
+        said += "better" if gain > 0 else "worse"
+        said += f" at the bottom, where {'more is seen' if gain > 0 else 'pixels are large'}"
     return said + "."
 
 
@@ -136,6 +140,8 @@ def main(arguments=None):
     draw(options.out, seen, names, scores, options.maps)
     source = "the network's own answer" if given.truth is None else "the truth"
     print(f"AUC of the best single map of each level, judged by {source}:")
+    if not scores:
+        print(f"  {NO_SCORES}")
     for index, line in scores.items():
         print(f"  {names[index]}:", ", ".join(f"{auc:.2f} {name}" for name, auc in line.items()))
     print(f"The picture: {options.out}")
@@ -149,8 +155,8 @@ def parse(arguments):
     parser.add_argument("--maps", type=int, default=4, help="to show of each level (4)")
     options = parser.parse_args(arguments)
     check_arguments(parser, options)
-    if not 1 <= options.maps <= 8:
-        parser.error("--maps must be 1 to 8")
+    if not 3 <= options.maps <= 8:
+        parser.error("--maps must be 3 to 8")
     return parser, prepare(parser, options)
 
 

@@ -343,6 +343,16 @@ def test_the_page_needs_nothing_from_elsewhere_and_no_name_breaks_it(tmp_path, c
     assert '<html lang="en">' in text and "<title>" in text
 
 
+def test_the_empty_page_is_never_overwritten(monkeypatch, capsys):
+    demo = load("explore")
+    monkeypatch.chdir(demo.TEMPLATE.parent)
+    before = demo.TEMPLATE.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        demo.main(["--device", "cpu", "--out", "explore.html"])
+    assert stopped.value.code == 2 and "choose another --out" in capsys.readouterr().err
+    assert demo.TEMPLATE.read_text(encoding="utf-8") == before and before.count(demo.EMPTY) == 1
+
+
 def test_a_map_without_contrast_is_dark():
     assert not load("explore").as_bytes(np.full((3, 4), 7.0, np.float32)).any()
 
