@@ -7,7 +7,7 @@ from tinyunet.backend import DEVICES, use_device
 from tinyunet.errors import UserError
 
 
-def demo_parser(story, picture):
+def demo_parser(story, picture, kind="picture"):
     """Make a parser with what every demo takes; the demo adds its own options.
 
     Parameters
@@ -16,9 +16,11 @@ def demo_parser(story, picture):
         The demo's docstring, of which the first line is shown.
     picture : str
         The name of the picture that it leaves, unless ``--out`` says otherwise.
+    kind : str
+        What it leaves, if that is not a picture.
     """
     parser = argparse.ArgumentParser(description=story.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=picture, help="picture to write")
+    parser.add_argument("--out", type=Path, default=picture, help=f"{kind} to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     return parser

@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 from command_line import demo_parser, prepare
+from influence import half_side
 
 from tinyunet.backend import to_device, to_host, xp
 from tinyunet.data.scenes import CLASSES, paint_scene
@@ -54,14 +55,6 @@ def box(influence):
     return rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
 
 
-def half_side(influence, centre):
-    """Give the side of the square around `centre` that holds half of all influence."""
-    rows, columns = np.indices(influence.shape)
-    rings = np.maximum(abs(rows - centre), abs(columns - centre))
-    inside = np.cumsum(np.bincount(rings.ravel(), weights=influence.ravel()))
-    return 2 * int(np.searchsorted(inside, inside[-1] / 2)) + 1
-
-
 def draw(path, photo, centre, results):
     """Draw a panel for each depth: the square, the measured box and the glow, over the scene."""
     pyplot.rcParams.update({"font.size": 11})
@@ -100,7 +93,7 @@ def main(arguments=None):
     results = {}
     for depth in range(1, options.depth + 1):
         theory, influence = measure(depth, image, centre, options)
-        results[depth] = theory, influence, half_side(influence, centre)
+        results[depth] = theory, influence, half_side(influence, centre, centre)
     draw(options.out, photo, centre, results)
     _, _, height, width = box(influence)
     print(f"The picture: {options.out}")
