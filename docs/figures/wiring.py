@@ -8,11 +8,13 @@ from figure_style import (
     INK,
     LEVEL,
     ORANGE,
+    VERMILION,
     arrow,
     bare,
     canvas,
     demo,
     frame,
+    measured,
     on,
     panels,
     write,
@@ -212,8 +214,41 @@ def wiring_receptive_field(quick):
     return figure
 
 
+def wiring_levels(quick):
+    """Show each level's strongest map of a trained U-Net, and what its best map tells alone."""
+    feature_maps, source = demo("feature_maps"), demo("model_and_image")
+    steps, size = (2, 64) if quick else (200, 256)
+    given = source.model_and_image(
+        Namespace(model=None, image=None, steps=steps, size=size, seed=0, threads=2)
+    )
+    *levels, _ = feature_maps.view(given.model, given.image, size).levels
+    figure, axes = panels(2, len(levels), height=4.3, height_ratios=(1, 2.2))
+    for panel, level in zip(axes[0], levels, strict=True):
+        strongest = feature_maps.strongest(level.maps)[0]
+        panel.imshow(level.maps[:, :, strongest], interpolation="nearest")
+        bare(panel, level.name.replace("encoder ", "down ").replace("decoder ", "up "))
+        panel.set_title(panel.get_title(), fontsize=10.5)
+        panel.set_xlabel(f"sees {level.receptive_field}", fontsize=10)
+    for panel in axes[1]:
+        panel.remove()
+    chart = figure.add_subplot(axes[1, 0].get_gridspec()[1, :])
+    said = {}
+    for index, colour, line in ((0, BLUE, "o-"), (4, VERMILION, "s--")):
+        name = given.model.class_names[index]
+        scores = [feature_maps.single_map(level, given.truth, index) for level in levels]
+        chart.plot(scores, line, color=colour, label=name)
+        for level in (levels[0], levels[len(levels) // 2], levels[-1]):
+            said[f"{name}, {level.name}"] = f"{scores[levels.index(level)]:.2f}"
+    chart.axhline(0.5, color=INK, linestyle=":")
+    chart.set(xlim=(-0.5, len(levels) - 0.5), ylim=(0.4, 1.03), xticks=[])
+    chart.set_title("how well one map alone tells a class (0.5: guessing)", loc="left")
+    chart.legend(loc="lower right", bbox_to_anchor=(1, 0.25))
+    return measured(figure, said)
+
+
 FIGURES = {
     "wiring_u": wiring_u,
     "wiring_mirror": wiring_mirror,
     "wiring_receptive_field": wiring_receptive_field,
+    "wiring_levels": wiring_levels,
 }
