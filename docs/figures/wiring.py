@@ -206,7 +206,7 @@ def wiring_receptive_field(quick):
         panel.imshow(photo, interpolation="none")  # stored as it is: a small file
         row, column, height, width = field.box(influence)
         frame(panel, row, column, height, width, linewidth=2.5)
-        half = field.half_side(influence, centre)
+        half = field.half_side(influence, centre, centre)
         frame(
             panel, centre - half // 2, centre - half // 2, half, half, colour="white", linewidth=1.5
         )
