@@ -30,5 +30,6 @@ napoleon_google_docstring = False
 
 html_theme = "furo"
 html_title = "tinyunet"
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
