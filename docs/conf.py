@@ -1,5 +1,6 @@
 """How Sphinx builds the book: ``python -m sphinx -W -b html docs docs/_build/html``."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -33,3 +34,16 @@ html_title = "tinyunet"
 html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
+
+
+def tidy(app, page, source):
+    """Mend in each page's text what reads well as Markdown but not as a web page."""
+    # An alternative text that runs over several lines would lose the spaces between them.
+    text = re.sub(r"!\[[^\]]*\]", lambda found: " ".join(found[0].split()), source[0])
+    # The empty line at the end of an example, which doctest needs.
+    source[0] = re.sub(r"\n\n( *```\n)", r"\n\1", text)
+
+
+def setup(app):
+    """Register `tidy`."""
+    app.connect("source-read", tidy)
