@@ -7,12 +7,12 @@ the elastic bend of the U-Net paper, a random crop, and all of them together, as
     python demos/augmentation.py --image north.jpg --mask north.png
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
+from command_line import demo_parser, prepare
 
-from tinyunet.backend import DEVICES, random_generator, use_device
+from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import (
     random_bend,
     random_brightness_contrast,
@@ -52,8 +52,28 @@ def variants(image, mask, crop, rng):
         yield f"all together {number}", *random_variant(cut, its_mask, rng, elastic=True)
 
 
+def describe(panels):
+    """Say what the variants have done to the first panel's image and mask, in numbers."""
+    panels = {title: (image.astype(int), mask) for title, image, mask in panels}
+    image, mask = panels["as it is"]
+    moved = [
+        abs(
+            np.bincount(panels[title][1].ravel(), minlength=256)
+            - np.bincount(mask.ravel(), minlength=256)
+        ).sum()
+        for title in ("flip", "quarter turn")
+    ]
+    light = abs(panels["another light"][0] - image).mean()
+    bent = max((panels[f"elastic bend {number}"][1] != mask).mean() for number in (1, 2))
+    return (
+        f"You should have seen image and mask change together: a flip and a quarter turn take "
+        f"{max(moved)} pixels from their classes, another light shifts the numbers by {light:.0f} "
+        f"of 255 and leaves the mask alone, a bend puts another class on {bent:.0%} of the pixels."
+    )
+
+
 def main(arguments=None):
-    """Draw the contact sheet."""
+    """Draw the contact sheet, and say what is to be seen."""
     options, image, mask, names = parse(arguments)
     standardization = Standardization.fit([image])
     mean, std = (np.asarray(array) for array in (standardization.mean, standardization.std))
@@ -66,30 +86,23 @@ def main(arguments=None):
         panels.append((title, visible, its_mask))
     save_picture(contact_sheet(panels, names, options.ignore_index), options.out)
     print(f"The picture: {options.out}")
+    print(describe(panels))
 
 
 def parse(arguments):
     """Read the command line and the image; returns options, image, mask, class names."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = demo_parser(__doc__, "augmentation.png")
     parser.add_argument("--image", type=Path, help="an image; without it, a scene is painted")
     parser.add_argument("--mask", type=Path, help="its mask, of class indices")
     parser.add_argument("--ignore-index", type=int, help="mask value of pixels that don't count")
     parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels (128)")
-    parser.add_argument("--out", type=Path, default="augmentation.png", help="picture to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="accepted as by every demo; not needed"
-    )
     options = parser.parse_args(arguments)
     if (options.image is None) != (options.mask is None):
         parser.error("--image and --mask go together: give both or neither")
     if options.crop < 1 or options.seed < 0:
         parser.error("--crop must be 1 or more, --seed 0 or more")
-    if options.out.is_dir():
-        options.out /= "augmentation.png"
+    prepare(parser, options)
     try:
-        use_device(options.device)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         if options.image is None:
             return options, *paint_scene((256, 256), seed=options.seed), CLASSES
         pair = Pair(options.image.stem, options.image, options.mask)

@@ -207,7 +207,7 @@ def finish(axes, title):
 
 
 def summarize(forest, colours, network):
-    """Say in words what came out of the three models' scores."""
+    """Say in words what came out of the three models' scores: a table, and a sentence."""
     iou = np.array([[value or 0 for value in model.iou] for model in (forest, colours, network)])
     without = iou[:2].max(axis=0)  # the better of the two that know only the colour
     helped = np.argmax(iou[2] - without)
@@ -218,11 +218,11 @@ def summarize(forest, colours, network):
         f"Mean IoU on scenes that no model has seen (1 is perfect):\n"
         f"  {forest.mean_iou:.2f}  random forest on the colour of a pixel\n"
         f"  {colours.mean_iou:.2f}  network that sees the colour of a pixel\n"
-        f"  {network.mean_iou:.2f}  U-Net, which sees the neighbourhood\n"
-        f"The neighbourhood helps most with {CLASSES[helped]}: "
-        f"the IoU is {iou[2, helped]:.2f}, and {without[helped]:.2f} without it.\n"
-        f"The U-Net's commonest mistake: it takes {share:.1%} of {CLASSES[truth]} for "
-        f"{CLASSES[taken_for]}."
+        f"  {network.mean_iou:.2f}  U-Net, which sees the neighbourhood",
+        f"You should have seen that colour is not enough: the neighbourhood helps most with "
+        f"{CLASSES[helped]}, where the IoU is {iou[2, helped]:.2f}, and {without[helped]:.2f} "
+        f"without it; the U-Net's commonest mistake is to take {share:.1%} of {CLASSES[truth]} for "
+        f"{CLASSES[taken_for]}.",
     )
 
 
@@ -243,8 +243,10 @@ def main(arguments=None):
     ):
         models.append(train_network(name, network, crop, training, held_out, options))
     draw(options.out, held_out, models)
-    print(summarize(*(model.scores for model in models)))
+    table, sentence = summarize(*(model.scores for model in models))
+    print(table)
     print(f"It took {time.perf_counter() - start:.0f} seconds. The picture: {options.out}")
+    print(sentence)
 
 
 def parse(arguments):
