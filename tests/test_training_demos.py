@@ -1,9 +1,15 @@
 """The demos that train something run from start to end, here in a reduced form."""
 
+import re
+import types
+
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.test_demos import load
+from tinyunet import check_gradients
+from tinyunet.backend import to_device, to_host
 
 
 def run_demo(name, folder, capsys, *arguments):
@@ -15,7 +21,7 @@ def run_demo(name, folder, capsys, *arguments):
         assert min(picture.size) > 300
     said = capsys.readouterr().out
     assert str(path) in said
-    assert said.strip().splitlines()[-1].startswith("What you should have seen: ")
+    assert re.match("(What y|Y)ou should have seen", said.strip().splitlines()[-1])
     return said
 
 
@@ -70,3 +76,51 @@ def test_accuracy_beside_the_iou_of_the_rare_class(tmp_path, capsys):
     said = run_demo("imbalance", tmp_path, capsys, *small)
     assert "finds no building; of 1 starts" in said
     assert said.count("IoU of buildings  ") == 3
+
+
+# -- skip_connections.py -------------------------------------------------------------------------
+
+
+def test_skips_are_cut_and_listened_to(tmp_path, capsys):
+    said = run_demo("skip_connections", tmp_path, capsys, "--steps", "2", "--scenes", "2")
+    assert said.count("wrong beside a border") == 5
+    assert float(re.search(r"skip is (\S+) times", said)[1]) > 0
+
+
+def test_through_a_skip_that_is_cut_nothing_comes_and_nothing_goes_back(capsys):
+    pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
+    demo = load("skip_connections")
+    scenes, options = demo.paint(2, seed=0), types.SimpleNamespace(seed=0, steps=2)
+    _, lengths = demo.train((0, 2), scenes, scenes, options)
+    assert lengths.shape == (2, 2, 3)  # steps, ways, levels
+    assert (lengths[:, 0, [0, 2]] == 0).all()
+    assert (lengths[:, 0, 1] > 0).all() and (lengths[:, 1] > 0).all()
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_join_s_gradient_is_right_and_its_length_is_told(cut):
+    pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
+    told, rng = [], np.random.default_rng(0)
+    join = load("skip_connections").Join(cut, told.append)
+    skip, x = (to_device(rng.normal(size=(2, 4, 6, channels))) for channels in (3, 2))
+
+    def function(skip, x):
+        def backward(dy):
+            join(skip, x)  # after each forward a layer can go back once
+            return join.backward(dy)
+
+        return join(skip, x), backward
+
+    assert check_gradients(function, skip, x) < 1e-9
+    told.clear()
+    dskip, _ = function(skip, x)[1](to_device(np.ones((2, 4, 6, 5))))
+    assert float(to_host(told[0])) == np.square(to_host(dskip)).sum() == (0 if cut else 144)
+
+
+def test_an_error_beside_a_border_counts_there():
+    pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
+    mask = np.zeros((6, 6), np.uint8)
+    mask[:, 3:] = 1  # the columns 2 and 3 lie beside the border
+    prediction = np.eye(2)[np.array([mask])]
+    prediction[0, 0, 3] = 1, 0  # one of these 12 pixels is wrong
+    assert load("skip_connections").errors(prediction, [mask]) == (1 / 12, 0)

@@ -1,0 +1,101 @@
+"""Figures of the chapter on skip connections."""
+
+import types
+
+import numpy as np
+from figure_style import BLUE, BRIGHTNESS, INK, VERMILION, bare, cells, demo, frame, panels
+
+from tinyunet.data.scenes import CLASSES, paint_scenes
+from tinyunet.functional import concat, max_pool2d
+
+STEPS, SCENES, SIZE = 120, 20, (128, 128)
+
+
+def skip_connections_join(quick):
+    """Show the crop and the two channels of what is joined."""
+    skip = np.arange(36.0).reshape(1, 6, 6, 1)
+    x = np.array([[3.0, 1.0], [4.0, 1.0]]).repeat(2, axis=0).repeat(2, axis=1)[None, :, :, None]
+    y, _ = concat(skip, x)
+    figure, axes = panels(1, 4, height=2.6)
+    shown = [
+        ("the skip", skip[0, :, :, 0], 35),
+        ("from below", x[0, :, :, 0], 4),
+        ("joined: channel 0", y[0, :, :, 0], 35),
+        ("joined: channel 1", y[0, :, :, 1], 4),
+    ]
+    for panel, (title, numbers, high) in zip(axes, shown, strict=True):
+        panel.set_title(title)
+        cells(panel, numbers, high=high, size=10, room=(6, 6))
+    frame(axes[0], 1, 1, 4, 4)
+    frame(axes[2], 0, 0, 4, 4)
+    return figure
+
+
+def skip_connections_fork(quick):
+    """Add up the gradients that meet at a fork: the skip's, and the pooling's."""
+    x = np.array([[1.0, 5, 2, 0], [3, 4, 8, 1], [0, 2, 6, 7], [9, 1, 5, 4]])
+    _, pooling_backward = max_pool2d(x[None, :, :, None])
+    below = (
+        pooling_backward(np.array([[2.0, -1], [3, 1]])[None, :, :, None])[0, :, :, 0] + 0.0
+    )  # no -0
+    skip = np.array([[0.0, 1, 0, -1], [1, 0, 2, 0], [0, -2, 1, 0], [1, 0, 0, 1]])
+    figure, axes = panels(1, 4, height=2.5)
+    shown = [("what forks", x), ("through the skip", skip), ("from below", below)]
+    shown.append(("the gradient", skip + below))
+    for number, (panel, (title, numbers)) in enumerate(zip(axes, shown, strict=True)):
+        panel.set_title(title)
+        cells(panel, numbers, colours=None if number else BRIGHTNESS, low=-4 if number else 0)
+    middle = {"ha": "center", "va": "center"}
+    for panel, sign in zip(axes[2:], "+=", strict=True):
+        panel.text(-0.08, 0.5, sign, transform=panel.transAxes, color=INK, size=16, **middle)
+    return figure
+
+
+def skip_connections_cut(quick):
+    """Show what is left of the borders with all skips, without the finest, and without any."""
+    skips = demo("skip_connections")
+    options = types.SimpleNamespace(seed=0, steps=2 if quick else STEPS)
+    scenes, held_out = skips.paint(2 if quick else SCENES, 0), skips.paint(2 if quick else 8, 1)
+    part = np.s_[0, 32:96, 32:96]
+    figure, axes = panels(1, 5, height=2.3)
+    axes[0].imshow(np.stack(held_out.images)[part])
+    bare(axes[0], "photograph")
+    axes[1].imshow(np.stack(held_out.masks)[part], cmap="gray", vmin=0, vmax=1)
+    bare(axes[1], "truth")
+    titles = ("all skips", "finest one cut", "all cut")
+    for panel, title, cut in zip(axes[2:], titles, ((), (0,), (0, 1, 2)), strict=True):
+        probabilities, _ = skips.train(cut, scenes, held_out, options)
+        panel.imshow(probabilities[part][..., 1], cmap="gray", vmin=0, vmax=1)
+        beside, elsewhere = skips.errors(probabilities, held_out.masks)
+        bare(panel, title, f"wrong: {beside:.1%}\nbeside a border,\n{elsewhere:.2%} elsewhere")
+    return figure
+
+
+def skip_connections_gradient(quick):
+    """Draw the lengths of both gradients that meet at the first fork, for two tasks."""
+    skips = demo("skip_connections")
+    options = types.SimpleNamespace(seed=0, steps=2 if quick else STEPS)
+    count = 2 if quick else SCENES
+    tasks = {
+        "two classes: gray or green": (skips.paint(count, 0), 2),
+        "five classes: colour is not enough": (paint_scenes(count, SIZE, 0), len(CLASSES)),
+    }
+    figure, axes = panels(1, 2, height=3.0, sharey=True)
+    for panel, (title, (scenes, classes)) in zip(axes, tasks.items(), strict=True):
+        held_out = scenes.subset([0])
+        _, lengths = skips.train((), scenes, held_out, options, classes)
+        skip, below = lengths[:, :, 0].T
+        panel.semilogy(skip, color=BLUE, label="through the skip")
+        panel.semilogy(below, "--", color=VERMILION, label="from below")
+        panel.set(title=title, xlabel="step")
+    axes[0].set_ylabel("length of the gradient")
+    axes[0].legend(frameon=False, labelcolor=INK)
+    return figure
+
+
+FIGURES = {
+    "skip_connections_join": skip_connections_join,
+    "skip_connections_fork": skip_connections_fork,
+    "skip_connections_cut": skip_connections_cut,
+    "skip_connections_gradient": skip_connections_gradient,
+}

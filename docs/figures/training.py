@@ -1,0 +1,133 @@
+"""Figures of the chapter on training."""
+
+import numpy as np
+from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, panels
+
+from tinyunet.backend import random_generator
+from tinyunet.data.augmentation import sample_batch
+from tinyunet.data.scenes import CLASSES, paint_scenes
+from tinyunet.data.standardization import Standardization
+from tinyunet.functional import conv2d, relu
+from tinyunet.layers import Parameter
+from tinyunet.losses import CrossEntropy
+from tinyunet.optimizers import SGD, Adam, cosine
+from tinyunet.parallel import Replicas
+from tinyunet.unet import UNet
+
+SLOPES = np.array([1.0, 30.0])  # of the valley x^2 / 2 + 30 y^2 / 2: gentle along, steep across
+START = (-9.0, 2.0)
+
+
+def training_initialisation(quick):
+    """Follow the size of the activations through layers, for three spreads of the weights."""
+    layers, channels = 20, 32
+    figure, axes = panels(1, 1, height=3.0)
+    spreads = ((4, "4 / fan_in", VERMILION, "s--"), (2, "2 / fan_in", BLUE, "o-"))
+    for numerator, name, colour, style in (*spreads, (1, "1 / fan_in", GREEN, "^:")):
+        rng = np.random.default_rng(0)
+        x, sizes = rng.normal(size=(1, 32, 32, channels)), [1.0]
+        for _ in range(layers):
+            weight = rng.normal(size=(3, 3, channels, channels))
+            weight *= np.sqrt(numerator / (9 * channels))
+            x, _ = relu(conv2d(x, weight, padding="same")[0])
+            sizes.append(np.sqrt((x**2).mean()))
+        axes[0].semilogy(sizes, style, color=colour, markersize=4)
+        axes[0].text(layers + 0.4, sizes[-1], name, color=INK, va="center")
+    axes[0].set(xlabel="layers passed", ylabel="size of the activations")
+    axes[0].set(xlim=(0, layers + 4), xticks=range(0, layers + 1, 5))
+    return figure
+
+
+def walk(optimizer_of, steps):
+    """Go down the valley; gives the places, (steps + 1, 2)."""
+    place = Parameter(np.array(START))
+    optimizer, places = optimizer_of([place]), [START]
+    for _ in range(steps):
+        place.grad = SLOPES * place.data
+        optimizer.step()
+        places.append(tuple(place.data))
+        optimizer.zero_grad()
+    return np.array(places)
+
+
+def training_valley(quick):
+    """Draw the ways of three optimizers through a narrow valley, of 30 steps each."""
+    ways = {
+        "gradient descent": lambda p: SGD(p, lr=0.06),
+        "with momentum 0.8": lambda p: SGD(p, lr=0.02, momentum=0.8),
+        "Adam": lambda p: Adam(p, lr=0.6),
+    }
+    figure, axes = panels(3, 1, height=5.6, sharex=True)
+    x, y = np.meshgrid(np.linspace(-10, 4, 200), np.linspace(-2.6, 2.6, 80))
+    height = (SLOPES[0] * x**2 + SLOPES[1] * y**2) / 2
+    colours = (VERMILION, BLUE, GREEN)
+    for panel, (title, optimizer_of), colour in zip(axes[:, 0], ways.items(), colours, strict=True):
+        places = walk(optimizer_of, 30)
+        panel.contour(x, y, height, levels=np.arange(1, 10) ** 2 * 1.5, colors=FAINT, linewidths=1)
+        panel.plot(*places.T, "o-", color=colour, markersize=3.5, linewidth=1.3)
+        panel.plot(0, 0, "+", color=INK, markersize=12)
+        panel.set_title(title, loc="left")
+        panel.set(xlim=(-10, 4), ylim=(-2.6, 2.6))
+        panel.grid(False)
+    return figure
+
+
+def training_schedule(quick):
+    """Draw the learning rate of a run of 1000 steps with the usual settings."""
+    schedule = cosine(1e-3, 1000, warmup_steps=1000 // 20)
+    figure, axes = panels(1, 1, height=2.4)
+    axes[0].plot([schedule(step) for step in range(1000)], color=BLUE)
+    axes[0].set(xlabel="step", ylabel="learning rate", yticks=[0, 5e-4, 1e-3])
+    return figure
+
+
+def learn(scenes, held_out, steps, augment, norm="batch"):
+    """Train a small U-Net; gives its training losses, and (step, loss) on held-out scenes."""
+    network = UNet(3, len(CLASSES), base_channels=8, depth=3, norm=norm)
+    standardization = Standardization.fit(scenes.images)
+    replicas, cross_entropy = Replicas(network), CrossEntropy()
+    optimizer, schedule = Adam(network.parameters()), cosine(4e-3, steps, steps // 20)
+    images_to_judge = standardization.apply(np.stack(held_out.images))
+    truth, losses, judged = np.stack(held_out.masks).astype("int32"), [], []
+    for step in range(steps):
+        rng = random_generator(0, step)
+        settings = {"batch": 8, "crop": 64, "rng": rng, "augment": augment}
+        images, labels = sample_batch(scenes, standardization, **settings)
+        replicas.train()
+        optimizer.zero_grad()
+        losses.append(float(replicas.loss_and_gradients(images, labels, cross_entropy)))
+        optimizer.lr = schedule(step)
+        replicas.step(optimizer)
+        if (step + 1) % 20 == 0 or step + 1 == steps:
+            replicas.eval()
+            value, _ = cross_entropy(replicas.logits(images_to_judge), truth)
+            judged.append((step + 1, float(value)))
+    return losses, judged
+
+
+def training_curves(quick):
+    """Draw training and validation loss of a run on one scene, and of one on many."""
+    steps = 3 if quick else 300
+    many, held_out = paint_scenes(2 if quick else 40, (128, 128)), paint_scenes(4, (128, 128), 1)
+    runs = {
+        "one scene, no augmentation": (many.subset([0]), False),
+        f"{len(many)} scenes, augmented": (many, True),
+    }
+    figure, axes = panels(1, 2, height=3.0, sharey=True)
+    for panel, (title, (scenes, augment)) in zip(axes, runs.items(), strict=True):
+        losses, judged = learn(scenes, held_out, steps, augment)
+        panel.plot(losses, color=BLUE, linewidth=1, label="training loss")
+        panel.plot(
+            *np.transpose(judged), "o--", color=ORANGE, markersize=4, label="validation loss"
+        )
+        panel.set(title=title, xlabel="step", ylim=(0, 2.6))
+    axes[1].legend(frameon=False, labelcolor=INK)
+    return figure
+
+
+FIGURES = {
+    "training_initialisation": training_initialisation,
+    "training_valley": training_valley,
+    "training_schedule": training_schedule,
+    "training_curves": training_curves,
+}
