@@ -63,13 +63,13 @@ def whole_scene_seams(quick):
     part = np.s_[: len(photo) // 2, : len(photo) // 2]  # 2 x 2 tiles
     figure, axes = panels(1, 4, height=3.2)
     axes[0].imshow(photo[part], interpolation="none")
-    bare(axes[0], "four tiles")
+    bare(axes[0], "four tiles", " ")
     norm, how = LogNorm(1e-7, 1), {"cmap": "cividis", "interpolation": "none"}
     for panel, margin in zip(axes[1:], (0, 16, full), strict=True):
         panel.imshow(np.maximum(differences[margin][part], 1e-7), norm=norm, **how)
         bare(panel, f"margin {margin}", f"at most {differences[margin].max():.1g}")
     bar = figure.colorbar(
-        ScalarMappable(norm, "cividis"), ax=axes[1:], orientation="horizontal", aspect=50
+        ScalarMappable(norm, "cividis"), ax=axes, orientation="horizontal", aspect=50
     )
     bar.set_ticks([1e-6, 1e-4, 1e-2, 1])
     bar.minorticks_off()
