@@ -133,7 +133,7 @@ def main(arguments=None):
     ends = [np.array([curve[-1][2] for curve in several]) for several in curves]
     stuck = [int((last < STUCK).sum()) for last in ends]
     print(
-        f"What you should have seen: always answering background is right for {flat[0]:.1%} of the "
+        f"You should have seen that always answering background is right for {flat[0]:.1%} of the "
         f"pixels and finds no building; of {options.starts} starts {stuck[0]} were stuck at "
         f"that after {options.steps} steps without class weights and {stuck[1]} with them, "
         f"while the best IoU of buildings is {ends[0].max():.2f} without "

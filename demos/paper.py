@@ -117,7 +117,7 @@ def main(arguments=None):
     count = sum(row.kind in CONVOLUTIONS for row in table.rows)
     seen = next(r for r in table.rows[::-1] if r.name.startswith("bottleneck")).receptive_field
     print(
-        f"What you should have seen: {count} convolutions with {table.parameters:,} parameters "
+        f"You should have seen {count} convolutions with {table.parameters:,} parameters "
         f"turn {options.size} x {options.size} pixels into {table.rows[-1].output_shape[1]} x "
         f"{table.rows[-1].output_shape[2]}, and at the bottom of the U each number sees {seen} x "
         f"{seen} pixels of the image."

@@ -142,7 +142,7 @@ def draw(path, held_out, results, wrong):
         axes.imshow(panel, cmap="gray", vmin=0, vmax=1)  # (a photograph has colours of its own)
         axes.set(title=name, xticks=[], yticks=[])
         if name in wrong:
-            axes.set_xlabel("{:.1%} wrong beside borders,\n{:.2%} elsewhere".format(*wrong[name]))
+            axes.set_xlabel("{:.1%} wrong\nbeside borders,\n{:.2%} elsewhere".format(*wrong[name]))
     lengths = results["all skips"][1]
     for axes, size, (skip, below) in zip(
         lower.subplots(1, len(LEVELS)), LEVELS, lengths.transpose(2, 1, 0), strict=True

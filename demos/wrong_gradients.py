@@ -161,7 +161,7 @@ def main(arguments=None):
     right = falls.pop("right gradients")
     caught = sum(verdicts[name] is not None for name in MISTAKES)
     print(
-        f"What you should have seen: with the right gradients the loss fell by {right:.0%}, with "
+        f"You should have seen that with the right gradients the loss fell by {right:.0%}, with "
         f"the wrong ones by {min(falls.values()):.0%} to {max(falls.values()):.0%}, so a falling "
         f"loss proves little; the gradient checker caught {caught} of {len(MISTAKES)}."
     )
