@@ -10,6 +10,7 @@ COLOURS = {
     "torch": "#E69F00",
     "torch-channels-last": "#009E73",
 }
+NAMES = {"torch": "PyTorch", "torch-channels-last": "PyTorch, channels last"}
 SIGNS = {"tinyunet": "o", "plain": "v", "torch": "s", "torch-channels-last": "D"}
 
 
@@ -43,7 +44,7 @@ def draw_bars(axes, works: list, measured: dict, peer: str) -> None:
                 median,
                 0.9 * thickness,
                 color=COLOURS[side],
-                label=side if row == 0 else None,
+                label=NAMES.get(side, side) if row == 0 else None,
                 xerr=[[median - min(seconds)], [max(seconds) - median]],
                 error_kw={"capsize": 2, "linewidth": 1},
             )
@@ -52,7 +53,9 @@ def draw_bars(axes, works: list, measured: dict, peer: str) -> None:
     axes.margins(x=0.1)
     axes.set_yticks(range(len(works)), [work.title.replace(", ", ",\n") for work in works])
     axes.invert_yaxis()
-    axes.set_xlabel(f"time of a step, relative to {reference} (shorter is faster)")
+    axes.set_xlabel(
+        f"time of a step, relative to {NAMES.get(reference, reference)} (shorter is faster)"
+    )
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(sides), frameon=False)
 
 
@@ -88,7 +91,7 @@ def draw_roofline(axes, works: list, measured: dict, limits: dict) -> None:
         speeds = {}
         for side, result in measured[work.name].items():
             speeds[side] = work.operations() / statistics.median(result["seconds"]) / 1e9
-            label = None if side in named else side
+            label = None if side in named else NAMES.get(side, side)
             named.add(side)
             axes.plot(x, speeds[side], SIGNS[side], color=COLOURS[side], label=label)
         # Upright, and beside each other where two networks are near.
@@ -137,7 +140,9 @@ def draw_scaling(series: dict, measured: dict, path: Path) -> None:
             megabytes = [result["added"] / 1e6 for result in results]
             for row, numbers in enumerate((milliseconds, megabytes)):
                 style = f"{SIGNS[side]}-"
-                axes[row][column].plot(values, numbers, style, color=COLOURS[side], label=side)
+                axes[row][column].plot(
+                    values, numbers, style, color=COLOURS[side], label=NAMES.get(side, side)
+                )
         for row in (0, 1):
             axes[row][column].set_xscale("log", base=2)
             axes[row][column].set_yscale("log")

@@ -189,8 +189,7 @@ class Torch:
 
         network = work.network()
         images, labels = work.images_and_labels(network)
-        self.network = torch_unet(work)
-        self.network.load_state_dict(torch_weights(network))
+        self.network = torch_unet(network)
         self.images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
         self.labels = torch.from_numpy(labels)
         if self.channels_last:
@@ -230,67 +229,15 @@ class TorchChannelsLast(Torch):
     channels_last = True
 
 
-def torch_unet(work: Work):
-    """Make the U-Net as PyTorch users write it, with the parameter names of ours."""
-    import torch
-    from torch import nn
+def torch_unet(network):
+    """Make the network's twin in PyTorch, from the same weights; ReLU in place, as ours is."""
+    from to_pytorch import nn, to_pytorch
 
-    padding = 1 if work.padding == "same" else 0
-
-    def block(channels_in, channels_out):
-        layers = nn.Sequential()
-        for number, channels in ((1, channels_in), (2, channels_out)):
-            convolution = nn.Conv2d(channels, channels_out, 3, padding=padding)
-            layers.add_module(f"conv{number}", convolution)
-            layers.add_module(f"relu{number}", nn.ReLU(inplace=True))
-        return layers
-
-    class TorchUNet(nn.Module):
-        def __init__(self):
-            super().__init__()
-            widths = [work.base * 2**level for level in range(work.depth + 1)]
-            entering = [work.channels, *widths]
-            self.encoder = nn.ModuleList(
-                block(entering[level], widths[level]) for level in range(work.depth)
-            )
-            self.bottleneck = block(widths[-2], widths[-1])
-            rising = widths[:-1][::-1]
-            self.ups = nn.ModuleList(nn.ConvTranspose2d(2 * n, n, 2, stride=2) for n in rising)
-            self.decoder = nn.ModuleList(block(2 * n, n) for n in rising)
-            self.head = nn.Conv2d(work.base, 2, 1)
-            self.pool = nn.MaxPool2d(2)
-
-        def forward(self, x):
-            skips = []
-            for block in self.encoder:
-                x = block(x)
-                skips.append(x)
-                x = self.pool(x)
-            x = self.bottleneck(x)
-            for up, block in zip(self.ups, self.decoder, strict=True):
-                x, skip = up(x), skips.pop()
-                top, left = ((a - b) // 2 for a, b in zip(skip.shape[2:], x.shape[2:], strict=True))
-                skip = skip[:, :, top : top + x.shape[2], left : left + x.shape[3]]
-                x = block(torch.cat([skip, x], dim=1))
-            return self.head(x)
-
-    return TorchUNet()
-
-
-def torch_weights(network) -> dict:
-    """Turn our kernels (KH, KW, C, F) into PyTorch's (F, C, KH, KW).
-
-    A transposed convolution's kernel is that of the convolution which it is the adjoint of, on
-    both sides, so it is turned in the same way.
-    """
-    import torch
-
-    weights = {}
-    for name, values in network.state().items():
-        if values.ndim == 4:
-            values = values.transpose(3, 2, 0, 1).copy()
-        weights[name] = torch.from_numpy(values)
-    return weights
+    twin = to_pytorch(network)
+    for layer in twin.modules():
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = True
+    return twin
 
 
 # -- The worker ------------------------------------------------------------------------------------
