@@ -108,8 +108,9 @@ def explanation(levels, count):
     kept = f"the {count} maps of each level that vary most" if most > count else "all maps"
     return (
         f"Chosen from {kept}. Each map has its own scale, dark for its lowest value and light for "
-        "its highest. Below it: its number, and how many standard deviations the value at the "
-        "pixel lies above the map's mean."
+        "its highest; the small frame is the chosen pixel. Below it: the map's number, and how "
+        "many standard deviations the value at the pixel lies above (+) or below (−) the map's "
+        "mean."
     )
 
 

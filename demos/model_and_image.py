@@ -104,8 +104,9 @@ def describe_part(given, seen, size):
         return f"{said}."
     whole = "{} x {}".format(*given.image.shape)
     return (
-        f"{said} of its {whole}, from row {seen.top}, column {seen.left} on: one tile of the "
-        f"prediction in tiles of {size}. With --size {max(given.image.shape[:2])} it would be all."
+        f"{said} of its {whole}, from row {seen.top}, column {seen.left} on: one of the tiles, of "
+        f"at most {size} pixels a side, in which it is predicted. "
+        f"With --size {max(given.image.shape[:2])} it would be all."
     )
 
 
