@@ -104,7 +104,7 @@ def main(arguments=None):
         f"You should have seen seams: without a margin the tiles change the class of "
         f"{changed[0]:.2%} of all pixels and a probability by up to {differences[0].max():.1g}, "
         f"with {SMALL_MARGIN} pixels {changed[SMALL_MARGIN]:.2%} and "
-        f"{differences[SMALL_MARGIN].max():.1g}, with {full}, half the receptive field, "
+        f"{differences[SMALL_MARGIN].max():.1g}, with {full}, half the receptive field rounded up, "
         f"{changed[full]:.2%} and {differences[full].max():.1g}, which is rounding."
     )
 
