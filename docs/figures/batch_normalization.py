@@ -1,7 +1,7 @@
 """Figures of the chapter on batch normalisation."""
 
 import numpy as np
-from figure_style import BLUE, GREEN, INK, VERMILION, panels
+from figure_style import BLUE, GREEN, VERMILION, measured, panels
 from training import learn
 
 from tinyunet.data.scenes import paint_scenes
@@ -28,21 +28,24 @@ def batch_normalization_channels(quick):
 
 
 def batch_normalization_runs(quick):
-    """Draw the losses of two runs that differ only in the normalisation."""
-    steps = 3 if quick else 300
-    scenes, held_out = paint_scenes(2 if quick else 40, (128, 128)), paint_scenes(4, (128, 128), 1)
-    figure, axes = panels(1, 2, height=2.8, sharey=True)
-    runs = (("batch", "with it", BLUE, "-"), (None, "without", VERMILION, "--"))
-    for norm, name, colour, line in runs:
-        losses, judged = learn(scenes, held_out, steps, True, norm)
-        reach = max(1, steps // 20)
-        smooth = np.convolve(losses, np.ones(reach) / reach, mode="valid")
-        axes[0].plot(np.arange(len(smooth)) + reach, smooth, line, color=colour, label=name)
-        axes[1].plot(*np.transpose(judged), line, color=colour, label=name)
-    axes[0].set(title="training loss (running mean)", xlabel="step", ylim=(0, None))
-    axes[1].set(title="validation loss", xlabel="step")
-    axes[1].legend(frameon=False, labelcolor=INK)
-    return figure
+    """Draw the validation loss with it and without, on three sets of scenes."""
+    steps, count = (3, 2) if quick else (300, 40)
+    figure, axes = panels(1, 3, height=2.8, sharey=True)
+    said = {}
+    for number, panel in enumerate(axes):
+        scenes = paint_scenes(count, (128, 128), 2 * number)
+        held_out = paint_scenes(4, (128, 128), 2 * number + 1)
+        ends = []
+        runs = (("batch", "with it", BLUE, "-"), (None, "without", VERMILION, "--"))
+        for norm, name, colour, line in runs:
+            _, judged = learn(scenes, held_out, steps, True, norm)
+            panel.plot(*np.transpose(judged), line, color=colour, label=name)
+            ends.append(f"{judged[-1][1]:.2f}")
+        panel.set(title=f"scenes {number + 1}", xlabel="step", ylim=(0, None))
+        said[f"scenes {number + 1}"] = f"{ends[0]} with it and {ends[1]} without"
+    axes[0].set_ylabel("validation loss")
+    axes[-1].legend(loc="upper right")
+    return measured(figure, said)
 
 
 FIGURES = {

@@ -3,7 +3,18 @@
 import types
 
 import numpy as np
-from figure_style import BLUE, BRIGHTNESS, INK, VERMILION, bare, cells, demo, frame, panels
+from figure_style import (
+    BLUE,
+    BRIGHTNESS,
+    INK,
+    VERMILION,
+    bare,
+    cells,
+    demo,
+    frame,
+    measured,
+    panels,
+)
 
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.functional import concat, max_pool2d
@@ -62,13 +73,14 @@ def skip_connections_cut(quick):
     bare(axes[0], "photograph")
     axes[1].imshow(np.stack(held_out.masks)[part], cmap="gray", vmin=0, vmax=1)
     bare(axes[1], "truth")
-    titles = ("all skips", "finest one cut", "all cut")
+    titles, said = ("all skips", "finest one cut", "all cut"), {}
     for panel, title, cut in zip(axes[2:], titles, ((), (0,), (0, 1, 2)), strict=True):
         probabilities, _ = skips.train(cut, scenes, held_out, options)
         panel.imshow(probabilities[part][..., 1], cmap="gray", vmin=0, vmax=1)
         beside, elsewhere = skips.errors(probabilities, held_out.masks)
         bare(panel, title, f"wrong: {beside:.1%}\nbeside a border,\n{elsewhere:.2%} elsewhere")
-    return figure
+        said[title] = f"{100 * beside:.1f} %"
+    return measured(figure, said)
 
 
 def skip_connections_gradient(quick):
@@ -81,6 +93,7 @@ def skip_connections_gradient(quick):
         "five classes: colour is not enough": (paint_scenes(count, SIZE, 0), len(CLASSES)),
     }
     figure, axes = panels(1, 2, height=3.0, sharey=True)
+    factors = []
     for panel, (title, (scenes, classes)) in zip(axes, tasks.items(), strict=True):
         held_out = scenes.subset([0])
         _, lengths = skips.train((), scenes, held_out, options, classes)
@@ -88,9 +101,13 @@ def skip_connections_gradient(quick):
         panel.semilogy(skip, color=BLUE, label="through the skip")
         panel.semilogy(below, "--", color=VERMILION, label="from below")
         panel.set(title=title, xlabel="step")
+        later = slice(options.steps // 2, None)
+        factors.append(skip[later].mean() / below[later].mean())
     axes[0].set_ylabel("length of the gradient")
-    axes[0].legend(frameon=False, labelcolor=INK)
-    return figure
+    axes[0].legend()
+    two, five = factors
+    said = {"two classes": f"{two:.1f} to", "five classes": f"{1 / five:.0f} times as long"}
+    return measured(figure, said)
 
 
 FIGURES = {

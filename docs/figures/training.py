@@ -1,7 +1,7 @@
 """Figures of the chapter on training."""
 
 import numpy as np
-from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, panels
+from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, measured, panels
 
 from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import sample_batch
@@ -114,6 +114,7 @@ def training_curves(quick):
         f"{len(many)} scenes, augmented": (many, True),
     }
     figure, axes = panels(1, 2, height=3.0, sharey=True)
+    ends = []
     for panel, (title, (scenes, augment)) in zip(axes, runs.items(), strict=True):
         losses, judged = learn(scenes, held_out, steps, augment)
         panel.plot(losses, color=BLUE, linewidth=1, label="training loss")
@@ -121,8 +122,15 @@ def training_curves(quick):
             *np.transpose(judged), "o--", color=ORANGE, markersize=4, label="validation loss"
         )
         panel.set(title=title, xlabel="step", ylim=(0, 2.6))
-    axes[1].legend(frameon=False, labelcolor=INK)
-    return figure
+        ends.append((np.mean(losses[-20:]), judged[-1][1]))
+    axes[1].legend()
+    (learned, found), both = ends
+    said = {
+        "one scene, training": f"training loss falls to {learned:.1f}",
+        "one scene, validation": f"ends at {found:.2f}",
+        "many scenes": "to {:.1f} and {:.1f}".format(*both),
+    }
+    return measured(figure, said)
 
 
 FIGURES = {
