@@ -10,7 +10,7 @@ the elastic bend of the U-Net paper, a random crop, and all of them together, as
 from pathlib import Path
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import (

@@ -1,7 +1,7 @@
 """How fast is tinyunet? Training and inference, beside PyTorch and the machine's own limit.
 
-Each side (see `benchmark_sides.py`) waits in a process of its own and does one step when it is
-told, and the sides take turns, so that whatever else the computer does meets all alike. All have
+Each side (see `parts/benchmark_sides.py`) waits in a process of its own and does one step when it
+is told, and the sides take turns, so that whatever else the computer does meets all alike. All have
 the same number of threads. Between two turns there is a pause, in which threads that wait for work
 actively go to sleep and leave the cores to the next side.
 
@@ -26,10 +26,10 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmark_networks import Work, networks, scaling_series
-from benchmark_pictures import draw_comparison, draw_scaling
-from benchmark_profile import profile
-from benchmark_sides import SIDES
+from parts.benchmark_networks import Work, networks, scaling_series
+from parts.benchmark_pictures import draw_comparison, draw_scaling
+from parts.benchmark_profile import profile
+from parts.benchmark_sides import SIDES
 
 from tinyunet.parallel import available_cores
 
@@ -54,14 +54,11 @@ class Worker:
             environment.pop(name, None)
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(threads)
+        # The sides find what this process finds: its demos, and a tinyunet that is not installed.
+        environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
         self.side = side
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                str(Path(__file__).with_name("benchmark_sides.py")),
-                side,
-                f"{threads}",
-            ],
+            [sys.executable, "-m", "parts.benchmark_sides", side, f"{threads}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

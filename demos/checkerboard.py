@@ -12,7 +12,7 @@ kernels make of a flat image.
 import sys
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.functional import conv2d, conv_transpose2d, upsample_nearest2d

@@ -10,7 +10,7 @@ long before any network learned them, run over a painted scene by the same `conv
 import sys
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.data.scenes import paint_scene

@@ -15,10 +15,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from command_line import demo_parser, prepare
-from feature_levels import strongest, view
-from influence import typical_half_side
-from model_and_image import add_arguments, check_arguments, describe_part, model_and_image
+from parts.command_line import demo_parser, prepare
+from parts.feature_levels import strongest, view
+from parts.influence import typical_half_side
+from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
 
 from tinyunet.errors import UserError
 from tinyunet.files import save_text

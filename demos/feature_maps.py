@@ -11,9 +11,9 @@ shows how well one map alone, the best of its level, tells a class from the othe
 import sys
 
 import numpy as np
-from command_line import demo_parser, prepare
-from feature_levels import strongest, view
-from model_and_image import add_arguments, check_arguments, describe_part, model_and_image
+from parts.command_line import demo_parser, prepare
+from parts.feature_levels import strongest, view
+from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
 
 from tinyunet.errors import UserError
 from tinyunet.pictures import as_rgb, colour_mask, palette
@@ -23,7 +23,7 @@ try:
 
     matplotlib.use("Agg")  # draws into files, needs no screen
     from matplotlib import pyplot
-    from single_map import single_map
+    from parts.single_map import single_map
 except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 

@@ -11,7 +11,7 @@ under a softmax cross-entropy (it does).
 import sys
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.functional import conv2d, softmax_cross_entropy

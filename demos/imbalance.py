@@ -11,7 +11,7 @@ whether a network gets stuck at that answer is a matter of luck, so the demo cou
 import sys
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import sample_batch

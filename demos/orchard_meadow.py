@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 from tqdm import tqdm
 
 from tinyunet.backend import device_name, random_generator

@@ -11,7 +11,7 @@ are gone.
 import sys
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 from tqdm import tqdm
 
 from tinyunet.backend import random_generator

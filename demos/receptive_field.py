@@ -11,8 +11,8 @@ see; the glow is what it does see, and it fades long before the edges of the squ
 import sys
 
 import numpy as np
-from command_line import demo_parser, prepare
-from influence import half_side
+from parts.command_line import demo_parser, prepare
+from parts.influence import half_side
 
 from tinyunet.backend import to_device, to_host, xp
 from tinyunet.data.scenes import CLASSES, paint_scene

@@ -13,7 +13,7 @@ import sys
 from collections import deque
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 

@@ -11,7 +11,7 @@ import sys
 from unittest import mock
 
 import numpy as np
-from command_line import demo_parser, prepare
+from parts.command_line import demo_parser, prepare
 
 from tinyunet import functional
 from tinyunet.backend import random_generator, to_device, xp

@@ -25,7 +25,7 @@ def run_benchmark(*arguments):
 @pytest.fixture
 def sides(monkeypatch):
     monkeypatch.syspath_prepend(str(DEMOS))
-    import benchmark_sides
+    from parts import benchmark_sides
 
     return benchmark_sides
 
@@ -72,7 +72,7 @@ def test_it_compares_sides_and_draws(tmp_path):
 
 def test_pytorch_computes_the_same(sides):
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    from benchmark_networks import networks
+    from parts.benchmark_networks import networks
 
     for name in ("base16", "paper"):
         work = networks(quick=True)[name]

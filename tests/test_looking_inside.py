@@ -57,7 +57,9 @@ def test_what_is_kept_of_a_network_is_what_it_computed(wiring, norm):
     network = small_model(norm=norm, dropout=0.5, **wiring).network
     height, width = network.valid_sizes()[4:6]
     x = np.random.default_rng(0).normal(size=(1, height, width, 3)).astype(np.float32)
-    kept = {name: watched.array for name, watched in load("watched").watch(network, x).items()}
+    kept = {
+        name: watched.array for name, watched in load("parts/watched").watch(network, x).items()
+    }
     plain, skips = {}, []
     y = x
     for index, block in enumerate(network.encoder):
@@ -83,8 +85,8 @@ def test_a_row_sees_exactly_the_rows_that_can_spoil_it(wiring):
     size = next(n for n in network.valid_sizes() if n >= 64)
     x = np.ones((size, size, 16 if wiring["padding"] == "same" else size, 1), np.float32)
     x[range(size), range(size)] = np.nan  # in image k, row k; what is not a number spreads
-    spoiled = load("watched").watch(network, x)
-    for name, watched in load("watched").watch(network, np.ones_like(x[:1])).items():
+    spoiled = load("parts/watched").watch(network, x)
+    for name, watched in load("parts/watched").watch(network, np.ones_like(x[:1])).items():
         rows = np.arange(watched.shape[1])
         first, last = watched.sees(rows, rows)
         middle = spoiled[name].shape[2] // 2
@@ -97,7 +99,7 @@ def test_a_row_sees_exactly_the_rows_that_can_spoil_it(wiring):
 @pytest.mark.parametrize("wiring", WIRINGS, ids=str)
 def test_the_widest_view_of_each_level_is_that_of_the_trace(wiring):
     model = small_model(depth=3, **wiring)
-    seen = load("feature_levels").view(model, random_image(90, 70))
+    seen = load("parts/feature_levels").view(model, random_image(90, 70))
     for level in seen.levels:
         for ends in (level.rows, level.columns):
             assert np.ptp(ends, axis=1).max() + 1 == level.receptive_field, level.name
@@ -112,7 +114,7 @@ def test_the_widest_view_of_each_level_is_that_of_the_trace(wiring):
 def test_the_prediction_shown_is_the_prediction(wiring, size):
     model, image = small_model(**wiring), random_image(70, 61)
     model.ignore_index = 1
-    seen = load("feature_levels").view(model, image, size)
+    seen = load("parts/feature_levels").view(model, image, size)
     height, width = seen.image.shape[:2]
     part = np.s_[seen.top : seen.top + height, seen.left : seen.left + width]
     np.testing.assert_array_equal(seen.image, image[part])
@@ -129,7 +131,7 @@ def test_the_prediction_shown_is_the_prediction(wiring, size):
 @pytest.mark.parametrize("wiring", WIRINGS, ids=str)
 def test_each_map_lies_where_its_pixels_come_from(wiring):
     model = small_model(**wiring)
-    seen = load("feature_levels").view(model, random_image(50, 43))
+    seen = load("parts/feature_levels").view(model, random_image(50, 43))
     for level in seen.levels:
         for length, begins, ends, count in zip(
             (50, 43),
@@ -150,7 +152,7 @@ def test_each_map_lies_where_its_pixels_come_from(wiring):
 def test_the_strongest_map_is_that_of_the_highest_contrast():
     rows = np.arange(8.0)[:, None] * np.ones(8)
     maps = np.stack([0 * rows + 100, 0.1 * rows, -rows], axis=-1)
-    assert load("feature_levels").strongest(maps).tolist() == [2, 1, 0]
+    assert load("parts/feature_levels").strongest(maps).tolist() == [2, 1, 0]
 
 
 # -- single_map.py, influence.py -----------------------------------------------------------------
@@ -162,12 +164,12 @@ def test_the_auc_counts_pairs_in_the_right_order():
     values, positive = rng.integers(0, 5, (40, 3)), rng.random(40) < 0.4
     pairs = itertools.product(values[positive], values[~positive])
     right = np.mean([(high > low) + 0.5 * (high == low) for high, low in pairs], axis=0)
-    np.testing.assert_allclose(load("single_map").separation(values, positive), right)
+    np.testing.assert_allclose(load("parts/single_map").separation(values, positive), right)
 
 
 def test_a_single_map_is_judged_where_it_was_not_chosen():
     pytest.importorskip("scipy", reason="needs the extra 'demos'")
-    judge = load("single_map").single_map
+    judge = load("parts/single_map").single_map
     truth = np.zeros((32, 64), int)
     truth[8:16] = 1
     noise = np.random.default_rng(0).normal(size=(16, 32))
@@ -184,12 +186,12 @@ def test_a_single_map_is_judged_where_it_was_not_chosen():
 def test_half_of_the_influence_lies_near():
     influence = np.zeros((9, 9))
     influence[2, 3], influence[3, 4], influence[8, 8] = 3, 2, 5
-    assert load("influence").half_side(influence, 2, 3) == 3
+    assert load("parts/influence").half_side(influence, 2, 3) == 3
 
 
 @pytest.mark.parametrize("wiring", WIRINGS, ids=str)
 def test_the_influence_is_measured_within_the_receptive_field(wiring):
-    demo = load("influence")
+    demo = load("parts/influence")
     model = small_model(**wiring)
     fields = []
     demo.half_side = lambda influence, row, column: fields.append((influence, row, column)) or 1
@@ -207,7 +209,7 @@ def test_the_influence_is_measured_within_the_receptive_field(wiring):
 def test_where_nothing_moves_the_answer_there_is_nothing_to_halve():
     model = small_model()
     model.network.head.weight.data[...] = 0
-    assert load("influence").typical_half_side(model, random_image(20, 20)) is None
+    assert load("parts/influence").typical_half_side(model, random_image(20, 20)) is None
 
 
 # -- feature_maps.py -----------------------------------------------------------------------------
@@ -317,7 +319,7 @@ def test_the_page_holds_the_numbers_of_the_model(classes, channels, tmp_path, ca
     assert cli.main(["predict", *map(str, paths), "--out", str(tmp_path / "maps")]) in (0, None)
     with Image.open(tmp_path / "maps" / "image.png") as predicted:
         np.testing.assert_array_equal(ranking[..., 0], np.asarray(predicted))
-    seen = load("feature_levels").view(model, image)
+    seen = load("parts/feature_levels").view(model, image)
     facts = [fact for level in page["levels"] for fact in level["maps"]]
     levels = [level for level in seen.levels[:-1] for _ in range(min(5, level.maps.shape[2]))]
     for stored, fact, level in zip(maps, facts, levels, strict=True):
@@ -331,7 +333,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_no_name_breaks_it(tmp_path, c
     demo = load("explore")
     model = small_model()
     model.class_names = ['</script><b title="x">', "<!--<script>", "öl & wasser"]
-    seen = load("feature_levels").view(model, random_image(20, 20))
+    seen = load("parts/feature_levels").view(model, random_image(20, 20))
     page = demo.contents(seen, model, 3, "<title>", "&amp;", 4)
     text = demo.fill(demo.TEMPLATE.read_text(encoding="utf-8"), page)
     (tmp_path / "page.html").write_text(text, encoding="utf-8")

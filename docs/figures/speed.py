@@ -72,7 +72,7 @@ def speed_roofline(quick):
         ends[1], 1.05 * flops, f"matrix product: {flops:.0f} GFLOP/s", ha="right", va="bottom"
     )
     axes.text(1.1 * ends[0], bandwidth * ends[0], f"memory: {bandwidth:.0f} GB/s", va="top")
-    works = demo("benchmark_networks").networks()
+    works = demo("parts/benchmark_networks").networks()
     for number, found in enumerate(work for part in MEASURED for work in part["networks"]):
         work = works[found["name"]]
         intensity = work.operations() / work.bytes_moved()

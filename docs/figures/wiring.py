@@ -216,7 +216,7 @@ def wiring_receptive_field(quick):
 
 def wiring_levels(quick):
     """Show each level's strongest map of a trained U-Net, and what its best map tells alone."""
-    feature_maps, source = demo("feature_maps"), demo("model_and_image")
+    feature_maps, source = demo("feature_maps"), demo("parts/model_and_image")
     steps, size = (2, 64) if quick else (200, 256)
     given = source.model_and_image(
         Namespace(model=None, image=None, steps=steps, size=size, seed=0, threads=2)

@@ -12,8 +12,7 @@ import threading
 import time
 from collections import defaultdict
 
-from benchmark_networks import Work
-
+from parts.benchmark_networks import Work
 from tinyunet.backend import xp
 from tinyunet.losses import CrossEntropy
 from tinyunet.optimizers import Adam

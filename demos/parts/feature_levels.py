@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from watched import named_blocks, watch
 
+from parts.watched import named_blocks, watch
 from tinyunet.backend import to_device, to_host
 from tinyunet.functional import softmax
 from tinyunet.prediction import (

@@ -13,8 +13,8 @@ side                   what it is
 ``torch-channels-last``  the same in PyTorch's memory format for convolutions on CPUs
 =====================  ===========================================================================
 
-Started as ``python benchmark_sides.py SIDE THREADS``, this file reads commands from its standard
-input, a line of JSON each, and answers each with a line of JSON.
+Started as ``python -m parts.benchmark_sides SIDE THREADS``, this file reads commands from its
+standard input, a line of JSON each, and answers each with a line of JSON.
 """
 
 import json
@@ -23,7 +23,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmark_networks import Work
+from parts.benchmark_networks import Work
 
 SIDES = ("tinyunet", "plain", "torch", "torch-channels-last")
 
