@@ -12,9 +12,8 @@ import sys
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
+from parts.learning import training_steps
 
-from tinyunet.backend import random_generator
-from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import BUILDING, paint_scenes
 from tinyunet.data.standardization import Standardization
 from tinyunet.evaluation import Scores, confusion_matrix
@@ -64,14 +63,9 @@ def train(class_weights, scenes, held_out, steps, seed):
     replicas, cross_entropy = Replicas(network), CrossEntropy(class_weights)
     optimizer = Adam(network.parameters(), 2e-3)
     images_to_judge = standardization.apply(np.stack(held_out.images))
+    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     curve = []
-    for step in range(1, steps + 1):
-        rng = random_generator(seed, step)
-        images, labels = sample_batch(scenes, standardization, batch=8, crop=64, rng=rng)
-        replicas.train()
-        optimizer.zero_grad()
-        replicas.loss_and_gradients(images, labels, cross_entropy)
-        replicas.step(optimizer)
+    for step, _ in training_steps(range(1, steps + 1), *learning, crop=64, seed=seed):
         if step % max(1, steps // 6) == 0 or step == steps:
             replicas.eval()
             prediction = replicas.logits(images_to_judge).argmax(axis=-1)

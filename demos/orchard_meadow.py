@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
+from parts.learning import training_steps
 from tqdm import tqdm
 
 from tinyunet.backend import device_name, random_generator
-from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.data.standardization import Standardization
 from tinyunet.evaluation import Scores, confusion_matrix
@@ -110,14 +110,11 @@ def train_network(name, network, crop, training, held_out, options):
 
     curve, losses = [], []
     bar = tqdm(range(1, options.steps + 1), name, unit="step")
-    for step in bar:
-        rng = random_generator(options.seed, step)
-        images, labels = sample_batch(training, standardization, batch=8, crop=crop, rng=rng)
-        replicas.train()
-        optimizer.lr = learning_rate(step - 1)
-        optimizer.zero_grad()
-        losses.append(replicas.loss_and_gradients(images, labels, cross_entropy))
-        replicas.step(optimizer)
+    learning = (replicas, optimizer, cross_entropy, training, standardization)
+    settings = {"crop": crop, "seed": options.seed}
+    settings["learning_rate"] = lambda step: learning_rate(step - 1)  # our steps count from 1
+    for step, loss in training_steps(bar, *learning, **settings):
+        losses.append(loss)
         if step % 25 == 0 or step == options.steps:
             replicas.eval()
             scores = score(predict, held_out)

@@ -12,10 +12,9 @@ import sys
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
+from parts.learning import training_steps
 from tqdm import tqdm
 
-from tinyunet.backend import random_generator
-from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
 from tinyunet.data.standardization import Standardization
 from tinyunet.losses import CrossEntropy
@@ -45,13 +44,10 @@ def train(options):
     network = UNet(3, len(CLASSES), base_channels=8, depth=DEPTH, norm="batch", seed=options.seed)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
     optimizer = Adam(network.parameters(), lr=4e-3)
-    for step in tqdm(range(options.steps), "training", unit="step", leave=False):
-        rng = random_generator(options.seed, step)
-        images, labels = sample_batch(scenes, standardization, batch=8, crop=64, rng=rng)
-        replicas.train()
-        optimizer.zero_grad()
-        replicas.loss_and_gradients(images, labels, cross_entropy)
-        replicas.step(optimizer)
+    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    bar = tqdm(range(options.steps), "training", unit="step", leave=False)
+    for _ in training_steps(bar, *learning, crop=64, seed=options.seed):
+        pass
     return network, standardization
 
 

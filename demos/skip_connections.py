@@ -14,11 +14,11 @@ from collections import deque
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
+from parts.learning import training_steps
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from tinyunet.backend import random_generator, to_host, xp
-from tinyunet.data.augmentation import sample_batch
+from tinyunet.backend import to_host, xp
 from tinyunet.data.scenes import BUILDING, paint_scenes
 from tinyunet.data.standardization import Standardization
 from tinyunet.functional import softmax
@@ -102,18 +102,14 @@ def train(cut, scenes, held_out, options, classes=2):
     replicas, cross_entropy = Replicas(network), CrossEntropy()
     optimizer = Adam(network.parameters())
     schedule = cosine(1e-2, options.steps, warmup_steps=options.steps // 20)
+    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    bar = tqdm(range(options.steps), "training", unit="step", leave=False)
+    settings = {"crop": 64, "seed": options.seed, "learning_rate": schedule}
     squares = []
-    for step in tqdm(range(options.steps), "training", unit="step", leave=False):
-        rng = random_generator(options.seed, step)
-        images, labels = sample_batch(scenes, standardization, batch=8, crop=64, rng=rng)
-        replicas.train()
-        optimizer.zero_grad()
-        replicas.loss_and_gradients(images, labels, cross_entropy)
+    for _ in training_steps(bar, *learning, **settings):
         squares.append([[sum(parts) for parts in way] for way in told])
         for parts in told[0] + told[1]:
             parts.clear()
-        optimizer.lr = schedule(step)
-        replicas.step(optimizer)
     replicas.eval()
     logits = replicas.logits(standardization.apply(np.stack(held_out.images)))
     lengths = [[[float(to_host(s)) ** 0.5 for s in way] for way in both] for both in squares]

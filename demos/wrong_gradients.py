@@ -12,10 +12,10 @@ from unittest import mock
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
+from parts.learning import training_steps
 
 from tinyunet import functional
-from tinyunet.backend import random_generator, to_device, xp
-from tinyunet.data.augmentation import sample_batch
+from tinyunet.backend import to_device, xp
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.data.standardization import Standardization
 from tinyunet.gradcheck import GradientError, check_gradients
@@ -101,14 +101,9 @@ def train(scenes, options):
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy()
     optimizer = Adam(network.parameters(), 2e-3)
-    losses = []
-    for step in range(options.steps):
-        rng = random_generator(options.seed, step)
-        images, labels = sample_batch(scenes, standardization, batch=8, crop=CROP, rng=rng)
-        optimizer.zero_grad()
-        losses.append(float(replicas.loss_and_gradients(images, labels, cross_entropy)))
-        replicas.step(optimizer)
-    return losses
+    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    training = training_steps(range(options.steps), *learning, crop=CROP, seed=options.seed)
+    return [float(loss) for _, loss in training]
 
 
 def ends(losses):

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tinyunet.backend import random_generator
+from parts.learning import training_steps
 from tinyunet.checkpoint import Model, load_model
-from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.folder import read_image
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
 from tinyunet.data.standardization import Standardization
@@ -118,13 +117,10 @@ def trained(options):
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
     optimizer = Adam(network.parameters())
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
-    for step in tqdm(range(options.steps), "training", unit="step", leave=False):
-        rng = random_generator(options.seed, step)
-        images, labels = sample_batch(scenes, standardization, batch=8, crop=96, rng=rng)
-        replicas.train()
-        optimizer.lr = learning_rate(step)
-        optimizer.zero_grad()
-        replicas.loss_and_gradients(images, labels, cross_entropy)
-        replicas.step(optimizer)
+    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    bar = tqdm(range(options.steps), "training", unit="step", leave=False)
+    settings = {"crop": 96, "seed": options.seed, "learning_rate": learning_rate}
+    for _ in training_steps(bar, *learning, **settings):
+        pass
     replicas.eval()
     return Model(network, standardization, list(CLASSES))

@@ -1,10 +1,8 @@
 """Figures of the chapter on training."""
 
 import numpy as np
-from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, measured, panels
+from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, demo, measured, panels
 
-from tinyunet.backend import random_generator
-from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.data.standardization import Standardization
 from tinyunet.functional import conv2d, relu
@@ -89,15 +87,11 @@ def learn(scenes, held_out, steps, augment, norm="batch"):
     optimizer, schedule = Adam(network.parameters()), cosine(4e-3, steps, steps // 20)
     images_to_judge = standardization.apply(np.stack(held_out.images))
     truth, losses, judged = np.stack(held_out.masks).astype("int32"), [], []
-    for step in range(steps):
-        rng = random_generator(0, step)
-        settings = {"batch": 8, "crop": 64, "rng": rng, "augment": augment}
-        images, labels = sample_batch(scenes, standardization, **settings)
-        replicas.train()
-        optimizer.zero_grad()
-        losses.append(float(replicas.loss_and_gradients(images, labels, cross_entropy)))
-        optimizer.lr = schedule(step)
-        replicas.step(optimizer)
+    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    settings = {"crop": 64, "seed": 0, "learning_rate": schedule, "augment": augment}
+    training_steps = demo("parts/learning").training_steps
+    for step, loss in training_steps(range(steps), *learning, **settings):
+        losses.append(float(loss))
         if (step + 1) % 20 == 0 or step + 1 == steps:
             replicas.eval()
             value, _ = cross_entropy(replicas.logits(images_to_judge), truth)
