@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from parts.command_line import demo_parser, prepare
 
+from tinyunet.atomic_io import save_picture
 from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import (
     random_bend,
@@ -21,12 +22,12 @@ from tinyunet.data.augmentation import (
     random_quarter_turn,
     random_variant,
 )
-from tinyunet.data.contact_sheet import contact_sheet
-from tinyunet.data.folder import Pair, load_pairs
+from tinyunet.data.dataset import Pair, load_pairs
 from tinyunet.data.scenes import CLASSES, paint_scene
-from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
-from tinyunet.pictures import as_rgb, save_picture
+from tinyunet.nn.standardization import Standardization
+from tinyunet.plots.contact_sheet import contact_sheet
+from tinyunet.plots.pictures import as_rgb
 
 
 def variants(image, mask, crop, rng):

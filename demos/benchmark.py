@@ -31,7 +31,7 @@ from parts.benchmark_pictures import draw_comparison, draw_scaling
 from parts.benchmark_profile import profile
 from parts.benchmark_sides import SIDES
 
-from tinyunet.parallel import available_cores
+from tinyunet.distributed.replicas import available_cores
 
 PEER = "torch"
 WARM_UP_STEPS = 2

@@ -15,7 +15,7 @@ import numpy as np
 from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator, to_device, to_host
-from tinyunet.functional import conv2d, conv_transpose2d, upsample_nearest2d
+from tinyunet.nn.functional import conv2d, conv_transpose2d, upsample_nearest2d
 
 try:
     import matplotlib

@@ -14,8 +14,8 @@ from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.data.scenes import paint_scene
-from tinyunet.functional import conv2d, im2col
-from tinyunet.pictures import PALETTE
+from tinyunet.nn.functional import conv2d, im2col
+from tinyunet.plots.pictures import PALETTE
 
 try:
     import matplotlib

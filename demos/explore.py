@@ -20,9 +20,9 @@ from parts.feature_levels import strongest, view
 from parts.influence import typical_half_side
 from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
 
+from tinyunet.atomic_io import save_text
 from tinyunet.errors import UserError
-from tinyunet.files import save_text
-from tinyunet.pictures import as_rgb, palette
+from tinyunet.plots.pictures import as_rgb, palette
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 EMPTY = '<script type="application/json" id="numbers">null</script>'

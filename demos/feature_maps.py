@@ -16,7 +16,7 @@ from parts.feature_levels import strongest, view
 from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
 
 from tinyunet.errors import UserError
-from tinyunet.pictures import as_rgb, colour_mask, palette
+from tinyunet.plots.pictures import as_rgb, colour_mask, palette
 
 try:
     import matplotlib

@@ -14,8 +14,8 @@ import numpy as np
 from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator, to_device, to_host
-from tinyunet.functional import conv2d, softmax_cross_entropy
-from tinyunet.pictures import PALETTE
+from tinyunet.nn.functional import conv2d, softmax_cross_entropy
+from tinyunet.plots.pictures import PALETTE
 
 try:
     import matplotlib

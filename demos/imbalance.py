@@ -15,13 +15,13 @@ from parts.command_line import demo_parser, prepare
 from parts.learning import training_steps
 
 from tinyunet.data.scenes import BUILDING, paint_scenes
-from tinyunet.data.standardization import Standardization
-from tinyunet.evaluation import Scores, confusion_matrix
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import Adam
-from tinyunet.parallel import Replicas
-from tinyunet.pictures import PALETTE
-from tinyunet.unet import UNet
+from tinyunet.distributed.replicas import Replicas
+from tinyunet.inference.evaluation import Scores, confusion_matrix
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import PALETTE
 
 try:
     import matplotlib

@@ -24,14 +24,14 @@ from tqdm import tqdm
 
 from tinyunet.backend import device_name, random_generator
 from tinyunet.data.scenes import CLASSES, paint_scenes
-from tinyunet.data.standardization import Standardization
-from tinyunet.evaluation import Scores, confusion_matrix
-from tinyunet.layers import BatchNorm2d, Conv2d, ReLU, Sequential
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import Adam, cosine
-from tinyunet.parallel import Replicas, available_cores
-from tinyunet.pictures import PALETTE
-from tinyunet.unet import UNet
+from tinyunet.distributed.replicas import Replicas, available_cores
+from tinyunet.inference.evaluation import Scores, confusion_matrix
+from tinyunet.nn.layers import BatchNorm2d, Conv2d, ReLU, Sequential
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import PALETTE
 
 try:
     import matplotlib

@@ -16,13 +16,13 @@ from parts.learning import training_steps
 from tqdm import tqdm
 
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
-from tinyunet.data.standardization import Standardization
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import Adam
-from tinyunet.parallel import Replicas, available_cores
-from tinyunet.pictures import colour_mask
-from tinyunet.prediction import full_margin, predict_probabilities
-from tinyunet.unet import UNet
+from tinyunet.distributed.replicas import Replicas, available_cores
+from tinyunet.inference.sliding_window import full_margin, predict_probabilities
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import colour_mask
 
 try:
     import matplotlib

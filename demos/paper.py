@@ -16,13 +16,13 @@ import numpy as np
 
 from tinyunet.backend import DEVICES, use_device
 from tinyunet.data.scenes import BUILDING, paint_scene
+from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import SGD
-from tinyunet.parallel import Replicas
-from tinyunet.pictures import PALETTE
-from tinyunet.trace import trace
-from tinyunet.unet import UNet
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import SGD
+from tinyunet.nn.summary import summarize
+from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import PALETTE
 
 try:
     import matplotlib
@@ -107,7 +107,7 @@ def main(arguments=None):
     """Print the table, draw the U, train for a step, and say what there was to see."""
     options = parse(arguments)
     network = UNet.paper(options.seed)
-    table = trace(network, options.size)
+    table = summarize(network, options.size)
     print(table)
     draw(options.out, table.rows, options.size, network.depth)
     print(f"The picture: {options.out}")

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyunet.atomic_io import save_picture
 from tinyunet.backend import DEVICES
 from tinyunet.checkpoint import save_model
-from tinyunet.cli import main as tinyunet
+from tinyunet.cli.main import main as tinyunet
 from tinyunet.data.scenes import CLASSES, paint_scene
-from tinyunet.data.standardization import Standardization
-from tinyunet.parallel import available_cores
-from tinyunet.pictures import save_picture
-from tinyunet.unet import UNet
+from tinyunet.distributed.replicas import available_cores
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 PAINTED = 500  # pixels a side of the scene that is repeated until the image is full
 

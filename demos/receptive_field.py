@@ -16,9 +16,9 @@ from parts.influence import half_side
 
 from tinyunet.backend import to_device, to_host, xp
 from tinyunet.data.scenes import CLASSES, paint_scene
-from tinyunet.data.standardization import Standardization
-from tinyunet.pictures import PALETTE
-from tinyunet.unet import UNet
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import PALETTE
 
 try:
     import matplotlib

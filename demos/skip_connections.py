@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 from tinyunet.backend import to_host, xp
 from tinyunet.data.scenes import BUILDING, paint_scenes
-from tinyunet.data.standardization import Standardization
-from tinyunet.functional import softmax
-from tinyunet.layers import Concat, MaxPool2d
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import Adam, cosine
-from tinyunet.parallel import Replicas
-from tinyunet.pictures import PALETTE
-from tinyunet.unet import UNet
+from tinyunet.distributed.replicas import Replicas
+from tinyunet.nn.functional import softmax
+from tinyunet.nn.layers import Concat, MaxPool2d
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import PALETTE
 
 try:
     import matplotlib

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyunet.atomic_io import written_aside
 from tinyunet.backend import DEVICES, device_name, to_device, to_host, use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.errors import UserError
-from tinyunet.files import written_aside
 
 try:
     import torch
@@ -35,7 +35,7 @@ except ImportError as error:
 
 
 class UNet(nn.Module):
-    """The U-Net of tinyunet; the settings are those of `tinyunet.unet.UNet`."""
+    """The U-Net of tinyunet; the settings are those of `tinyunet.nn.unet.UNet`."""
 
     def __init__(
         self, in_channels, classes, base_channels, depth, padding, up, norm, dropout, seed=0

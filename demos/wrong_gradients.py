@@ -14,16 +14,16 @@ import numpy as np
 from parts.command_line import demo_parser, prepare
 from parts.learning import training_steps
 
-from tinyunet import functional
 from tinyunet.backend import to_device, xp
 from tinyunet.data.scenes import CLASSES, paint_scenes
-from tinyunet.data.standardization import Standardization
-from tinyunet.gradcheck import GradientError, check_gradients
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import Adam
-from tinyunet.parallel import Replicas
-from tinyunet.pictures import PALETTE
-from tinyunet.unet import UNet
+from tinyunet.distributed.replicas import Replicas
+from tinyunet.nn import functional
+from tinyunet.nn.gradcheck import GradientError, check_gradients
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import PALETTE
 
 try:
     import matplotlib

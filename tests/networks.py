@@ -3,7 +3,7 @@
 import numpy as np
 
 from tinyunet.backend import to_device, to_host
-from tinyunet.unet import UNet
+from tinyunet.nn.unet import UNet
 
 
 def in_float64(layer, seed=0):

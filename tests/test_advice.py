@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from tinyunet import advice
-from tinyunet.evaluation import Scores
-from tinyunet.unet import UNet
+from tinyunet.inference.evaluation import Scores
+from tinyunet.nn.unet import UNet
+from tinyunet.training import diagnostics
 
 
 def test_predicting_one_class_only_is_said_in_words():
     names = ["ground", "blob"]
-    assert advice.one_class_only(Scores.from_confusion([[5, 1], [1, 5]]), names) is None
-    assert advice.one_class_only(Scores.from_confusion([[5, 0], [0, 0]]), names) is None
-    said = advice.one_class_only(Scores.from_confusion([[90, 0], [10, 0]]), names)
+    assert diagnostics.one_class_only(Scores.from_confusion([[5, 1], [1, 5]]), names) is None
+    assert diagnostics.one_class_only(Scores.from_confusion([[5, 0], [0, 0]]), names) is None
+    said = diagnostics.one_class_only(Scores.from_confusion([[90, 0], [10, 0]]), names)
     assert "predicts 'ground' for every validation pixel" in said
 
 
@@ -27,7 +27,7 @@ def history(scores, losses):
 
 def said(rows):
     """List the steps at which the warning is given."""
-    heard = [advice.learning_by_heart(rows[:count]) for count in range(1, len(rows) + 1)]
+    heard = [diagnostics.learning_by_heart(rows[:count]) for count in range(1, len(rows) + 1)]
     return [row["step"] for row, text in zip(rows, heard, strict=True) if text]
 
 
@@ -35,7 +35,7 @@ def test_learning_by_heart_is_said_once():
     scores = [0.3, 0.5, 0.7, 0.66, 0.65, 0.66, 0.64, 0.6, 0.6, 0.6]
     losses = np.linspace(2, 0.5, 10)
     assert said(history(scores, losses)) == [140]
-    text = advice.learning_by_heart(history(scores, losses)[:14])
+    text = diagnostics.learning_by_heart(history(scores, losses)[:14])
     assert "best at step 60 (mean IoU 0.700)" in text and "by heart" in text
 
 
@@ -55,8 +55,8 @@ def test_there_is_no_alarm_without_need(scores, losses):
 
 
 def test_tiles_are_known_by_their_names():
-    assert "--val-split" in advice.tiles_split_at_random(["a_r000_c064", "a_r000_c000"])
-    assert advice.tiles_split_at_random(["a_r000_c064", "b"]) is None
+    assert "--val-split" in diagnostics.tiles_split_at_random(["a_r000_c064", "a_r000_c000"])
+    assert diagnostics.tiles_split_at_random(["a_r000_c064", "b"]) is None
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -65,6 +65,6 @@ def test_tiles_are_known_by_their_names():
 def test_the_first_layer_that_overflows_is_found(xp, name, norm):
     network = UNet(1, 2, base_channels=2, depth=2, norm=norm)
     images = xp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32"))
-    assert "every layer's output was finite" in advice.first_overflow(network, images)
+    assert "every layer's output was finite" in diagnostics.first_overflow(network, images)
     dict(network.named_parameters())[f"{name}.weight"].data[...] = xp.inf
-    assert advice.first_overflow(network, images).endswith(f"came from {name}")
+    assert diagnostics.first_overflow(network, images).endswith(f"came from {name}")

@@ -19,9 +19,9 @@ from tinyunet.data.augmentation import (
     sample_batch,
     sample_with_instances,
 )
-from tinyunet.data.folder import Dataset
-from tinyunet.data.standardization import Standardization
+from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
+from tinyunet.nn.standardization import Standardization
 
 SIDE = st.integers(1, 12)
 SEED = st.integers(0, 2**32 - 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyunet import functional
+from tinyunet.nn import functional
 
 DEMOS = Path(__file__).parents[1] / "demos"
 

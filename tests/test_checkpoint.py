@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyunet import checkpoint
+from tinyunet.atomic_io import written_aside
 from tinyunet.checkpoint import (
     Model,
     load_model,
@@ -24,11 +25,10 @@ from tinyunet.checkpoint import (
     save_model,
     save_training_state,
 )
-from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
-from tinyunet.files import written_aside
-from tinyunet.optimizers import Adam
-from tinyunet.unet import UNet
+from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 
 def tiny_model(seed=0) -> Model:

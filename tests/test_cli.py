@@ -16,7 +16,7 @@ import tinyunet
 from tests.test_training import blobs, write_folders
 from tinyunet import backend
 from tinyunet.checkpoint import load_model
-from tinyunet.cli import main
+from tinyunet.cli.main import main
 from tinyunet.data.georeference import Georeference, read_georeference, save_georeferenced
 
 ROOT = Path(__file__).parent.parent
@@ -217,11 +217,11 @@ def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, mon
     outcomes = {"conv2d": 1e-9, "relu": 1e-10}
 
     def run_cases():
-        from tinyunet.selfcheck import Outcome
+        from tinyunet.cli.selfcheck import Outcome
 
         return (Outcome(name, error, 0.1) for name, error in outcomes.items())
 
-    monkeypatch.setattr("tinyunet.commands.describe.run_cases", run_cases)
+    monkeypatch.setattr("tinyunet.cli.describe.run_cases", run_cases)
     assert call("gradcheck") == 0
     assert "conv2d" in capsys.readouterr().out
     outcomes["relu"] = None

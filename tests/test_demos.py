@@ -12,8 +12,8 @@ from PIL import Image
 from tests.networks import in_float64
 from tinyunet.backend import to_host
 from tinyunet.checkpoint import save_model
-from tinyunet.data.standardization import Standardization
-from tinyunet.unet import UNet
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 DEMOS = Path(__file__).parent.parent / "demos"
 

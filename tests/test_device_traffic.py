@@ -10,11 +10,11 @@ import pytest
 
 from tests.conftest import CUDA_PROBLEM
 from tinyunet import backend
-from tinyunet.functional import softmax_cross_entropy
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import Adam
-from tinyunet.parallel import Replicas
-from tinyunet.unet import UNet
+from tinyunet.distributed.replicas import Replicas
+from tinyunet.nn.functional import softmax_cross_entropy
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.unet import UNet
 
 if CUDA_PROBLEM:
     pytest.skip("no CUDA device answers", allow_module_level=True)

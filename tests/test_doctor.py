@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinyunet.data.contact_sheet import contact_sheet, overlay, shortened
-from tinyunet.data.doctor import (
+from tinyunet.data.dataset import find_pairs, load_pairs, read_mask
+from tinyunet.data.weight_maps import suggest_class_weights
+from tinyunet.data_checks import (
     ColourTable,
     draw_contact_sheet,
     examine,
@@ -18,13 +19,12 @@ from tinyunet.data.doctor import (
     repair_masks,
     save_report,
 )
-from tinyunet.data.doctor.alignment import REACH, Shift, agreement, best_shift
-from tinyunet.data.doctor.repair import Repair, Unclear, plan_repair, read_raw_mask
-from tinyunet.data.doctor.survey import thumbnail
-from tinyunet.data.folder import find_pairs, load_pairs, read_mask
-from tinyunet.data.weight_maps import suggest_class_weights
+from tinyunet.data_checks.alignment import REACH, Shift, agreement, best_shift
+from tinyunet.data_checks.repair import Repair, Unclear, plan_repair, read_raw_mask
+from tinyunet.data_checks.survey import thumbnail
 from tinyunet.errors import UserError
-from tinyunet.pictures import IGNORED, PALETTE
+from tinyunet.plots.contact_sheet import contact_sheet, overlay, shortened
+from tinyunet.plots.pictures import IGNORED, PALETTE
 
 COLOURS = np.array([[0x10, 0x20, 0x30], [0xFF, 0, 0], [0, 0, 0]], dtype=np.uint8)
 TABLE = ColourTable(("ground", "roof", "shadow"), (0x102030, 0xFF0000, 0x000000))
@@ -559,7 +559,7 @@ def test_the_contact_sheet_shows_shifted_masks_first(tmp_path, monkeypatch):
         shown.append([title for title, _, _ in panels])
         return contact_sheet(panels, names, ignore_index)
 
-    monkeypatch.setattr("tinyunet.data.doctor.report.contact_sheet", note)
+    monkeypatch.setattr("tinyunet.data_checks.report.contact_sheet", note)
 
     def change(mask, index):
         return np.roll(mask, 5, axis=1) if index == 6 else mask

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tinyunet.error_pictures import MISTAKE, draw_confusion, draw_mistakes, percent, worst_images
-from tinyunet.evaluation import Scores
+from tinyunet.inference.evaluation import Scores
+from tinyunet.plots.mistakes import MISTAKE, draw_confusion, draw_mistakes, percent, worst_images
 
 
 def test_the_images_with_most_wrong_pixels_are_the_worst():

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tinyunet.checkpoint import Model
-from tinyunet.data.folder import Dataset
-from tinyunet.data.standardization import Standardization
+from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
-from tinyunet.evaluation import Scores, confusion_matrix, evaluate
-from tinyunet.unet import UNet
+from tinyunet.inference.evaluation import Scores, confusion_matrix, evaluate
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 
 @st.composite

@@ -86,7 +86,7 @@ def test_lines_are_told_apart_by_everybody(make):
     import figure_style
     from matplotlib.colors import to_rgb
 
-    from tinyunet.pictures import colour_distance
+    from tinyunet.plots.pictures import colour_distance
 
     names = ("BLUE", "VERMILION", "GREEN", "ORANGE")
     colours = [[255 * c for c in to_rgb(getattr(figure_style, name))] for name in names]

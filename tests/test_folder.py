@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinyunet.data import folder
-from tinyunet.data.folder import (
+from tinyunet.data import dataset as folder
+from tinyunet.data.dataset import (
     Dataset,
     Pair,
     count_classes,

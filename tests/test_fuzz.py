@@ -20,9 +20,9 @@ from PIL import Image
 
 from tests.strategies import seeds
 from tinyunet.checkpoint import save_model
-from tinyunet.cli import main
-from tinyunet.data.standardization import Standardization
-from tinyunet.unet import UNet
+from tinyunet.cli.main import main
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 SIDE = 16  # pixels of most images
 

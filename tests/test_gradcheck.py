@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.strategies import random_array, seeds
 from tinyunet.backend import to_host
-from tinyunet.functional import conv2d, max_pool2d, relu, softmax
-from tinyunet.gradcheck import (
+from tinyunet.nn.functional import conv2d, max_pool2d, relu, softmax
+from tinyunet.nn.gradcheck import (
     GradientError,
     KinkError,
     check_adjoint,

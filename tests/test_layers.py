@@ -9,10 +9,10 @@ import pytest
 from tests.comparing import SMOOTH, assert_close
 from tests.networks import as_function, in_float64, values_of
 from tests.strategies import all_different, away_from_zero, random_array
-from tinyunet import functional
 from tinyunet.backend import to_host
-from tinyunet.gradcheck import check_gradients
-from tinyunet.layers import (
+from tinyunet.nn import functional
+from tinyunet.nn.gradcheck import check_gradients
+from tinyunet.nn.layers import (
     BatchNorm2d,
     Concat,
     Conv2d,

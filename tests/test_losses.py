@@ -7,9 +7,9 @@ from hypothesis import given
 from tests.comparing import assert_close
 from tests.strategies import random_array, segmentations
 from tinyunet.backend import to_host
-from tinyunet.functional import dice_loss, softmax_cross_entropy
-from tinyunet.gradcheck import check_gradients
-from tinyunet.losses import LOSSES, CrossEntropy, CrossEntropyAndDice, Dice
+from tinyunet.nn.functional import dice_loss, softmax_cross_entropy
+from tinyunet.nn.gradcheck import check_gradients
+from tinyunet.nn.losses import LOSSES, CrossEntropy, CrossEntropyAndDice, Dice
 
 
 @given(segmentations())

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.comparing import assert_close
 from tests.strategies import random_array, seeds
 from tinyunet.backend import to_host
-from tinyunet.layers import Parameter
-from tinyunet.optimizers import PIECE, SGD, Adam, constant, cosine
+from tinyunet.nn.layers import Parameter
+from tinyunet.nn.optimizers import PIECE, SGD, Adam, constant, cosine
 
 SHAPES = [(3, 2, 1, 4), (4,), (1,)]
 

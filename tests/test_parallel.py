@@ -6,9 +6,9 @@ import pytest
 from tests.comparing import assert_close
 from tests.networks import gradients_of, in_float64, small_unet
 from tinyunet import backend
-from tinyunet.losses import CrossEntropy, Dice
-from tinyunet.optimizers import SGD
-from tinyunet.parallel import Replicas, split
+from tinyunet.distributed.replicas import Replicas, split
+from tinyunet.nn.losses import CrossEntropy, Dice
+from tinyunet.nn.optimizers import SGD
 
 BATCH, HEIGHT, WIDTH, CLASSES = 5, 8, 12, 3
 

@@ -26,9 +26,9 @@ from tests.strategies import (
     transposed_convolutions,
     windows,
 )
-from tinyunet import functional
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import SGD, Adam
+from tinyunet.nn import functional
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import SGD, Adam
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed; pip install 'tinyunet[peer]' to compare with it"

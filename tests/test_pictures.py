@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinyunet import pictures
+from tinyunet.atomic_io import save_picture
 from tinyunet.errors import UserError
-from tinyunet.pictures import (
+from tinyunet.plots import pictures
+from tinyunet.plots.pictures import (
     IGNORED,
     PALETTE,
     PAPER,
@@ -22,7 +23,6 @@ from tinyunet.pictures import (
     palette,
     plot_curves,
     preview,
-    save_picture,
 )
 
 # --- Colours ---

@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 
 from tinyunet.backend import to_device, to_host
 from tinyunet.checkpoint import Model
-from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
-from tinyunet.functional import softmax
-from tinyunet.prediction import (
+from tinyunet.inference.sliding_window import (
     ProbabilityFile,
     full_margin,
     mirrored,
@@ -19,7 +17,9 @@ from tinyunet.prediction import (
     round_up,
     sweep,
 )
-from tinyunet.unet import UNet
+from tinyunet.nn.functional import softmax
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 networks = st.builds(
     UNet,

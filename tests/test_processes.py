@@ -20,11 +20,11 @@ from tests.comparing import assert_close
 from tests.networks import gradients_of, in_float64, small_unet
 from tests.test_parallel import BATCH, LOSSES, batch, in_one_piece
 from tests.test_training import blobs, write_folders
-from tinyunet import processes
 from tinyunet.checkpoint import load_model
-from tinyunet.cli import main
+from tinyunet.cli.main import main
+from tinyunet.distributed import mpi
+from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
-from tinyunet.parallel import Replicas
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,7 +42,7 @@ class Actors:
         self.teams = [self.member(rank, size) for rank in range(size)]
 
     def member(self, rank, size):
-        team = processes.Alone()
+        team = mpi.Alone()
         team.rank, team.size, team.is_writer = rank, size, rank == 0
         team.wait = self.barrier.wait
         team.sum_in_place = lambda *arrays: self.sum_in_place(rank, arrays)
@@ -95,7 +95,7 @@ def test_processes_average_and_drop_as_threads_do(size):
         return states, gradients_of(network)
 
     results = Actors(size).play(work)
-    states, expected = work(processes.Alone(), size)
+    states, expected = work(mpi.Alone(), size)
     for [state], gradients in results:
         for name, array in state.items():
             assert_close(array, states[-1][name], 1e-12)
@@ -121,12 +121,12 @@ def test_the_shares_are_the_batch(count):
 
 @pytest.mark.parametrize("environment", [{}, {"PMI_SIZE": "1"}, {"OMPI_COMM_WORLD_SIZE": "1"}])
 def test_without_mpiexec_one_is_alone_and_needs_no_mpi4py(environment, monkeypatch):
-    for name in (*processes.SIZE_VARIABLES, *processes.RANK_VARIABLES):
+    for name in (*mpi.SIZE_VARIABLES, *mpi.RANK_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    with processes.team() as team:
+    with mpi.team() as team:
         team.wait()
         assert (team.rank, team.size, team.is_writer, team.share(5)) == (0, 1, True, slice(0, 5))
 
@@ -135,7 +135,7 @@ def test_mpiexec_without_mpi4py_is_a_mistake_that_is_told(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "4")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(UserError, match=r"pip install 'tinyunet\[mpi\]'"):
-        processes.team()
+        mpi.team()
 
 
 # -- Real processes --------------------------------------------------------------------------------
@@ -230,10 +230,10 @@ def test_when_one_process_fails_all_end(mpiexec, script):
     path = script(
         """
         import numpy as np
-        from tinyunet import processes
+        from tinyunet.distributed import mpi
 
-        processes.PATIENCE = 0.5
-        with processes.team() as team:
+        mpi.PATIENCE = 0.5
+        with mpi.team() as team:
             total = np.ones(3)
             team.sum_in_place(total)
             assert total.tolist() == [2, 2, 2]

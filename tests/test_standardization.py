@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
+from tinyunet.nn.standardization import Standardization
 
 
 @given(

@@ -6,11 +6,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinyunet.data.folder import find_pairs, load_pairs, read_image, read_mask
+from tinyunet.atomic_io import new_folder, save_text
+from tinyunet.data.dataset import find_pairs, load_pairs, read_image, read_mask
 from tinyunet.data.georeference import Georeference, read_georeference, save_georeferenced
 from tinyunet.data.tiles import NAME, cut_tiles, spatial_split, starts
 from tinyunet.errors import UserError
-from tinyunet.files import new_folder, save_text
 
 SIDES = st.integers(1, 40)
 

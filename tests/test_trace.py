@@ -5,9 +5,9 @@ import pytest
 
 import tinyunet
 from tests.networks import small_unet
-from tinyunet.layers import Conv2d, ConvTranspose2d, Layer, MaxPool2d, Sequential
-from tinyunet.trace import trace
-from tinyunet.unet import SizeError, UNet
+from tinyunet.nn.layers import Conv2d, ConvTranspose2d, Layer, MaxPool2d, Sequential
+from tinyunet.nn.summary import summarize
+from tinyunet.nn.unet import SizeError, UNet
 
 OPTIONS = [
     {},
@@ -38,7 +38,7 @@ def really_run(network, height, width, monkeypatch):
 def test_the_shapes_in_the_table_are_those_of_a_run(options, monkeypatch):
     network = small_unet(**options)
     height, width = network.valid_sizes(200)[1:3]
-    rows = trace(network, height, width).rows
+    rows = summarize(network, height, width).rows
     noted = really_run(network, height, width, monkeypatch)
     assert [(row.kind, row.output_shape) for row in rows] == noted
 
@@ -48,14 +48,14 @@ def test_the_parameters_in_the_table_are_those_of_the_network(options):
     network = small_unet(**options)
     height, width = network.valid_sizes(200)[1:3]
     total = sum(parameter.data.size for parameter in network.parameters())
-    assert trace(network, height, width).parameters == total
+    assert summarize(network, height, width).parameters == total
 
 
 @EVERY_NETWORK
 def test_the_names_in_the_table_lead_to_the_parameters(options):
     network = small_unet(**options)
     height, width = network.valid_sizes(200)[1:3]
-    rows = trace(network, height, width).rows
+    rows = summarize(network, height, width).rows
     names = [row.name for row in rows]
     assert len(set(names)) == len(names)
     owners = {name.rpartition(".")[0] for name in network.state()}
@@ -66,7 +66,7 @@ def test_multiplications_and_bytes_of_a_small_network():
     network = Sequential(
         Conv2d(3, 4, (3, 2)), MaxPool2d(2), ConvTranspose2d(4, 5, 2), Conv2d(5, 2, 1, stride=2)
     )
-    rows = trace(network, 10, 13).rows
+    rows = summarize(network, 10, 13).rows
     assert [row.output_shape for row in rows] == [
         (1, 8, 12, 4),
         (1, 4, 6, 4),
@@ -85,25 +85,25 @@ def test_multiplications_and_bytes_of_a_small_network():
 
 def test_the_field_grows_by_the_kernel_and_doubles_its_step_at_each_pooling():
     network = Sequential(Conv2d(1, 1, 3), Conv2d(1, 1, 3), MaxPool2d(2), Conv2d(1, 1, 3))
-    assert [row.receptive_field for row in trace(network, 20).rows] == [3, 5, 6, 10]
+    assert [row.receptive_field for row in summarize(network, 20).rows] == [3, 5, 6, 10]
 
 
 def test_totals_are_sums():
-    table = trace(UNet(), 64)
+    table = summarize(UNet(), 64)
     assert table.bytes == sum(row.bytes for row in table.rows)
     assert table.multiply_adds == sum(row.multiply_adds for row in table.rows)
 
 
 def test_twice_the_area_takes_twice_the_work():
     network = UNet(base_channels=4)
-    assert trace(network, 64, 128).multiply_adds == 2 * trace(network, 64).multiply_adds
+    assert summarize(network, 64, 128).multiply_adds == 2 * summarize(network, 64).multiply_adds
 
 
 def test_printed_it_is_a_table():
     network = UNet(3, 2)
-    text = str(trace(network, 64, 96))
+    text = str(summarize(network, 64, 96))
     lines = text.splitlines()
-    assert len(lines) == len(trace(network, 64, 96).rows) + 4
+    assert len(lines) == len(summarize(network, 64, 96).rows) + 4
     assert lines[0].split()[:2] == ["layer", "kind"]
     assert any("encoder.0.conv1" in line and "64 x 96 x 16" in line for line in lines)
     assert f"{sum(p.data.size for p in network.parameters()):,}" in lines[-1]
@@ -113,17 +113,17 @@ def test_printed_it_is_a_table():
 
 def test_a_size_that_does_not_fit_is_refused():
     with pytest.raises(SizeError):
-        trace(UNet(), 100)
+        summarize(UNet(), 100)
 
 
 def test_it_needs_no_image_and_changes_nothing():
     network = small_unet(norm="batch")
     before = network.state()
-    trace(network, 4000)
+    summarize(network, 4000)
     assert all(layer._backward is None for layer in network.all_layers())
     for name, array in network.state().items():
         np.testing.assert_array_equal(array, before[name])
 
 
 def test_it_is_at_hand():
-    assert tinyunet.trace is trace
+    assert tinyunet.summarize is summarize

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyunet import run_folder, training
 from tinyunet.checkpoint import load_model, load_training_state
-from tinyunet.data.folder import Dataset
+from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
-from tinyunet.evaluation import Scores, evaluate
-from tinyunet.training import (
+from tinyunet.inference.evaluation import Scores, evaluate
+from tinyunet.training import run_folder, trainer
+from tinyunet.training.trainer import (
     Trainer,
     TrainingConfig,
     load_datasets,
@@ -360,7 +360,7 @@ def test_the_layer_that_overflowed_first_is_named(tmp_path, monkeypatch, capsys)
 
 def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
     scores = Scores.from_confusion([[9, 1], [0, 9]])
-    monkeypatch.setattr(training, "evaluate", lambda *_, **__: scores)
+    monkeypatch.setattr(trainer, "evaluate", lambda *_, **__: scores)
     result = run(tmp_path, val_every=2, early_stop=3)
     assert [row["step"] for row in result.history] == [2, 4, 6, 8]
     assert result.best_step == 2

@@ -22,13 +22,13 @@ from tests.strategies import seeds
 from tinyunet import backend
 from tinyunet.backend import to_device, to_host
 from tinyunet.errors import UserError
-from tinyunet.functional import softmax_cross_entropy
-from tinyunet.gradcheck import GradientError, check_gradients
-from tinyunet.layers import Concat, Conv2d, ConvTranspose2d, Layer, MaxPool2d
-from tinyunet.losses import CrossEntropy, Dice
-from tinyunet.optimizers import SGD, Adam
-from tinyunet.trace import trace
-from tinyunet.unet import SizeError, UNet
+from tinyunet.nn.functional import softmax_cross_entropy
+from tinyunet.nn.gradcheck import GradientError, check_gradients
+from tinyunet.nn.layers import Concat, Conv2d, ConvTranspose2d, Layer, MaxPool2d
+from tinyunet.nn.losses import CrossEntropy, Dice
+from tinyunet.nn.optimizers import SGD, Adam
+from tinyunet.nn.summary import summarize
+from tinyunet.nn.unet import SizeError, UNet
 
 VARIANTS = [
     {"padding": padding, "up": up, "norm": norm}
@@ -66,7 +66,7 @@ def test_the_paper_has_31030658_parameters(paper):
 
 def test_the_paper_turns_572_pixels_into_388(paper):
     assert paper.output_size(572, 572) == (388, 388)
-    assert trace(paper, 572).rows[-1].output_shape == (1, 388, 388, 2)
+    assert summarize(paper, 572).rows[-1].output_shape == (1, 388, 388, 2)
 
 
 def test_the_paper_accepts_188_and_every_16th_size_from_there(paper):
@@ -74,7 +74,7 @@ def test_the_paper_accepts_188_and_every_16th_size_from_there(paper):
 
 
 def test_the_papers_bottleneck_sees_140_pixels(paper):
-    rows = {row.name: row for row in trace(paper, 572).rows}
+    rows = {row.name: row for row in summarize(paper, 572).rows}
     assert rows["bottleneck.relu2"].receptive_field == 140
     assert rows["bottleneck.relu2"].output_shape == (1, 28, 28, 1024)
 

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tinyunet.functional import conv2d, convolution
-from tinyunet.losses import CrossEntropy
-from tinyunet.parallel import Replicas
-from tinyunet.unet import UNet
-from tinyunet.workers import for_each, lend
+from tinyunet.distributed.replicas import Replicas
+from tinyunet.fast.threads import for_each, lend
+from tinyunet.nn.functional import conv2d, convolution
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.unet import UNet
 
 
 def test_results_come_in_the_order_of_the_items():

@@ -6,8 +6,8 @@ import pytest
 from tests.comparing import as_tuple, is_floating
 from tests.functional.test_pooling import assert_that_the_first_wins_a_tie
 from tests.wrong_backwards import BREAKERS_OF_TIES, GALLERY
-from tinyunet.functional import max_pool2d
-from tinyunet.gradcheck import GradientError, check_gradients, numerical_gradient
+from tinyunet.nn.functional import max_pool2d
+from tinyunet.nn.gradcheck import GradientError, check_gradients, numerical_gradient
 
 NAMES = [wrong.name for wrong in GALLERY]
 

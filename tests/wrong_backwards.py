@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tests.strategies import all_different, away_from_zero, random_array
-from tinyunet import functional
+from tinyunet.nn import functional
 
 
 class Wrong(NamedTuple):

@@ -1,9 +1,9 @@
 """A U-Net from scratch: every layer and every gradient written by hand, on NumPy or CuPy."""
 
 from tinyunet.backend import use_device
-from tinyunet.gradcheck import check_adjoint, check_gradients
-from tinyunet.trace import trace
-from tinyunet.unet import UNet
+from tinyunet.nn.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.summary import summarize
+from tinyunet.nn.unet import UNet
 
-__all__ = ["UNet", "check_adjoint", "check_gradients", "trace", "use_device"]
+__all__ = ["UNet", "check_adjoint", "check_gradients", "summarize", "use_device"]
 __version__ = "0.1.0"

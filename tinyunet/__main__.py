@@ -1,8 +1,8 @@
-"""Floor 7: ``python -m tinyunet`` is the command ``tinyunet``."""
+"""``python -m tinyunet`` is the command ``tinyunet``."""
 
 import sys
 
-from tinyunet.cli import main
+from tinyunet.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

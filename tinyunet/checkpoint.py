@@ -1,4 +1,4 @@
-"""Floor 4: a network as a file, written so that no accident can leave a broken one behind.
+"""A network as a file, written so that no accident can leave a broken one behind.
 
 A model file is an ordinary ``.npz``: a zip of NumPy arrays, which `numpy.load` opens without us.
 
@@ -26,11 +26,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tinyunet.atomic_io import written_aside
 from tinyunet.backend import to_device, to_host
-from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
-from tinyunet.files import written_aside
-from tinyunet.unet import UNet
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 FORMAT = "tinyunet model"
 VERSION = 1

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinyunet.trace import trace
-from tinyunet.unet import UNet
+from tinyunet.nn.summary import summarize
+from tinyunet.nn.unet import UNet
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Work:
         A convolution has one product forward and two backward, for its input's gradient and its
         weights'; the first one needs no gradient of the image.
         """
-        rows = trace(self.network(), self.size).rows
+        rows = summarize(self.network(), self.size).rows
         forward = sum(row.multiply_adds for row in rows)
         products = 3 * forward - rows[0].multiply_adds if self.training else forward
         return 2.0 * self.batch * products
@@ -71,7 +71,7 @@ class Work:
         and the output's gradient once more. Adam reads values, gradients and both averages, and
         writes all but the gradients.
         """
-        traced = trace(self.network(), self.size)
+        traced = summarize(self.network(), self.size)
         total, entering = 0.0, 4 * self.channels * self.size**2
         for row in traced.rows:
             passes = 1 if not self.training else 3 if row.parameters else 2

@@ -1,6 +1,6 @@
 """Where a training step's time goes: by layer, by kind of layer, and by function.
 
-Every layer's forward and backward and every function of `tinyunet.functional` is wrapped in a
+Every layer's forward and backward and every function of `tinyunet.nn.functional` is wrapped in a
 clock. A function's *own* time is what is left when the wrapped functions that it calls are taken
 off, so own times add up to the whole step. (A clock costs about a microsecond a call.)
 """
@@ -14,10 +14,10 @@ from collections import defaultdict
 
 from parts.benchmark_networks import Work
 from tinyunet.backend import xp
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import Adam
-from tinyunet.parallel import Replicas
-from tinyunet.trace import named_layers, trace
+from tinyunet.distributed.replicas import Replicas
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.summary import named_layers, summarize
 
 
 class Clocks:
@@ -61,14 +61,14 @@ class Clocks:
             measured.clear()
 
     def wrap_functions(self):
-        """Wrap every function of tinyunet.functional wherever it is used, and the product."""
+        """Wrap every function of tinyunet.nn.functional wherever it is used, and the product."""
         modules = [module for name, module in sys.modules.items() if name.startswith("tinyunet.")]
         wrapped = {}
         for module in modules:
             for name, function in list(vars(module).items()):
                 if not inspect.isfunction(function) or inspect.isgeneratorfunction(function):
                     continue
-                if not function.__module__.startswith("tinyunet.functional"):
+                if not function.__module__.startswith("tinyunet.nn.functional"):
                     continue
                 place = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
                 wrapped.setdefault(function, self.wrap(function, place))
@@ -124,7 +124,7 @@ def layer_table(clocks, work, steps):
     """List each layer, with the speed of its products."""
     lines = ["| layer | kind | output | forward ms | backward ms | forward GFLOP/s | backward |"]
     lines.append("|:--|:--|:--|--:|--:|--:|--:|")
-    for number, row in enumerate(trace(work.network(), work.size).rows):
+    for number, row in enumerate(summarize(work.network(), work.size).rows):
         forward, backward = (
             clocks.whole[row.name, row.kind, way] / steps for way in ("forward", "backward")
         )

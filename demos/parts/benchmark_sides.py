@@ -48,7 +48,8 @@ class TinyUNet:
 
     def prepare(self, work: Work):
         """Make the network and its images."""
-        from tinyunet import losses, optimizers, parallel
+        from tinyunet.distributed import replicas as parallel
+        from tinyunet.nn import losses, optimizers
 
         self.network = work.network()
         self.images, self.labels = work.images_and_labels(self.network)
@@ -85,7 +86,8 @@ class Plain(TinyUNet):
         """Put the plain operations in place; then as the library, with the batch in one piece."""
         from threadpoolctl import threadpool_limits
 
-        from tinyunet import functional, parallel
+        from tinyunet.distributed import replicas as parallel
+        from tinyunet.nn import functional
 
         functional.conv2d = plain_conv2d
         functional.conv_transpose2d = plain_conv_transpose2d
@@ -101,8 +103,8 @@ def plain_conv2d(x, weight, bias=None, *, stride=1, padding=0):
     """Convolution as one product with the whole patch matrix; its gradient by col2im."""
     import numpy as np
 
-    from tinyunet import functional
-    from tinyunet.functional.convolution import border_widths
+    from tinyunet.nn import functional
+    from tinyunet.nn.functional.convolution import border_widths
 
     kernel_size, filters = weight.shape[:2], weight.shape[3]
     border = border_widths(padding, kernel_size, functional.patches.pair(stride))
@@ -130,7 +132,7 @@ def plain_conv2d(x, weight, bias=None, *, stride=1, padding=0):
 
 def plain_conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
     """Transposed convolution by col2im (here without padding, as the U-Net uses it)."""
-    from tinyunet import functional
+    from tinyunet.nn import functional
 
     kernel_height, kernel_width, channels, filters = weight.shape
     kernel_size, (down, right) = (kernel_height, kernel_width), functional.patches.pair(stride)
@@ -154,7 +156,7 @@ def plain_max_pool2d(x, size=2):
     """Max pooling by the list of all windows and the place of each one's winner."""
     import numpy as np
 
-    from tinyunet import functional
+    from tinyunet.nn import functional
 
     columns, col2im = functional.im2col(x, size, size)
     windows = columns.reshape(*columns.shape[:3], size * size, x.shape[3])

@@ -11,8 +11,7 @@ import numpy as np
 
 from parts.watched import named_blocks, watch
 from tinyunet.backend import to_device, to_host
-from tinyunet.functional import softmax
-from tinyunet.prediction import (
+from tinyunet.inference.sliding_window import (
     DEFAULT_TILE,
     USUAL_MARGIN,
     check_image,
@@ -22,7 +21,8 @@ from tinyunet.prediction import (
     round_up,
     without,
 )
-from tinyunet.trace import named_layers, trace
+from tinyunet.nn.functional import softmax
+from tinyunet.nn.summary import named_layers, summarize
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Level:
         The first and the last row (column) of the image that each row (column) of the maps sees.
         Outside the image shown they go on counting: below 0, or beyond its size.
     receptive_field : int
-        How many rows or columns these are at most, as `trace` counts them.
+        How many rows or columns these are at most, as `summarize` counts them.
     """
 
     name: str
@@ -131,7 +131,7 @@ def strongest(maps):
 
 def receptive_fields(network, height, width):
     """Look up in the trace how far each block sees: a dict by name."""
-    rows = trace(network, height, width).rows
+    rows = summarize(network, height, width).rows
     names = dict(named_layers(network))
     fields = {}
     for name, block in named_blocks(network).items():

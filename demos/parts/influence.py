@@ -8,7 +8,7 @@ would move that number.
 import numpy as np
 
 from tinyunet.backend import random_generator, to_device, to_host, xp
-from tinyunet.prediction import cut, full_margin, plan_axis
+from tinyunet.inference.sliding_window import cut, full_margin, plan_axis
 
 PIXELS = 8  # of which the median is taken
 

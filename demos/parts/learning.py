@@ -25,7 +25,7 @@ def training_steps(
     ----------
     steps : iterable of int
         The steps' numbers; what is random in a step comes from the seed and its number.
-    replicas : tinyunet.parallel.Replicas
+    replicas : tinyunet.distributed.replicas.Replicas
     optimizer : Optimizer
     loss : CrossEntropy, Dice
     scenes : Dataset

@@ -12,15 +12,15 @@ from tqdm import tqdm
 
 from parts.learning import training_steps
 from tinyunet.checkpoint import Model, load_model
-from tinyunet.data.folder import read_image
+from tinyunet.data.dataset import read_image
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
-from tinyunet.data.standardization import Standardization
+from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.errors import UserError
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import Adam, cosine
-from tinyunet.parallel import Replicas, available_cores
-from tinyunet.prediction import DEFAULT_TILE
-from tinyunet.unet import UNet
+from tinyunet.inference.sliding_window import DEFAULT_TILE
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 DEPTH = 3
 

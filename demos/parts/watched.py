@@ -1,14 +1,15 @@
 """Look into a U-Net while it works: what each block gives, and what each of these numbers sees.
 
-The network is not changed for this. As `tinyunet.trace` does, we call it with something that stands
-for an image: a `Watched` carries the numbers through every layer, and the answer to the question
-"on which rows of the image do the rows from here to there depend?". It keeps what the blocks give.
+The network is not changed for this. As `tinyunet.nn.summary` does, we call it with something that
+stands for an image: a `Watched` carries the numbers through every layer, and the answer to the
+question "on which rows of the image do the rows from here to there depend?". It keeps what the
+blocks give.
 """
 
 import numpy as np
 
-from tinyunet.functional.convolution import border_widths
-from tinyunet.layers import Concat, Conv2d, ConvTranspose2d, MaxPool2d, UpsampleNearest2d
+from tinyunet.nn.functional.convolution import border_widths
+from tinyunet.nn.layers import Concat, Conv2d, ConvTranspose2d, MaxPool2d, UpsampleNearest2d
 
 
 class Watched:

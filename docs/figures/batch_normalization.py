@@ -5,7 +5,7 @@ from figure_style import BLUE, GREEN, VERMILION, measured, panels
 from training import learn
 
 from tinyunet.data.scenes import paint_scenes
-from tinyunet.functional import batch_norm2d
+from tinyunet.nn.functional import batch_norm2d
 
 STYLES = ((BLUE, "-"), (VERMILION, "--"), (GREEN, ":"))
 

@@ -15,7 +15,7 @@ from figure_style import (
     write,
 )
 
-from tinyunet.functional import col2im, conv2d, im2col
+from tinyunet.nn.functional import col2im, conv2d, im2col
 
 
 def convolution_idea(quick):

@@ -3,7 +3,7 @@
 import numpy as np
 from figure_style import BLUE, LEVEL, VERMILION, arrow, canvas, cells, frame, panels, write
 
-from tinyunet.functional import softmax, softmax_cross_entropy
+from tinyunet.nn.functional import softmax, softmax_cross_entropy
 
 
 def cross_entropy_idea(quick):

@@ -2,9 +2,9 @@
 
 from figure_style import BLUE, INK, VERMILION, panels
 
-from tinyunet.functional.convolution import BAND_BYTES
-from tinyunet.trace import trace
-from tinyunet.unet import UNet
+from tinyunet.nn.functional.convolution import BAND_BYTES
+from tinyunet.nn.summary import summarize
+from tinyunet.nn.unet import UNet
 
 BATCH = 8
 
@@ -14,7 +14,7 @@ def fast_bands(quick):
     network = UNet(3, 2, base_channels=16, depth=4)
     weights = {name: parameter.data for name, parameter in network.named_parameters()}
     sizes = {}
-    for row in trace(network, 128).rows:
+    for row in summarize(network, 128).rows:
         if row.kind == "Conv2d" and row.name != "head":
             _, height, width, _ = row.output_shape
             kernel_height, kernel_width, channels, _ = weights[f"{row.name}.weight"].shape

@@ -3,7 +3,7 @@
 import numpy as np
 from figure_style import BRIGHTNESS, INK, VERMILION, arrow, canvas, cells, frame, write
 
-from tinyunet.functional import max_pool2d
+from tinyunet.nn.functional import max_pool2d
 
 
 def pooling_winners(quick):

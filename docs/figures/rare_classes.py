@@ -4,8 +4,8 @@ import numpy as np
 from figure_style import BLUE, GREEN, INK, LEVEL, VERMILION, bare, demo, measured, panels
 
 from tinyunet.data.weight_maps import border_weights, suggest_class_weights
-from tinyunet.evaluation import Scores
-from tinyunet.functional import dice_loss, softmax_cross_entropy
+from tinyunet.inference.evaluation import Scores
+from tinyunet.nn.functional import dice_loss, softmax_cross_entropy
 
 PIXELS = 10_000
 

@@ -16,7 +16,7 @@ from tinyunet.data.scenes import (
     paint_scenes,
     photograph,
 )
-from tinyunet.functional import conv2d
+from tinyunet.nn.functional import conv2d
 
 SIDES = (1, 3, 5, 9, 17, 33, 65, 97)  # of the neighbourhood, in pixels
 

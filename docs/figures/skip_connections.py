@@ -17,7 +17,7 @@ from figure_style import (
 )
 
 from tinyunet.data.scenes import CLASSES, paint_scenes
-from tinyunet.functional import concat, max_pool2d
+from tinyunet.nn.functional import concat, max_pool2d
 
 STEPS, SCENES, SIZE = 120, 20, (128, 128)
 

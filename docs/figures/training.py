@@ -4,13 +4,13 @@ import numpy as np
 from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, demo, measured, panels
 
 from tinyunet.data.scenes import CLASSES, paint_scenes
-from tinyunet.data.standardization import Standardization
-from tinyunet.functional import conv2d, relu
-from tinyunet.layers import Parameter
-from tinyunet.losses import CrossEntropy
-from tinyunet.optimizers import SGD, Adam, cosine
-from tinyunet.parallel import Replicas
-from tinyunet.unet import UNet
+from tinyunet.distributed.replicas import Replicas
+from tinyunet.nn.functional import conv2d, relu
+from tinyunet.nn.layers import Parameter
+from tinyunet.nn.losses import CrossEntropy
+from tinyunet.nn.optimizers import SGD, Adam, cosine
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
 
 SLOPES = np.array([1.0, 30.0])  # of the valley x^2 / 2 + 30 y^2 / 2: gentle along, steep across
 START = (-9.0, 2.0)

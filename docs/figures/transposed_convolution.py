@@ -3,7 +3,7 @@
 import numpy as np
 from figure_style import BRIGHTNESS, arrow, canvas, cells, demo, panels, write
 
-from tinyunet.functional import conv_transpose2d
+from tinyunet.nn.functional import conv_transpose2d
 
 
 def transposed_convolution_stamps(quick):

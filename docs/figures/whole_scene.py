@@ -9,8 +9,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
 from tinyunet.data.scenes import paint_scene
-from tinyunet.prediction import cut, full_margin, plan_axis, predict_probabilities
-from tinyunet.unet import UNet
+from tinyunet.inference.sliding_window import cut, full_margin, plan_axis, predict_probabilities
+from tinyunet.nn.unet import UNet
 
 
 def whole_scene_window(quick):

@@ -23,19 +23,21 @@ from matplotlib.patches import Rectangle
 
 from tinyunet.backend import to_device
 from tinyunet.data.scenes import paint_scene
-from tinyunet.data.standardization import Standardization
-from tinyunet.trace import named_layers, trace
-from tinyunet.unet import UNet
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.summary import named_layers, summarize
+from tinyunet.nn.unet import UNet
 
 PAPER = LEVEL(0)
 GAP = 14.0  # between two boxes of a level; all measures are of a sheet 640 wide
 
 
 def wiring_u(quick):
-    """Draw a U-Net as `trace` sees it: boxes as high as the image, as wide as its channels."""
+    """Draw a U-Net as `summarize` sees it: boxes as high as the image, as wide as its channels."""
     size, tall, wide = 128, 0.7, 0.5  # tall for a pixel, wide for a channel
     rows = [
-        row for row in trace(UNet(3, 5, base_channels=16, depth=3), size).rows if row.kind != "ReLU"
+        row
+        for row in summarize(UNet(3, 5, base_channels=16, depth=3), size).rows
+        if row.kind != "ReLU"
     ]
     figure, axes = canvas(640, 362)
     tops = {}  # of the levels, by the images' size

@@ -12,8 +12,8 @@ from tests.comparing import EXACT, KINKED, assert_equals_definition, assert_has_
 from tests.strategies import away_from_zero, image_shapes, random_array, seeds
 from tinyunet import backend
 from tinyunet.backend import to_host
-from tinyunet.functional import dropout, relu
-from tinyunet.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.functional import dropout, relu
+from tinyunet.nn.gradcheck import check_adjoint, check_gradients
 
 
 @given(image_shapes(), seeds)

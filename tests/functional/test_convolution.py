@@ -16,9 +16,9 @@ from tests.comparing import (
     assert_has_manners,
 )
 from tests.strategies import convolutions, random_array
-from tinyunet.functional import conv2d
-from tinyunet.functional.convolution import BAND_BYTES
-from tinyunet.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.functional import conv2d
+from tinyunet.nn.functional.convolution import BAND_BYTES
+from tinyunet.nn.gradcheck import check_adjoint, check_gradients
 
 
 @given(convolutions(), st.booleans())

@@ -7,8 +7,8 @@ import pytest
 
 from tests.comparing import on_device
 from tests.strategies import all_different, away_from_zero, random_array
-from tinyunet import functional
-from tinyunet.gradcheck import check_gradients
+from tinyunet.nn import functional
+from tinyunet.nn.gradcheck import check_gradients
 
 IMAGES = random_array(0, (2, 5, 6, 3))
 LOGITS = random_array(1, (2, 3, 4, 5))

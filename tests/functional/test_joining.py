@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests import definitions
 from tests.comparing import EXACT, SMOOTH, assert_equals_definition, assert_has_manners
 from tests.strategies import image_shapes, random_array, seeds
-from tinyunet.functional import concat, crop
-from tinyunet.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.functional import concat, crop
+from tinyunet.nn.gradcheck import check_adjoint, check_gradients
 
 extras = st.integers(0, 4)
 

@@ -12,8 +12,8 @@ from tests import definitions
 from tests.comparing import SMOOTH, assert_close, assert_equals_definition, assert_has_manners
 from tests.strategies import image_shapes, random_array, seeds, segmentations
 from tinyunet.backend import to_host
-from tinyunet.functional import dice_loss, softmax, softmax_cross_entropy
-from tinyunet.gradcheck import check_gradients
+from tinyunet.nn.functional import dice_loss, softmax, softmax_cross_entropy
+from tinyunet.nn.gradcheck import check_gradients
 
 
 @given(image_shapes(largest=5), seeds)

@@ -11,8 +11,8 @@ from tests import definitions
 from tests.comparing import SMOOTH, assert_close, assert_equals_definition, assert_has_manners
 from tests.strategies import image_shapes, random_array, seeds
 from tinyunet.backend import to_host
-from tinyunet.functional import batch_norm2d
-from tinyunet.gradcheck import check_gradients
+from tinyunet.nn.functional import batch_norm2d
+from tinyunet.nn.gradcheck import check_gradients
 
 
 class Normalization(NamedTuple):

@@ -13,8 +13,8 @@ from tests.comparing import (
     assert_has_manners,
 )
 from tests.strategies import random_array, seeds, windows
-from tinyunet.functional import col2im, im2col
-from tinyunet.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.functional import col2im, im2col
+from tinyunet.nn.gradcheck import check_adjoint, check_gradients
 
 
 @given(windows(), seeds)

@@ -16,8 +16,8 @@ from tests.comparing import (
     assert_has_manners,
 )
 from tests.strategies import all_different, image_shapes, random_array, seeds
-from tinyunet.functional import max_pool2d, upsample_nearest2d
-from tinyunet.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.functional import max_pool2d, upsample_nearest2d
+from tinyunet.nn.gradcheck import check_adjoint, check_gradients
 
 sizes = st.integers(1, 3)
 

@@ -16,8 +16,8 @@ from tests.comparing import (
     assert_has_manners,
 )
 from tests.strategies import random_array, seeds, transposed_convolutions
-from tinyunet.functional import conv2d, conv_transpose2d, upsample_nearest2d
-from tinyunet.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.functional import conv2d, conv_transpose2d, upsample_nearest2d
+from tinyunet.nn.gradcheck import check_adjoint, check_gradients
 
 
 @given(transposed_convolutions(), st.booleans())

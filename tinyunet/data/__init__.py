@@ -1,1 +1,1 @@
-"""Floor 5: images and masks, from folders or painted, and what happens to them before a step."""
+"""Images and masks, from folders or painted, and what happens to them before a step."""

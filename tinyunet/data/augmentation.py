@@ -12,10 +12,10 @@ given, so the same seed shows the same variants.
 
 import numpy as np
 
+from tinyunet.data.dataset import Dataset
 from tinyunet.data.elastic import elastic_deformation
-from tinyunet.data.folder import Dataset
-from tinyunet.data.standardization import Standardization
 from tinyunet.errors import UserError
+from tinyunet.nn.standardization import Standardization
 
 
 def random_crop(image, mask, size, rng):

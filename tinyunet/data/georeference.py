@@ -33,9 +33,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from tinyunet.data.folder import FORMATS, without_pillows_limit
-from tinyunet.files import save_text
-from tinyunet.pictures import save_picture
+from tinyunet.atomic_io import save_picture, save_text
+from tinyunet.data.dataset import FORMATS, without_pillows_limit
 
 PIXEL_SCALE, TIEPOINT, TRANSFORMATION = 33550, 33922, 34264
 KEY_DIRECTORY, KEY_DOUBLES, KEY_TEXTS = 34735, 34736, 34737

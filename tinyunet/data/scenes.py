@@ -23,7 +23,7 @@ import math
 import numpy as np
 from PIL import Image, ImageFilter
 
-from tinyunet.data.folder import Dataset
+from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
 
 CLASSES = ("orchard meadow", "meadow", "forest", "building", "road")

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyunet.data.folder import read_image, read_mask
+from tinyunet.atomic_io import new_folder
+from tinyunet.data.dataset import read_image, read_mask
 from tinyunet.data.georeference import read_georeference, save_georeferenced
 from tinyunet.errors import UserError
-from tinyunet.files import new_folder
 
 NAME = re.compile(r"(?P<scene>.*)_r(?P<row>\d+)_c(?P<column>\d+)")
 

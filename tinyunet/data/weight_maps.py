@@ -34,7 +34,7 @@ def suggest_class_weights(counts, ignore_index: int | None = None) -> list[float
     Parameters
     ----------
     counts : array (K,)
-        Pixels of each class, as `tinyunet.data.folder.count_classes` gives them.
+        Pixels of each class, as `tinyunet.data.dataset.count_classes` gives them.
     ignore_index : int, optional
         If it is a class, it gets weight 0 and its pixels are not counted.
 

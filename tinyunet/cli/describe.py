@@ -1,0 +1,95 @@
+"""``tinyunet inspect``, ``gradcheck`` and ``info``: what there is, and whether it is right."""
+
+import platform
+
+import numpy as np
+import PIL
+from threadpoolctl import threadpool_info
+
+import tinyunet
+from tinyunet.backend import cuda_problem, installed_cupy_packages, use_device
+from tinyunet.checkpoint import load_model
+from tinyunet.cli.selfcheck import run_cases, table
+from tinyunet.distributed.replicas import available_cores
+from tinyunet.errors import UserError
+from tinyunet.nn.summary import summarize
+from tinyunet.training.trainer import TrainingConfig, new_network
+
+NETWORK = ("base", "depth", "up", "padding", "norm")
+
+
+def run_inspect(options) -> None:
+    """Print the layer table of a model, or of a network that is described."""
+    use_device("cpu")
+    described = {name: getattr(options, name) for name in NETWORK if hasattr(options, name)}
+    if options.model and described:
+        raise UserError(f"{options.model} says itself what its network is: leave the options out")
+    if options.model:
+        network = load_model(options.model).network
+    else:
+        config = TrainingConfig(images="", masks="", out="", **described)
+        config.check()
+        network = new_network(config, options.channels, options.classes)
+    height, width = parse_size(options.size)
+    print(summarize(network, height, width))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``256`` or ``256x384`` as (height, width)."""
+    try:
+        sides = [int(side) for side in text.lower().split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise UserError(f"size {text!r}: give one number, or height and width as 256x384")
+    return sides[0], sides[-1]
+
+
+def run_gradcheck(options) -> int:
+    """Print how far each operation's gradient is from a numerical one; status 1 if any is wrong."""
+    use_device("cpu")
+    outcomes = []
+
+    def noted():
+        for outcome in run_cases():
+            outcomes.append(outcome)
+            yield outcome
+
+    for line in table(noted()):
+        print(line, flush=True)
+    return 1 if any(outcome.error is None for outcome in outcomes) else 0
+
+
+def run_info(options) -> None:
+    """Print what tinyunet runs on."""
+    lines = [
+        ("tinyunet", tinyunet.__version__),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ("NumPy", np.__version__),
+        ("Pillow", PIL.__version__),
+        ("processor cores", f"{available_cores()}"),
+    ]
+    for pool in threadpool_info():
+        name = f"{pool['internal_api']} {pool['version'] or ''}".strip()
+        lines.append((f"{pool['user_api']} library", f"{name}, {pool['num_threads']} threads"))
+    packages = ", ".join(installed_cupy_packages())
+    lines.append(("CuPy", packages or "not installed"))
+    problem = cuda_problem()
+    lines.append(("CUDA", f"not available: {problem}" if problem else describe_gpu()))
+    for name, value in lines:
+        print(f"{name:16} {value}")
+
+
+def describe_gpu() -> str:
+    """Name the GPU, and the versions of CuPy and of CUDA: the driver's and CuPy's own."""
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(0)["name"].decode()
+    driver, own = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    return f"{name}; CuPy {cupy.__version__} with CUDA {version(own)}, driver for {version(driver)}"
+
+
+def version(number: int) -> str:
+    """Write CUDA's 13020 as 13.2."""
+    return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,0 +1,55 @@
+"""``tinyunet evaluate``: how good a model is where the truth is known, and where not."""
+
+import json
+
+from tinyunet.atomic_io import make_folder, save_picture, save_text
+from tinyunet.backend import use_device
+from tinyunet.checkpoint import load_model
+from tinyunet.cli.terminal import on_terminal
+from tinyunet.data.dataset import find_pairs, load_pairs
+from tinyunet.inference.evaluation import Scores, confusion_of_each
+from tinyunet.inference.sliding_window import predict_classes
+from tinyunet.plots.mistakes import draw_confusion, draw_mistakes, worst_images
+
+
+def run_evaluate(options) -> None:
+    """Print the scores of a model on images with masks; leave them and pictures, if asked."""
+    use_device(options.device)
+    model = load_model(options.model)
+    network = model.network.config
+    pairs = find_pairs(options.images, options.masks)
+    dataset = load_pairs(pairs, network["classes"], model.ignore_index, network["in_channels"])
+    confusions = confusion_of_each(
+        model,
+        dataset,
+        tile=options.tile,
+        margin=options.margin,
+        threads=options.threads,
+        progress=on_terminal(),
+    )
+    scores = Scores.from_confusion(sum(confusions), model.ignore_index)
+    if options.json:
+        text = json.dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
+        save_text(text + "\n", options.json)
+    drawn = draw_errors(model, dataset, scores, confusions, options) if options.out else []
+    print(scores.table(model.class_names))
+    if drawn:
+        print(f"\nIn {options.out}: {' and '.join(drawn)}.")
+
+
+def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
+    """Draw the confusion matrix and, if any pixel is wrong, the worst images; returns the names."""
+    out = make_folder(options.out)
+    picture = draw_confusion(scores, model.class_names, model.ignore_index)
+    save_picture(picture, out / "confusion.png")
+    sweeping = {name: getattr(options, name) for name in ("tile", "margin", "batch", "threads")}
+    cases = []
+    for index in worst_images(confusions):
+        image, truth = dataset.images[index], dataset.masks[index]
+        prediction = predict_classes(model, image, **sweeping)
+        cases.append((dataset.stems[index], image, truth, prediction))
+    if not cases:
+        return ["confusion.png"]
+    picture = draw_mistakes(cases, model.class_names, model.ignore_index)
+    save_picture(picture, out / "worst.png")
+    return ["confusion.png", "worst.png"]

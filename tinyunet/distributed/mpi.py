@@ -1,0 +1,172 @@
+"""One training run in several processes, on one computer or many.
+
+``mpiexec -n 4 tinyunet train ...`` starts the same program four times. MPI, the *message passing
+interface*, tells each process its *rank* (0, 1, 2, 3) and carries arrays between them. Training
+needs very little of it:
+
+- every process draws the same batch from the same seed, and takes its `share` of the images;
+- each computes the loss and the gradients of its share, as if these were a thread's part;
+- one *allreduce* sums them: every process gives an array and gets the sum of all
+  (`sum_in_place`). From equal gradients follow equal weights, so nothing else need be sent;
+- only the process of rank 0 writes files and speaks.
+
+Without ``mpiexec`` there is a team of one, for which all this is nothing at all, and mpi4py need
+not be installed.
+
+Source: M. Li et al., Scaling distributed machine learning with the parameter server (2014), for
+the idea of data-parallel training; the MPI standard, version 4.0, chapter 6, for allreduce.
+"""
+
+import os
+import sys
+import time
+import traceback
+
+import numpy as np
+
+from tinyunet.backend import to_device, to_host
+from tinyunet.errors import UserError
+
+# What MPICH and its kin, Open MPI, and launchers that speak PMIx (srun) set for each process.
+SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+RANK_VARIABLES = ("PMIX_RANK",)
+
+# How long a process that fails waits for the others to fail in the same way, in seconds.
+PATIENCE = 5.0
+
+
+def team():
+    """Find out who else works on this run: a `Team` under ``mpiexec``, else `Alone`.
+
+    Raises
+    ------
+    UserError
+        If ``mpiexec`` started several processes that can't talk to each other.
+    """
+    size = next((int(os.environ[name]) for name in SIZE_VARIABLES if name in os.environ), None)
+    if size == 1 or (size is None and not any(name in os.environ for name in RANK_VARIABLES)):
+        return Alone()
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
+        raise UserError(
+            f"mpiexec started several processes, but they can't talk: {error}; install mpi4py by "
+            "pip install 'tinyunet[mpi]', or start without mpiexec"
+        ) from error
+    if MPI.COMM_WORLD.size == 1 and size is not None:
+        raise UserError(
+            f"mpiexec started {size} processes, but each thinks it is alone: mpi4py uses "
+            f"{MPI.get_vendor()[0]}, and this mpiexec belongs to another MPI; start with the "
+            "mpiexec of the same installation"
+        )
+    return Alone() if MPI.COMM_WORLD.size == 1 else Team(MPI)
+
+
+class Alone:
+    """A team of one process; what `Team` does with several, here does nothing.
+
+    Use it as a context, ``with team() as members:``, around all that the processes do together.
+
+    Attributes
+    ----------
+    rank, size : int
+        Which process this is, of how many.
+    is_writer : bool
+        Whether this is the process that writes files and speaks.
+    neighbours : int
+        How many processes of the team share this one's processor cores, itself included.
+    """
+
+    rank, size, is_writer, neighbours = 0, 1, True, 1
+
+    def share(self, count):
+        """Tell which of `count` images are this process's: a slice, all of nearly equal size."""
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def sum_in_place(self, *arrays):
+        """Replace each array, on the device, by its sum over all processes."""
+
+    def wait(self):
+        """Wait until every process has come here."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        return None
+
+
+class Team(Alone):
+    """Several processes that MPI connects.
+
+    Parameters
+    ----------
+    mpi : module
+        ``mpi4py.MPI``.
+    """
+
+    def __init__(self, mpi):
+        self.mpi = mpi
+        self.everyone = mpi.COMM_WORLD
+        self.rank, self.size = self.everyone.rank, self.everyone.size
+        self.is_writer = self.rank == 0
+        # A line of its own for the farewell: what is said there can't be mistaken for work.
+        self.farewell = self.everyone.Dup()
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        here = (self.mpi.Get_processor_name(), cores)
+        self.neighbours = self.everyone.allgather(here).count(here)
+
+    def sum_in_place(self, *arrays):
+        """Replace each array, on the device, by its sum over all processes.
+
+        All travel in one row of numbers, of the first one's dtype, because a message costs time
+        however short it is.
+        """
+        row = np.concatenate(
+            [to_host(array).ravel() for array in arrays], dtype=arrays[0].dtype, casting="same_kind"
+        )
+        self.everyone.Allreduce(self.mpi.IN_PLACE, row)
+        first = 0
+        for array in arrays:
+            array[...] = to_device(row[first : first + array.size].reshape(array.shape))
+            first += array.size
+
+    def wait(self):
+        """Wait until every process has come here, without keeping a core busy meanwhile."""
+        self._arrived(self.everyone.Ibarrier())
+
+    def _arrived(self, request, patience=float("inf")):
+        """Wait for a message, at most `patience` seconds; tells whether it came."""
+        deadline = time.monotonic() + patience
+        while not request.Test():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def __exit__(self, kind, error, trace):
+        """End together: a process that fails alone ends the others, which would wait for ever.
+
+        Most mistakes, such as a missing folder, strike all processes alike. Then rank 0 raises the
+        error, to be told once, and the others end without a word.
+        """
+        if error is None:
+            return
+        status = 1
+        if isinstance(error, UserError):
+            status = 2
+        elif isinstance(error, KeyboardInterrupt):
+            status = 130
+        if self._arrived(self.farewell.Ibarrier(), PATIENCE):
+            if not self.is_writer:
+                raise SystemExit(status)
+            return
+        if status == 1:
+            traceback.print_exception(error)
+        reason = " ".join(f"{error or kind.__name__}".split())
+        print(
+            f"tinyunet: process {self.rank} of {self.size} (counted from 0) stops all: {reason}",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.everyone.Abort(status)

@@ -1,0 +1,218 @@
+"""One batch on several threads: split it, let each compute its gradients, sum them up.
+
+The gradient of a sum is the sum of the gradients, so the parts of a batch can be computed apart.
+NumPy lets go of Python's lock inside its loops and matrix products, so threads do run at the same
+time. Each has a *replica* of the network: the same parameters, its own activations and gradients.
+(Batch normalisation takes its statistics over each part, as PyTorch's DataParallel does.)
+
+Meanwhile the BLAS library, which would use all cores for each product, is kept at one thread: many
+small layers share the cores better image by image than product by product.
+
+The same split and sum serve several processes, on one computer or many: a
+`tinyunet.distributed.mpi.Team` first divides the batch among its members, and sums up in the end.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import ThreadpoolController
+
+from tinyunet.backend import device_name, keep_freed_memory, to_device, to_host, xp
+from tinyunet.distributed.mpi import Alone
+from tinyunet.fast.threads import lend
+
+
+class Replicas:
+    """A network and its replicas, one for each thread.
+
+    Parameters
+    ----------
+    network : Layer
+    threads : int, optional
+        By default as many as the process may use cores. On a GPU there is always one.
+    team : Team, optional
+        The processes that share each batch; see `tinyunet.distributed.mpi`.
+    """
+
+    def __init__(self, network, threads=None, team=None):
+        team = team or Alone()
+        if threads is None:
+            threads = max(1, available_cores() // team.neighbours)
+        if threads < 1:
+            raise ValueError(f"threads {threads}: it must be 1 or more")
+        if device_name() == "cuda":
+            threads = 1
+        keep_freed_memory()
+        self.network = network
+        self.team = team
+        self.replicas = [network] + [network.replica() for _ in range(threads - 1)]
+        self.pool = ThreadPoolExecutor(threads)
+        self.helpers = ThreadPoolExecutor(threads)
+        self.controller = ThreadpoolController()
+
+    def loss_and_gradients(self, images, labels, loss, *, pixel_weights=None, seed=0):
+        """Compute the loss of a batch and add its gradients to the network's parameters.
+
+        In a team of processes, each gives the whole batch, works on its share, and gets the loss
+        and gradients of the whole.
+
+        Parameters
+        ----------
+        images : host array (N, H, W, C)
+        labels : host integer array (N, H, W)
+        loss : CrossEntropy, Dice
+            Anything that gives ``(value, backward)`` for logits and labels, and a part's `weight`.
+        pixel_weights : host array (N, H, W), optional
+        seed : int or list of ints
+            For dropout. The same seed and number of threads give the same gradients, bit for bit.
+
+        Returns
+        -------
+        loss : array of no axes, on the device
+
+        Raises
+        ------
+        RuntimeError
+            In a team, if there are gradients already: they would be summed over the team again.
+        """
+        # Whoever loaded a state into the network since the last batch changed only its own.
+        self.share_statistics()
+        if self.team.size > 1 and any(p.grad is not None for p in self.network.parameters()):
+            raise RuntimeError("call zero_grad before each step")
+        targets = (labels,) if pixel_weights is None else (labels, pixel_weights)
+        total = loss.weight(*targets) or 1.0
+        parts = self.parts(len(images))
+        first = self.team.rank * len(self.replicas)
+
+        def work(index):
+            replica, part = self.replicas[index], parts[index]
+            replica.set_seed(seed, first + index)
+            logits = replica(to_device(images[part]))
+            targets_of_part = [array[part] for array in targets]
+            value, backward = loss(logits, *targets_of_part)
+            # The batch's loss is the weighted mean of the parts': by the chain rule a part's
+            # gradient is scaled by its share of the weight.
+            share = loss.weight(*targets_of_part) / total
+            replica.backward(backward(share), input_gradient=False)
+            return value * share
+
+        losses = self.run(work, len(parts))
+        self.sum_gradients(len(parts))
+        self.average_statistics([(part.stop - part.start) / len(images) for part in parts])
+        # There is no part where a team has more processes than the batch has images.
+        value = xp.asarray(sum(losses[1:], start=losses[0]) if losses else images.dtype.type(0))
+        self.sum_over_team(value)
+        self.share_statistics()
+        return value
+
+    def step(self, optimizer):
+        """Let the optimizer take its step on all threads."""
+        with lend(self.helpers, len(self.replicas)):
+            optimizer.step()
+
+    def parts(self, count):
+        """Divide `count` images: a slice for each thread, of this process's share."""
+        share = self.team.share(count)
+        return [
+            slice(share.start + part.start, share.start + part.stop)
+            for part in split(share.stop - share.start, len(self.replicas))
+        ]
+
+    def logits(self, images):
+        """Run a batch through the network, which is in eval mode: host logits (N, OH, OW, K)."""
+        parts = split(len(images), len(self.replicas))
+
+        def work(index):
+            self.replicas[index].eval()
+            return to_host(self.replicas[index](to_device(images[parts[index]])))
+
+        results = self.run(work, len(parts))
+        return results[0] if len(results) == 1 else xp.module.concatenate(results)
+
+    def train(self):
+        """Switch the network and its replicas to training."""
+        for replica in self.replicas:
+            replica.train()
+
+    def eval(self):
+        """Switch the network and its replicas to use."""
+        for replica in self.replicas:
+            replica.eval()
+        self.share_statistics()
+
+    def run(self, work, count):
+        """Call ``work(0)`` to ``work(count - 1)`` on threads of their own; results in order."""
+        # With fewer parts than threads, the others help with the operations.
+        threads_each = len(self.replicas) // max(count, 1)
+
+        def work_with_helpers(index):
+            with lend(self.helpers, threads_each):
+                return work(index)
+
+        with self.controller.limit(limits=1, user_api="blas"):
+            return list(self.pool.map(work_with_helpers, range(count)))
+
+    def sum_gradients(self, count):
+        """Add the replicas' gradients to the network's, always in the same order."""
+        for replica in self.replicas[1:count]:
+            for parameter, part in zip(
+                self.network.parameters(), replica.parameters(), strict=True
+            ):
+                if part.grad is not None:
+                    parameter.add_gradient(part.grad)
+                    part.grad = None
+
+    def average_statistics(self, shares):
+        """Give the network the mean of the replicas' running statistics, weighted by their images.
+
+        (Not by what their labels weigh: the statistics are of images, ignored pixels or not.) In a
+        team this is a process's part of the mean; `sum_over_team` makes it whole.
+        """
+        if len(self.replicas) == 1 and self.team.size == 1:
+            return
+        columns = zip(*(statistics_of(replica) for replica in self.replicas), strict=True)
+        for statistics in columns:
+            used = statistics[: len(shares)]
+            statistics[0][...] = sum(
+                array * share for array, share in zip(used, shares, strict=True)
+            )
+
+    def sum_over_team(self, value):
+        """Sum loss, gradients and running statistics over the processes, all in one message."""
+        if self.team.size == 1:
+            return
+        parameters = self.network.parameters()
+        for parameter in parameters:
+            if parameter.grad is None:  # fewer images than processes
+                parameter.grad = xp.zeros_like(parameter.data)
+        gradients = [parameter.grad for parameter in parameters]
+        self.team.sum_in_place(*gradients, value, *statistics_of(self.network))
+
+    def share_statistics(self):
+        """Give every replica the network's own running statistics."""
+        for replica in self.replicas[1:]:
+            for own, source in zip(
+                statistics_of(replica), statistics_of(self.network), strict=True
+            ):
+                own[...] = source
+
+
+def statistics_of(network):
+    """List the arrays that a network stores but does not train."""
+    return [
+        parameter.data for _, parameter in network.named_parameters() if not parameter.trainable
+    ]
+
+
+def split(count, parts):
+    """Cut `count` images into at most `parts` slices of nearly equal size, none empty."""
+    parts = min(count, parts)
+    edges = [count * part // max(parts, 1) for part in range(parts + 1)]
+    return [slice(first, last) for first, last in zip(edges, edges[1:], strict=False)]
+
+
+def available_cores():
+    """Count the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""The operations of `tinyunet.nn.functional` once more, made fast."""

@@ -1,0 +1,357 @@
+"""From an image of any size to a class for each of its pixels.
+
+A U-Net wants sizes that pool evenly, and memory for every activation of the whole image. So an
+image is swept tile by tile, as in figure 2 of the U-Net paper (Ronneberger, Fischer and Brox 2015,
+https://arxiv.org/abs/1505.04597)::
+
+    +---------------+     The network sees the outer square, the window. Only its centre, the
+    |   margin      |     tile, is kept, because near the window's edge the network lacks context
+    |   +-------+   |     (and a network with same padding sees zeros out there). The next window
+    |   | tile  |   |     lies so that the kept tiles touch and none is missing.
+    |   +-------+   |
+    |               |     Beyond the border of the image, the image is mirrored.
+    +---------------+
+
+Three details make the seams vanish. Tiles start at multiples of 2**depth, so that pooling groups
+the same pixels in every window. Mirroring repeats as often as needed, so that even an image
+smaller than the margin works. And with a margin of at least half the receptive field, nothing that
+a kept pixel depends on is missing: the result is the same as predicting the whole image, mirrored
+at its borders, in one piece.
+
+A network with valid padding loses its margin by itself (92 pixels on each side in the paper), so
+for such a network the result always is that of the whole image.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from tinyunet.backend import device_name, to_device, to_host, xp
+from tinyunet.distributed.replicas import Replicas, split
+from tinyunet.errors import UserError
+from tinyunet.nn.functional import softmax
+
+DEFAULT_TILE = 256
+
+# Pixels far away weigh little, so the usual margin is less than the full one, which is 112 for the
+# usual depth of 4. Measured on real images in tiles of 128, against the full margin: 64 changed the
+# class of 2 pixels in 10,000 and no IoU by more than 0.0001; 32 changed 40 and 0.0011; 0 changed
+# 300 and 0.015. A window of 256 + 2 * 64 is two thirds of the work of 256 + 2 * 112.
+USUAL_MARGIN = 64
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How one side of an image is swept, the height or the width.
+
+    Attributes
+    ----------
+    starts : range
+        Where each tile begins; tiles touch, the last may reach beyond the image.
+    tile : int
+        What is kept of each window, a multiple of 2**depth.
+    window : int
+        What the network sees at once.
+    before : int
+        How far a window begins before its tile.
+    skip : int
+        Where the tile begins in the network's output for the window.
+    """
+
+    starts: range
+    tile: int
+    window: int
+    before: int
+    skip: int
+
+
+def plan_axis(network, length: int, tile: int, margin: int) -> Axis:
+    """Divide `length` pixels into as few tiles as `tile` allows, all of one size."""
+    step = 2**network.depth
+    tiles = -(-length // tile)
+    tile = round_up(-(-length // tiles), step)
+    starts = range(0, length, tile)
+    if network.padding == "same":
+        return Axis(starts, tile, window=tile + 2 * margin, before=margin, skip=margin)
+    window, output = valid_window(network, tile)
+    return Axis(starts, tile, window, before=(window - output) // 2, skip=0)
+
+
+def valid_window(network, tile: int) -> tuple[int, int]:
+    """Return the smallest input whose output holds `tile` pixels, and that output's size."""
+    for size in itertools.count(tile):
+        output = network.output_length(size)
+        if output is not None and output >= tile:
+            return size, output
+
+
+def full_margin(network) -> int:
+    """Return the margin with which nothing is lost: half the receptive field, in whole steps.
+
+    Parameters
+    ----------
+    network : UNet
+        The network.
+
+    Returns
+    -------
+    int
+        Pixels, a multiple of 2**depth.
+    """
+    return round_up(network.receptive_field // 2, 2**network.depth)
+
+
+def round_up(number: int, multiple: int) -> int:
+    """Return the smallest multiple of `multiple` that is not below `number`."""
+    return -(-number // multiple) * multiple
+
+
+def mirrored(start: int, stop: int, length: int):
+    """Return the pixels that positions `start` to `stop` show when the image is mirrored.
+
+    With 4 pixels, positions -3 ... 8 show 3 2 1 0 1 2 3 2 1 0 1 2: the image runs back and forth
+    and the pixel at the border is not repeated.
+
+    Parameters
+    ----------
+    start, stop : int
+        The positions, as in `range`; any integers.
+    length : int
+        The number of pixels there are, at least 1.
+
+    Returns
+    -------
+    array (stop - start,) of int
+        Indices 0 to length - 1.
+    """
+    period = max(1, 2 * (length - 1))  # there and back
+    position = np.arange(start, stop) % period
+    return np.minimum(position, period - position) if length > 1 else position
+
+
+def sweep(
+    network,
+    image,
+    *,
+    tile=DEFAULT_TILE,
+    margin=None,
+    batch=None,
+    threads=None,
+    prepare=None,
+    progress=False,
+) -> Iterator[tuple[slice, slice, object]]:
+    """Run the network over an image of any size, window by window.
+
+    Memory is bounded by the windows of one batch: none is cut before its turn.
+
+    Parameters
+    ----------
+    network : UNet
+        The network; it is put into `eval` mode.
+    image : array (H, W, C)
+        The image, on the host.
+    tile : int
+        The side of what is kept of each window, in pixels; rounded up to a multiple of 2**depth.
+    margin : int, optional
+        How much the network sees around each tile, in pixels; rounded up likewise. Without it, 64
+        or the `full_margin` where that is less. A network with valid padding takes its own.
+    batch : int, optional
+        How many windows go through the network at once. Without it, one for each thread, or 4 on
+        a GPU.
+    threads : int, optional
+        Among how many threads these are shared. Without it, as many as there are cores.
+    prepare : function, optional
+        Applied to each window (h, w, C) before the network: the standardisation.
+    progress : bool
+        Show a progress bar over the windows.
+
+    Yields
+    ------
+    rows, columns : slice
+        Which part of the image this is; together the parts cover it once.
+    logits : array (rows, columns, K)
+        The network's output there, on the device.
+
+    Raises
+    ------
+    UserError
+        If the image has other channels than the network takes, or is empty, or the tile, margin
+        or batch are no sensible numbers.
+    """
+    image = np.asarray(image)
+    check_image(network, image)
+    network.eval()
+    replicas = Replicas(network, threads)
+    if margin is None:
+        margin = min(USUAL_MARGIN, full_margin(network))
+    if batch is None:
+        batch = 4 if device_name() == "cuda" else len(replicas.replicas)
+    if tile < 1 or margin < 0 or batch < 1:
+        raise UserError(f"tile {tile}, margin {margin} or batch {batch} is too small")
+    margin = round_up(margin, 2**network.depth)
+    height, width = image.shape[:2]
+    vertical = plan_axis(network, height, tile, margin)
+    horizontal = plan_axis(network, width, tile, margin)
+    corners = list(itertools.product(vertical.starts, horizontal.starts))
+    with tqdm(total=len(corners), unit="tile", leave=False, disable=not progress) as bar:
+        for first in range(0, len(corners), batch):
+            group = corners[first : first + batch]
+            windows = np.stack([cut(image, vertical, horizontal, *corner) for corner in group])
+            outputs = run_batch(replicas, prepare(windows) if prepare else windows)
+            for (top, left), output in zip(group, outputs, strict=True):
+                rows = slice(top, min(top + vertical.tile, height))
+                columns = slice(left, min(left + horizontal.tile, width))
+                kept = output[vertical.skip :, horizontal.skip :]
+                yield rows, columns, kept[: rows.stop - top, : columns.stop - left]
+            bar.update(len(group))
+
+
+def check_image(network, image) -> None:
+    """Raise a UserError unless the image (H, W, C) has the channels that the network takes."""
+    channels = network.config["in_channels"]
+    if image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
+        shape = " x ".join(map(str, image.shape))
+        raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
+
+
+def run_batch(replicas: Replicas, windows) -> list:
+    """Run host windows (N, h, w, C) through the network's replicas; N logits on the device."""
+    parts = split(len(windows), len(replicas.replicas))
+
+    def work(index):
+        return replicas.replicas[index](to_device(windows[parts[index]]))
+
+    return list(itertools.chain.from_iterable(replicas.run(work, len(parts))))
+
+
+def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
+    """Cut the window whose tile begins at (top, left) out of the image, mirrored at the borders."""
+    top, left = top - vertical.before, left - horizontal.before
+    rows = mirrored(top, top + vertical.window, image.shape[0])
+    columns = mirrored(left, left + horizontal.window, image.shape[1])
+    return image[rows[:, None], columns]
+
+
+def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
+    """Return the probability of each class at each pixel.
+
+    Parameters
+    ----------
+    network : UNet
+        The network.
+    image : array (H, W, C) of float32
+        A standardised image of any size, on the host.
+    ignore_index : int, optional
+        If this is one of the classes, its probability is 0 and the others add up to 1.
+    **sweeping
+        `tile`, `margin`, `batch`, `threads`, `prepare`, `progress`: see `sweep`.
+
+    Returns
+    -------
+    array (H, W, K) of float32
+        On the host; each pixel's K values add up to 1.
+    """
+    height, width = image.shape[:2]
+    result = np.empty((height, width, network.config["classes"]), dtype=np.float32)
+    for rows, columns, logits in sweep(network, image, **sweeping):
+        probabilities, _ = softmax(without(ignore_index, logits))
+        result[rows, columns] = to_host(probabilities)
+    return result
+
+
+def predict_classes(model, image, *, probabilities=None, **sweeping):
+    """Return the most probable class of each pixel of an image as it comes from its file.
+
+    Memory beyond the image and the class map is that of a batch of windows: the probabilities of
+    the whole image are never there at once.
+
+    Parameters
+    ----------
+    model : Model
+        The network and its standardisation. The class `model.ignore_index` is never chosen: the
+        network was not trained on it.
+    image : array (H, W, C)
+        An image of any size, not standardised, on the host.
+    probabilities : ProbabilityFile, optional
+        Where to leave the probabilities of all classes, too.
+    **sweeping
+        `tile`, `margin`, `batch`, `threads`, `progress`: see `sweep`.
+
+    Returns
+    -------
+    array (H, W) of uint8, or uint16 where there are more than 256 classes
+        Class indices, on the host.
+    """
+    dtype = np.uint8 if model.network.config["classes"] <= 256 else np.uint16
+    result = np.empty(image.shape[:2], dtype=dtype)
+    prepare = model.standardization.apply
+    for rows, columns, logits in sweep(model.network, image, prepare=prepare, **sweeping):
+        logits = without(model.ignore_index, logits)
+        result[rows, columns] = to_host(logits.argmax(axis=-1))
+        if probabilities is not None:
+            shares, _ = softmax(logits)
+            probabilities.write(rows, columns, to_host(shares))
+    return result
+
+
+def without(ignore_index: int | None, logits):
+    """Set the ignored class's logit to minus infinity, so that it can't be chosen."""
+    classes = logits.shape[-1]
+    if ignore_index is None or not 0 <= ignore_index < classes:
+        return logits
+    ignored = xp.arange(classes) == ignore_index
+    return xp.where(ignored, -xp.inf, logits).astype(logits.dtype, copy=False)
+
+
+class ProbabilityFile:
+    """The probabilities of a whole image: in a file, since they may not fit into memory.
+
+    Each is kept as a byte, 0 for impossible and 255 for certain. Only the pixels of one tile, or of
+    one class, are in memory at a time. Use it as ``with ProbabilityFile(folder, shape) as file:``;
+    it is gone after that.
+
+    Parameters
+    ----------
+    folder : path
+        On a disk with room for H x W x K bytes.
+    shape : (H, W, K)
+        Height and width of the image, number of classes.
+    """
+
+    def __init__(self, folder, shape):
+        # Without a buffer: what is written is not needed again soon.
+        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)
+        self.height, self.width, self.classes = shape
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def write(self, rows: slice, columns: slice, probabilities) -> None:
+        """Keep the probabilities (rows, columns, K) of a tile.
+
+        Raises
+        ------
+        UserError
+            If the disk is full.
+        """
+        levels = np.rint(255 * probabilities).astype(np.uint8)
+        try:
+            for index in range(self.classes):
+                for row, line in enumerate(levels[:, :, index], start=rows.start):
+                    self.file.seek((index * self.height + row) * self.width + columns.start)
+                    self.file.write(line.tobytes())
+        except OSError as error:
+            raise UserError(f"cannot keep the probabilities: {error.strerror}") from error
+
+    def read(self, index: int):
+        """Give the probabilities of one class, an array (H, W) of uint8."""
+        size = self.height * self.width
+        self.file.seek(index * size)
+        return np.frombuffer(self.file.read(size), np.uint8).reshape(self.height, self.width)

@@ -1,0 +1,1 @@
+"""Pictures: curves, previews, confusion matrices, contact sheets."""

@@ -1,0 +1,149 @@
+"""The settings of a training run; the command line has an option for each."""
+
+import math
+from dataclasses import dataclass
+
+from tinyunet.errors import UserError
+
+CHOICES = {
+    "up": ("transpose", "nearest"),
+    "padding": ("same", "valid"),
+    "norm": ("batch", "none"),
+    "loss": ("ce", "dice", "ce+dice"),
+    "class_weights": ("auto", "none"),
+    "val_split": ("random", "spatial"),
+}
+
+
+@dataclass
+class TrainingConfig:
+    """The settings of a run; the command line has an option for each.
+
+    Attributes
+    ----------
+    images, masks : str
+        Folders; a mask has the stem of its image and holds class indices.
+    out : str
+        The folder of the run.
+    val_images, val_masks : str, optional
+        Folders of the images to validate on. Without them, part of the images is set aside.
+    val_fraction : float
+        How much is set aside, between 0 and 1.
+    val_split : str
+        Which are set aside: "random", chosen by the seed, or "spatial", a block at the end of each
+        scene, for tiles that `tinyunet.data.tiles` cut.
+    steps, batch, crop : int
+        How many steps; crops a step; height and width of a crop in pixels.
+    base, depth, up, padding, norm, dropout
+        The network, as in `UNet` (`base` is its `base_channels`; `norm` "batch" or "none").
+    lr : float
+        The highest learning rate: it rises to this over the first twentieth of the steps, then
+        falls to 0 along half a cosine.
+    loss : str
+        "ce" is cross-entropy, "dice" the soft Dice loss, "ce+dice" their sum.
+    class_weights : str
+        "auto" lets the pixels of rare classes count more, "none" counts all alike.
+    class_names : list of str, optional
+        A name for each class; also says how many there are.
+    weight_map : bool
+        Let the gaps between objects count more, as the U-Net paper does.
+    instances : str, optional
+        Folder of masks that number the objects, for the weight map; without it, each connected
+        piece of a class other than 0 is an object.
+    elastic : bool
+        Bend the crops at random, as the U-Net paper does.
+    ignore_index : int, optional
+        Mask pixels of this value don't count, neither in training nor in any score.
+    val_every : int
+        How many steps from one checkpoint to the next: validation, files and pictures.
+    early_stop : int, optional
+        Stop after so many validations in a row without a better score.
+    preview_every : int, optional
+        Draw the preview every so many steps, too, not only at checkpoints.
+    seed : int
+        Decides everything random.
+    device : str
+        "auto", "cpu" or "cuda".
+    threads : int, optional
+        Among how many threads a batch is split; without it, as many as there are cores.
+    resume : bool
+        Go on with the run in `out` from its last checkpoint.
+    """
+
+    images: str
+    masks: str
+    out: str
+    val_images: str | None = None
+    val_masks: str | None = None
+    val_fraction: float = 0.2
+    val_split: str = "random"
+    steps: int = 1000
+    batch: int = 8
+    crop: int = 128
+    base: int = 16
+    depth: int = 4
+    up: str = "transpose"
+    padding: str = "same"
+    norm: str = "batch"
+    dropout: float = 0.0
+    lr: float = 1e-3
+    loss: str = "ce"
+    class_weights: str = "none"
+    weight_map: bool = False
+    instances: str | None = None
+    elastic: bool = False
+    class_names: list[str] | None = None
+    ignore_index: int | None = None
+    val_every: int = 100
+    early_stop: int | None = None
+    preview_every: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Turn paths into text, which JSON can hold."""
+        for name in ("images", "masks", "out", "val_images", "val_masks", "instances"):
+            if getattr(self, name) is not None:
+                setattr(self, name, str(getattr(self, name)))
+        if self.class_names is not None:
+            self.class_names = [str(name) for name in self.class_names]
+
+    def check(self) -> None:
+        """Raise a UserError if a setting makes no sense by itself."""
+        for name in (
+            *("steps", "batch", "crop", "base", "depth", "threads"),
+            *("val_every", "early_stop", "preview_every"),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, and is {value}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} must be one of {', '.join(choices)}")
+        if not 0 < self.lr < math.inf:
+            raise UserError(f"lr must be above 0, and is {self.lr}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout must be at least 0 and below 1, and is {self.dropout}")
+        if self.seed < 0:
+            raise UserError(f"seed must not be negative, and is {self.seed}")
+        if (self.val_images is None) != (self.val_masks is None):
+            raise UserError("val_images and val_masks go together: give both or neither")
+        if self.weight_map and self.loss == "dice":
+            raise UserError(
+                "weight_map weighs pixel by pixel, and the Dice loss has no such weights: choose "
+                "the loss ce or ce+dice"
+            )
+        if self.instances and not self.weight_map:
+            raise UserError("instances are for the weight map: ask for weight_map, too")
+        if self.class_names and len(set(self.class_names)) < len(self.class_names):
+            raise UserError(f"two classes have the same name: {', '.join(self.class_names)}")
+
+
+# What may differ between a run and the one that resumes it: where things are, how long to go on,
+# and what is looked at meanwhile. Everything else decides the result.
+MAY_CHANGE = (
+    *("images", "masks", "instances", "out", "device", "threads", "resume"),
+    *("steps", "early_stop", "preview_every"),
+)

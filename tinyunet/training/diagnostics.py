@@ -1,0 +1,119 @@
+"""What a person should be told while a network trains, in words.
+
+Each function looks for one thing that goes wrong often, and returns a sentence that says what it
+is and what to do, or None. Nothing here changes the training.
+"""
+
+from tinyunet.backend import xp
+from tinyunet.data.tiles import NAME
+from tinyunet.inference.evaluation import Scores
+from tinyunet.nn.summary import named_layers
+
+
+def tiles_split_at_random(stems: list[str]) -> str | None:
+    """Warn of tiles of one scene that are about to be split at random.
+
+    Parameters
+    ----------
+    stems : list of str
+        The names of all images.
+    """
+    if not all(NAME.fullmatch(stem) for stem in stems):
+        return None
+    return (
+        "the images are tiles of a scene, and those to validate on are chosen at random: each has "
+        "neighbours that look like it among those to learn from, so the scores will be too good; "
+        "--val-split spatial sets a block of neighbours aside"
+    )
+
+
+def one_class_only(scores: Scores, class_names: list[str]) -> str | None:
+    """Warn of a network that predicts the same class everywhere, where the truth has more."""
+    true_classes = (scores.confusion.sum(axis=1) > 0).sum()
+    if len(scores.predicted_classes) != 1 or true_classes < 2:
+        return None
+    return (
+        f"the network predicts {class_names[scores.predicted_classes[0]]!r} for every validation "
+        "pixel. Early on this is usual; if it stays, train longer, try --class-weights auto, and "
+        "see in preview.png whether the masks are what you think"
+    )
+
+
+def learning_by_heart(history: list[dict]) -> str | None:
+    """Warn, once in a run, when validation gets worse while the training loss still falls.
+
+    Scores swing from one validation to the next, so it takes four in a row that stay 0.02 below the
+    best one before, while the loss is a tenth lower than it was then.
+
+    Parameters
+    ----------
+    history : list of dict
+        The rows of ``metrics.csv`` so far. The warning belongs to the last of them: it is given
+        only if the rows before gave no reason for it.
+    """
+    if not history or history[-1].get("val_mean_iou") is None:
+        return None
+    losses, validations = [], []
+    for row in history:
+        losses.append(row["loss"])
+        if row.get("val_mean_iou") is None:
+            continue
+        validations.append((row["val_mean_iou"], sum(losses) / len(losses), row["step"]))
+        losses = []
+    signs = [is_worse_for_long(validations[:count]) for count in range(len(validations) + 1)]
+    if not signs[-1] or any(signs[:-1]):
+        return None
+    best, _, step = max(validations)
+    return (
+        f"validation was best at step {step} (mean IoU {best:.3f}) and has been worse since, while "
+        "the training loss still falls: the network is learning the training images by heart. "
+        "model.npz keeps the best; more images or --elastic help, and --early-stop 5 would end "
+        "such a run"
+    )
+
+
+def is_worse_for_long(validations: list[tuple]) -> bool:
+    """Tell whether the last four of (mean IoU, loss, step) are worse, at a lower loss."""
+    before, last = validations[:-4], validations[-4:]
+    if not before:
+        return False
+    best, loss_then, _ = max(before)
+    losses = [loss for _, loss, _ in last]
+    return max(last)[0] < best - 0.02 and sum(losses) / len(losses) < 0.9 * loss_then
+
+
+def first_overflow(network, images) -> str:
+    """Name the first layer whose output is not finite, or say that there is none.
+
+    Parameters
+    ----------
+    network : Layer
+        In training mode, with the weights that failed.
+    images : array (N, H, W, C)
+        The batch that it failed on, on the device.
+    """
+    found = []
+    network(Witness(images, dict(named_layers(network)), found))
+    if found:
+        return f"the first output that was not finite came from {found[0]}"
+    return "every layer's output was finite, so it was the loss itself or its gradient that was not"
+
+
+class Witness:
+    """Carries a batch through a network and notes which layers' outputs are not finite.
+
+    It takes the place of the batch, as the probe of `tinyunet.nn.summary` does.
+    """
+
+    def __init__(self, array, names, found):
+        self.array, self.names, self.found = array, names, found
+        self.shape = array.shape
+
+    def visit(self, layer, *others):
+        """Go through a layer: through each one inside, or compute what this one does."""
+        if not hasattr(layer, "output_shape"):
+            return layer.forward(self, *others)
+        output = layer.forward(self.array, *(other.array for other in others))
+        if not bool(xp.isfinite(output).all()):
+            self.found.append(self.names[layer])
+        return Witness(output, self.names, self.found)

@@ -1,0 +1,168 @@
+"""The folder that a training run leaves behind, and how a run is taken up from it.
+
+It holds
+
+- ``model.npz``: the network as it was when its validation score was best; this is the one to use;
+- ``last.npz``: the network and the optimizer at the last checkpoint, to go on with ``--resume``;
+- ``metrics.csv`` and ``curves.png``: loss and scores over the steps;
+- ``preview.png``: a few validation images, their truth and the prediction;
+- ``config.json``: the settings.
+
+All are written aside and renamed, so an image viewer can stay open on them. ``last.npz`` remembers
+the metrics too, so whatever moment a run dies at, the folder and the run that goes on agree.
+"""
+
+import csv
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from tinyunet import __version__
+from tinyunet.atomic_io import make_folder, save_picture, save_text
+from tinyunet.backend import device_name
+from tinyunet.checkpoint import (
+    Model,
+    TrainingState,
+    load_training_state,
+    save_model,
+    save_training_state,
+)
+from tinyunet.data.dataset import Dataset
+from tinyunet.errors import UserError
+from tinyunet.inference.evaluation import Scores
+from tinyunet.inference.sliding_window import predict_classes
+from tinyunet.plots.pictures import plot_curves, preview
+from tinyunet.training.config import MAY_CHANGE, TrainingConfig
+
+PREVIEWED = 4  # images
+
+
+# -- Taking a run up again -------------------------------------------------------------------------
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    """Raise a UserError if a run is in this folder already."""
+    for name in ("last.npz", "model.npz"):
+        if (out / name).exists():
+            raise UserError(
+                f"{out} holds a run already ({name}): go on with it by --resume, choose another "
+                "folder for --out, or delete this one"
+            )
+
+
+def settings_to_resume(out, **changes) -> TrainingConfig:
+    """Return the settings of the run in a folder, with some changed: what a person typed anew."""
+    stored = stored_settings(last_state(out))
+    return replace(stored, out=str(out), resume=True, **changes)
+
+
+def last_state(out) -> TrainingState:
+    """Load the last checkpoint in the folder of a run."""
+    path = Path(out) / "last.npz"
+    if not path.exists():
+        raise UserError(f"no run to resume: there is no {path}; start one without --resume")
+    return load_training_state(path)
+
+
+def stored_settings(state: TrainingState) -> TrainingConfig:
+    """Return the settings that a run was started with."""
+    try:
+        return TrainingConfig(**state.model.metadata["settings"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"the run was not started by this version of tinyunet: {error}") from error
+
+
+def state_to_resume(config: TrainingConfig) -> TrainingState:
+    """Load the state of the run in ``config.out`` and see that the settings fit it."""
+    state = last_state(config.out)
+    stored = asdict(stored_settings(state))
+    for name, value in asdict(config).items():
+        if name not in MAY_CHANGE and value != stored[name]:
+            raise UserError(
+                f"the run in {config.out} has {name} {stored[name]}, which can't become {value} "
+                "half-way: leave the option out, or start a new run"
+            )
+    if config.steps < state.progress["step"]:
+        raise UserError(
+            f"the run in {config.out} has done {state.progress['step']} steps already: steps must "
+            f"not be {config.steps}"
+        )
+    return state
+
+
+# -- Its files -------------------------------------------------------------------------------------
+
+
+class RunFolder:
+    """The folder of a run, and how each of its files is written.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        The settings; ``config.out`` is the folder.
+    model : Model
+        What is being trained.
+    """
+
+    def __init__(self, config: TrainingConfig, model: Model):
+        self.config, self.model = config, model
+        self.path = Path(config.out)
+
+    def make(self, **facts) -> None:
+        """Make the folder, with config.json: the settings, and what they came to here."""
+        make_folder(self.path)
+        settings = asdict(self.config) | {
+            "tinyunet": __version__,
+            "device": device_name(),
+            "network": self.model.network.config,
+            "class_names": self.model.class_names,
+            **facts,
+        }
+        save_text(json.dumps(settings, indent=2) + "\n", self.path / "config.json")
+
+    def save_best(self, step: int, scores: Scores) -> None:
+        """Save the network as the best so far."""
+        model = self.model
+        save_model(
+            self.path / "model.npz",
+            model.network,
+            standardization=model.standardization,
+            class_names=model.class_names,
+            ignore_index=model.ignore_index,
+            extra=model.metadata | {"step": step, "validation": scores.as_json(model.class_names)},
+        )
+
+    def save_state(self, optimizer, progress: dict) -> None:
+        """Save all that `--resume` needs."""
+        save_training_state(self.path / "last.npz", self.model, optimizer, progress)
+
+    def write_metrics(self, history: list[dict]) -> None:
+        """Write metrics.csv and draw curves.png."""
+        save_text(metrics_csv(history, self.model.class_names), self.path / "metrics.csv")
+        points = [{**row, "mean_iou": row.get("val_mean_iou")} for row in history]
+        plot_curves(points, self.path / "curves.png")
+
+    def write_preview(self, validation: Dataset) -> None:
+        """Draw preview.png: images spread over the validation set, their truth, the prediction."""
+        count = min(PREVIEWED, len(validation))
+        examples = validation.subset(np.linspace(0, len(validation) - 1, count))
+        rows = [
+            (image, mask, predict_classes(self.model, image, threads=self.config.threads))
+            for image, mask in zip(examples.images, examples.masks, strict=True)
+        ]
+        picture = preview(rows, self.model.class_names, ignore_index=self.model.ignore_index)
+        save_picture(picture, self.path / "preview.png")
+
+
+def metrics_csv(history: list[dict], class_names) -> str:
+    """Write the history as CSV; what was not measured at a step is empty."""
+    columns = ["step", "loss", "lr", "val_mean_iou", "val_pixel_accuracy"]
+    columns += [f"iou {name}" for name in class_names] + ["seconds"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
