@@ -85,7 +85,7 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
     def loss(*moved):
         return float((function(*moved)[0] * dy).sum())
 
-    # An argument whose gradient is tiny beside the others' (a bias before batch normalisation has
+    # An argument whose gradient is tiny beside the others' (a bias before batch normalization has
     # none at all) is measured on their scale: its own would be rounding noise. So is a function
     # that is constant (a softmax over one class) on the scale of its values.
     floor = max(
