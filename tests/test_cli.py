@@ -73,7 +73,7 @@ def test_resume_needs_only_what_changes(folder, capsys):
     assert call("train", "images", "masks", "--out", "run", *SMALL) == 0
     assert call("train", "images", "masks", "--out", "run", "--resume", "--steps", "14") == 0
     settings = json.loads(Path("run/config.json").read_text())
-    assert (settings["steps"], settings["base_channels"], settings["crop"]) == (14, 2, 16)
+    assert (settings["steps"], settings["base_channels"], settings["crop_size"]) == (14, 2, 16)
     assert call("train", "images", "masks", "--out", "run", "--resume", "--base-channels", "8") == 2
     assert "base 2, which can't become 8" in capsys.readouterr().err
 
