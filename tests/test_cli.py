@@ -75,7 +75,7 @@ def test_resume_needs_only_what_changes(folder, capsys):
     settings = json.loads(Path("run/config.json").read_text())
     assert (settings["steps"], settings["base_channels"], settings["crop_size"]) == (14, 2, 16)
     assert call("train", "images", "masks", "--out", "run", "--resume", "--base-channels", "8") == 2
-    assert "base 2, which can't become 8" in capsys.readouterr().err
+    assert "base_channels 2, which can't become 8" in capsys.readouterr().err
 
 
 def test_evaluate_prints_a_table_and_writes_json(trained, tmp_path, capsys):
