@@ -364,11 +364,11 @@ def test_gradients_in_another_order_are_named_by_their_shapes():
 
 def test_a_layer_is_checked_with_its_parameters_and_left_as_it_was():
     layer = Sequential(conv=Conv2d(2, 3, 3, padding=1), norm=BatchNorm2d(3), drop=Dropout(0.5))
-    before = layer.state()
+    before = layer.state_dict()
     x = random_array(0, (2, 4, 5, 2))
     assert check_layer(layer, x) < 1e-6
-    assert layer.state().keys() == before.keys()
-    for name, values in layer.state().items():
+    assert layer.state_dict().keys() == before.keys()
+    for name, values in layer.state_dict().items():
         np.testing.assert_array_equal(values, before[name])
         assert values.dtype == "float32"
     assert all(parameter.grad is None for parameter in layer.parameters())

@@ -15,7 +15,7 @@ from tinyunet.nn.gradcheck_cases import run_cases
 from tinyunet.nn.summary import summarize
 from tinyunet.training.trainer import TrainingConfig, new_network
 
-NETWORK = ("base", "depth", "up", "padding", "norm")
+NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 
 
 def run_inspect(options) -> None:

@@ -56,7 +56,7 @@ def cases(seed=0):
         return to_device(rng.standard_normal(shape))
 
     def distinct(*shape):
-        # A shuffled row of different numbers: none is 0, no two tie, neighbours are 0.1 apart.
+        # A shuffled row of different numbers: none is 0, no two tie, neighbors are 0.1 apart.
         count = 1
         for length in shape:
             count *= length
@@ -138,7 +138,9 @@ def cases(seed=0):
         ),
         network_case(
             "UNet, valid, nearest, batch norm",
-            UNet(2, 3, base_channels=2, depth=1, padding="valid", up="nearest", norm="batch"),
+            UNet(
+                2, 3, base_channels=2, depth=1, padding="valid", upsampling="nearest", norm="batch"
+            ),
             normal(1, 22, 24, 2),
         ),
     ]
