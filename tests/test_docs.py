@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + PAGES
 # Pages that show nothing to run in Python: they are about the command line, or lists.
-WITHOUT_EXAMPLES = {"api", "contributing", "glossary", "index", "results", "speed", "your_images"}
+WITHOUT_EXAMPLES = {"api", "glossary", "index", "results", "speed", "your_images"}
 CODE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -24,7 +25,7 @@ def test_the_examples_print_what_the_page_says(page):
     assert (run > 0) == (page.stem not in WITHOUT_EXAMPLES)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
 def test_every_relative_link_leads_to_a_file(page):
     prose = CODE.sub("", page.read_text(encoding="utf-8"))
     links = re.findall(r"\]\(([^)\s]+)\)", prose)
@@ -42,7 +43,7 @@ def insert_code():
     return module
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
 def test_the_code_on_a_page_is_the_code_in_the_source(insert_code, page):
     text = page.read_text(encoding="utf-8")
     assert insert_code.updated(page) == text, "run: python docs/insert_code.py"
@@ -80,7 +81,7 @@ def test_a_marker_for_code_that_is_gone_is_named(insert_code, tmp_path, monkeypa
         insert_code.updated(page)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
 def test_a_page_needs_no_sphinx_to_show_its_code(page):
     assert "literalinclude" not in page.read_text(encoding="utf-8")
 
