@@ -251,7 +251,7 @@ def pool_that_divides_by_the_window(right, dy, x):
     return right / 4
 
 
-@mistake("lost", functional.max_pool2d, *POOLED)
+@mistake("region", functional.max_pool2d, *POOLED)  # there is a single one in these images
 def pool_whose_winners_must_be_positive(right, dy, x):
     return right * (x > 0)
 
