@@ -15,12 +15,12 @@ from parts.command_line import demo_parser, prepare
 from tinyunet.atomic_io import save_picture
 from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import (
-    random_bend,
+    augment,
     random_brightness_contrast,
     random_crop,
+    random_elastic,
     random_flip,
-    random_quarter_turn,
-    random_variant,
+    random_rot90,
 )
 from tinyunet.data.dataset import Pair, load_pairs
 from tinyunet.data.scenes import CLASSES, paint_scene
@@ -31,7 +31,7 @@ from tinyunet.plots.pictures import as_rgb
 
 
 def variants(image, mask, crop, rng):
-    """Yield (title, image, mask) of every augmentation; images are float, standardised."""
+    """Yield (title, image, mask) of every augmentation; images are float, standardized."""
 
     def different(augment):
         """Draw until something has changed: half of all flips leave the image as it is."""
@@ -43,14 +43,14 @@ def variants(image, mask, crop, rng):
 
     yield "as it is", image, mask
     yield "flip", *different(random_flip)
-    yield "quarter turn", *different(random_quarter_turn)
+    yield "quarter turn", *different(random_rot90)
     yield "another light", random_brightness_contrast(image, rng), mask
     for number in (1, 2):
-        yield f"elastic bend {number}", *random_bend(image, mask, rng)
+        yield f"elastic bend {number}", *random_elastic(image, mask, rng)
     yield f"crop, {crop} x {crop}", *random_crop(image, mask, crop, rng)
     for number in (1, 2, 3):
         cut, its_mask = random_crop(image, mask, crop, rng)
-        yield f"all together {number}", *random_variant(cut, its_mask, rng, elastic=True)
+        yield f"all together {number}", *augment(cut, its_mask, rng, elastic=True)
 
 
 def describe(panels):
@@ -80,8 +80,8 @@ def main(arguments=None):
     mean, std = (np.asarray(array) for array in (standardization.mean, standardization.std))
     panels = []
     rng = random_generator(options.seed)
-    crop = min(options.crop, *mask.shape)
-    for title, changed, its_mask in variants(standardization.apply(image), mask, crop, rng):
+    crop = min(options.crop_size, *mask.shape)
+    for title, changed, its_mask in variants(standardization.transform(image), mask, crop, rng):
         # Back to the numbers of the picture, so that its light can be compared.
         visible = np.rint(changed * std + mean).clip(0, 255).astype(np.uint8)
         panels.append((title, visible, its_mask))
@@ -96,12 +96,12 @@ def parse(arguments):
     parser.add_argument("--image", type=Path, help="an image; without it, a scene is painted")
     parser.add_argument("--mask", type=Path, help="its mask, of class indices")
     parser.add_argument("--ignore-index", type=int, help="mask value of pixels that don't count")
-    parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels (128)")
+    parser.add_argument("--crop-size", type=int, default=128, help="side of a crop in pixels (128)")
     options = parser.parse_args(arguments)
     if (options.image is None) != (options.mask is None):
         parser.error("--image and --mask go together: give both or neither")
-    if options.crop < 1 or options.seed < 0:
-        parser.error("--crop must be 1 or more, --seed 0 or more")
+    if options.crop_size < 1 or options.seed < 0:
+        parser.error("--crop-size must be 1 or more, --seed 0 or more")
     prepare(parser, options)
     try:
         if options.image is None:

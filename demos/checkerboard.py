@@ -2,7 +2,7 @@
 
 A transposed convolution stamps its kernel onto the output. A 3 x 3 kernel with stride 2 overlaps
 itself unevenly; a 2 x 2 kernel with stride 2 touches each pixel once, but its four weights differ
-until training has made them fit; nearest neighbours and then a convolution treat all pixels alike.
+until training has made them fit; nearest neighbors and then a convolution treat all pixels alike.
 Above: how many products are summed into each output pixel, for one channel. Below: what random
 kernels make of a flat image.
 
@@ -46,7 +46,7 @@ def nearest(x, kernels):
 WAYS = {
     "transposed convolution\n3 x 3, stride 2": transposed_3,
     "transposed convolution\n2 x 2, stride 2": transposed_2,
-    "nearest neighbours,\nthen a 3 x 3 convolution": nearest,
+    "nearest neighbors,\nthen a 3 x 3 convolution": nearest,
 }
 
 
@@ -86,8 +86,8 @@ def draw(path, results):
         counts, pattern, unevenness = result
         above.imshow(counts, cmap="cividis", vmin=0, vmax=10)
         for place, count in np.ndenumerate(counts):
-            colour = "black" if count > 5 else "white"
-            style = {"color": colour, "ha": "center", "va": "center", "fontsize": 8}
+            color = "black" if count > 5 else "white"
+            style = {"color": color, "ha": "center", "va": "center", "fontsize": 8}
             above.text(*place[::-1], f"{count:.0f}", **style)
         above.set_title(title, fontsize=12)
         below.imshow(pattern - pattern.mean(), cmap="gray", vmin=-reach, vmax=reach)
@@ -114,7 +114,7 @@ def main(arguments=None):
     print(
         f"You should have seen a checkerboard: an output pixel sums {sums[0]} products of the "
         f"3 x 3 transposed convolution, {sums[1]} of the 2 x 2, {sums[2]} "
-        f"after nearest neighbours, and a flat image comes out uneven by {unevenness[0]:.2f}, "
+        f"after nearest neighbors, and a flat image comes out uneven by {unevenness[0]:.2f}, "
         f"{unevenness[1]:.2f} (its four taps differ) and {unevenness[2]:.2f}."
     )
 

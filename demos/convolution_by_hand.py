@@ -27,7 +27,7 @@ except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
 LEFT_TO_RIGHT = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel's: is it lighter at right?
-BLUR = np.full((5, 5), 1 / 25)  # the mean of the neighbourhood
+BLUR = np.full((5, 5), 1 / 25)  # the mean of the neighborhood
 IDENTITY = np.pad([[1]], 2)
 SHARPEN = IDENTITY + 1.5 * (IDENTITY - BLUR)  # the image, plus what a blur takes away
 WINDOW = 6  # the place that is drawn
@@ -51,14 +51,14 @@ def multiply(image, kernel):
 
 
 def filtered(photo, kernel):
-    """Run one kernel over each colour of a photograph, by `conv2d`."""
-    weight = kernel[:, :, None, None] * np.eye(3)  # (KH, KW, 3, 3): no colour touches another
+    """Run one kernel over each color of a photograph, by `conv2d`."""
+    weight = kernel[:, :, None, None] * np.eye(3)  # (KH, KW, 3, 3): no color touches another
     y, _ = conv2d(to_device(photo[None] / 255.0), to_device(weight), padding="same")
     return to_host(y)[0]
 
 
 def contrast(photo):
-    """Measure how much neighbouring pixels differ on average, of 255."""
+    """Measure how much neighboring pixels differ on average, of 255."""
     return 255 * abs(np.diff(photo[2:-2, 2:-2], axis=1)).mean()  # away from the zeros around
 
 
@@ -118,7 +118,7 @@ def main(arguments=None):
     print(
         f"You should have seen one window become one row and one sum, "
         f"{by_hand.ravel()[WINDOW]}: sliding, matrix product and conv2d differ by at most "
-        f"{np.abs(differences).max():.0f}; neighbouring pixels of the scene differ by "
+        f"{np.abs(differences).max():.0f}; neighboring pixels of the scene differ by "
         f"{before:.1f} of 255, after the blur by {blurred:.1f}, sharpened by {sharpened:.1f}."
     )
 

@@ -82,7 +82,7 @@ def contents(seen, model, half, title, summary, count):
             described[-1]["maps"].append(
                 {"channel": channel + 1, "mean": mean, "deviation": deviation}
             )
-    colours = palette(max(len(model.class_names), 8)).tolist()
+    colors = palette(max(len(model.class_names), 8)).tolist()
     packed = zlib.compress(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays), 9)
     return {
         "title": title,
@@ -91,8 +91,8 @@ def contents(seen, model, half, title, summary, count):
         "height": seen.image.shape[0],
         "width": seen.image.shape[1],
         "classes": [
-            {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
-            for name, colour in zip(model.class_names, colours, strict=False)
+            {"name": name, "color": "#{:02x}{:02x}{:02x}".format(*color)}
+            for name, color in zip(model.class_names, colors, strict=False)
         ],
         "ranked": order.shape[2],
         "half": half,

@@ -16,7 +16,7 @@ from parts.feature_levels import strongest, view
 from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
 
 from tinyunet.errors import UserError
-from tinyunet.plots.pictures import as_rgb, colour_mask, palette
+from tinyunet.plots.pictures import as_rgb, color_mask, palette
 
 try:
     import matplotlib
@@ -35,20 +35,20 @@ def draw(path, seen, class_names, scores, count):
     """Draw image, chart and prediction; below them, in the shape of the U, the strongest maps."""
     *levels, prediction = seen.levels
     depth = len(levels) // 2
-    colours = palette(max(len(class_names), 8))
+    colors = palette(max(len(class_names), 8))
     figure = pyplot.figure(figsize=(3 * count + 2.4, 4.4 + 1.95 * (depth + 1)), dpi=100)
     whole = figure.add_gridspec(2, 1, height_ratios=(3.6, 1.75 * (depth + 1)), hspace=0.12)
     whole.update(left=0.015, right=0.985, top=0.96, bottom=0.02)
     upper, lower = whole
     top = upper.subgridspec(1, 3, width_ratios=(1, 1.5, 1), wspace=0.16)
-    classes = colour_mask(prediction.maps.argmax(axis=-1), colours=colours)
+    classes = color_mask(prediction.maps.argmax(axis=-1), colors=colors)
     panels = (("image", as_rgb(seen.image)), (f"prediction, sees {field(prediction)}", classes))
     for slot, (title, picture) in zip((top[0], top[2]), panels, strict=True):
         axes = figure.add_subplot(slot)
         axes.imshow(picture)
         axes.set_axis_off()
         axes.set_title(title, fontsize=12)
-    draw_scores(figure.add_subplot(top[1]), class_names, scores, colours / 255)
+    draw_scores(figure.add_subplot(top[1]), class_names, scores, colors / 255)
     grid = lower.subgridspec(depth + 1, 2 * count + 1, hspace=0.32, wspace=0.06)
     for index, level in enumerate(levels):
         row = min(index, 2 * depth - index)
@@ -70,7 +70,7 @@ def draw(path, seen, class_names, scores, count):
     pyplot.close(figure)
 
 
-def draw_scores(axes, class_names, scores, colours):
+def draw_scores(axes, class_names, scores, colors):
     """Draw, for each class, how well the best single map of each level tells it from the others."""
     for index, line in scores.items():
         axes.plot(list(line.values()), color="#404040", linewidth=4.2)
@@ -78,7 +78,7 @@ def draw_scores(axes, class_names, scores, colours):
         axes.plot(
             list(line.values()),
             "osD^vP*X"[index % 8] + "-",
-            color=colours[index],
+            color=colors[index],
             label=class_names[index],
             **style,
         )

@@ -74,8 +74,8 @@ def draw(path, curves):
     figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.6), dpi=120, sharey=True)
     for axes, (title, by_type) in zip(panels, curves.items(), strict=True):
         for dtype, error in by_type.items():
-            colour, line, marker = LINES[dtype]
-            style = {"color": colour, "linestyle": line, "marker": marker, "markersize": 4}
+            color, line, marker = LINES[dtype]
+            style = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
             axes.loglog(STEPS, error.clip(1e-17), label=dtype, **style)
             rounding = np.finfo(dtype).eps / STEPS
             axes.loglog(STEPS, rounding, color="gray", linestyle=":", linewidth=1.2)

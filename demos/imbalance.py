@@ -62,10 +62,10 @@ def train(class_weights, scenes, held_out, steps, seed):
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy(class_weights)
     optimizer = Adam(network.parameters(), 2e-3)
-    images_to_judge = standardization.apply(np.stack(held_out.images))
+    images_to_judge = standardization.transform(np.stack(held_out.images))
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     curve = []
-    for step, _ in training_steps(range(1, steps + 1), *learning, crop=64, seed=seed):
+    for step, _ in training_steps(range(1, steps + 1), *learning, crop_size=64, seed=seed):
         if step % max(1, steps // 6) == 0 or step == steps:
             replicas.eval()
             prediction = replicas.logits(images_to_judge).argmax(axis=-1)
@@ -79,12 +79,12 @@ def draw(path, curves, predictions, held_out):
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.15, 1))
     titles = ("accuracy, a line for each start", "IoU of buildings, a line for each start")
     for index, (axes, title) in enumerate(zip(upper.subplots(1, 2), titles, strict=True)):
-        for name, (colour, style), several in zip(NAMES, STYLES, curves, strict=True):
+        for name, (color, style), several in zip(NAMES, STYLES, curves, strict=True):
             for number, curve in enumerate(several):
                 label = name if number == 0 else None
                 steps, values = [point[0] for point in curve], [point[1 + index] for point in curve]
                 look = {"linewidth": 2, "zorder": 3} if len(several) == 1 else {"linewidth": 1.5}
-                axes.plot(steps, values, style, color=colour / 255, label=label, **look)
+                axes.plot(steps, values, style, color=color / 255, label=label, **look)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set(ylim=(-0.03, 1.03), xlabel="step")
         axes.set_title(title, loc="left")

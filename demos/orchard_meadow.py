@@ -1,11 +1,11 @@
-"""An orchard is more than its colours: three ways to read an aerial photograph.
+"""An orchard is more than its colors: three ways to read an aerial photograph.
 
 What makes a meadow an orchard meadow? Not its grass, not its trees, but how they stand together.
 On painted scenes, in which grass, leaves and gray each belong to two classes, this demo trains
 
-(a) a random forest that knows the colour of one pixel,
-(b) a neural network that knows the colour of one pixel,
-(c) a U-Net, which knows the neighbourhood too,
+(a) a random forest that knows the color of one pixel,
+(b) a neural network that knows the color of one pixel,
+(c) a U-Net, which knows the neighborhood too,
 
 and leaves one picture that shows how far each gets on scenes it has never seen.
 
@@ -43,9 +43,9 @@ try:
 except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
-COLOURS = PALETTE[[1, 3, 2, 4, 5]] / 255  # orange, yellow, green, red, sky blue: one for each class
+COLORS = PALETTE[[1, 3, 2, 4, 5]] / 255  # orange, yellow, green, red, sky blue: one for each class
 HELD_OUT = 12  # scenes that no model learns from
-MODEL_COLOURS = ("#c8c8c8", "#8a8a8a", PALETTE[0] / 255)
+MODEL_COLORS = ("#c8c8c8", "#8a8a8a", PALETTE[0] / 255)
 
 
 # --- The three models ------------------------------------------------------------------------
@@ -61,15 +61,15 @@ class Model(NamedTuple):
 
 
 def train_forest(training, held_out, options):
-    """Grow a random forest on the colours of 50,000 pixels."""
-    colours = np.concatenate([image.reshape(-1, 3) for image in training.images])
+    """Grow a random forest on the colors of 50,000 pixels."""
+    colors = np.concatenate([image.reshape(-1, 3) for image in training.images])
     classes = np.concatenate([mask.ravel() for mask in training.masks])
     rng = random_generator(options.seed)
     chosen = rng.choice(len(classes), min(len(classes), 50_000), replace=False)
     forest = RandomForestClassifier(
         50, min_samples_leaf=10, n_jobs=options.threads, random_state=options.seed
     )
-    forest.fit(colours[chosen], classes[chosen])
+    forest.fit(colors[chosen], classes[chosen])
 
     def predict(images):
         return forest.predict(images.reshape(-1, 3)).reshape(images.shape[:-1])
@@ -82,15 +82,15 @@ def unet(seed):
     return UNet(3, len(CLASSES), base_channels=12, depth=3, norm="batch", seed=seed)
 
 
-def colour_network(seed):
+def color_network(seed):
     """Build the same network with 1 x 1 kernels only: it sees one pixel at a time.
 
     Each 3 x 3 convolution of the U-Net becomes a 1 x 1 one of as many channels. Pooling and
-    up-convolution are left out, because through them a pixel would see its neighbours after all.
+    up-convolution are left out, because through them a pixel would see its neighbors after all.
     """
     rng = random_generator(seed)
     layers, channels = [], 3
-    for layer in unet(seed).all_layers():
+    for layer in unet(seed).modules():
         if isinstance(layer, Conv2d) and layer.kernel_size == (3, 3):
             width = layer.weight.data.shape[3]
             layers += [Conv2d(channels, width, 1, bias=False, rng=rng), BatchNorm2d(width), ReLU()]
@@ -106,12 +106,12 @@ def train_network(name, network, crop, training, held_out, options):
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
 
     def predict(images):
-        return replicas.logits(standardization.apply(images)).argmax(axis=-1)
+        return replicas.logits(standardization.transform(images)).argmax(axis=-1)
 
     curve, losses = [], []
     bar = tqdm(range(1, options.steps + 1), name, unit="step")
     learning = (replicas, optimizer, cross_entropy, training, standardization)
-    settings = {"crop": crop, "seed": options.seed}
+    settings = {"crop_size": crop, "seed": options.seed}
     settings["learning_rate"] = lambda step: learning_rate(step - 1)  # our steps count from 1
     for step, loss in training_steps(bar, *learning, **settings):
         losses.append(loss)
@@ -155,14 +155,14 @@ def draw_scenes(figure, grid, scenes, models):
     titles += [f"{model.name}\nmean IoU {model.scores.mean_iou:.2f}" for model in models]
     images = np.stack(scenes.images[:2])
     maps = [scenes.masks[:2]] + [model.predict(images) for model in models]
-    columns = [images] + [COLOURS[np.stack(classes)] for classes in maps]
+    columns = [images] + [COLORS[np.stack(classes)] for classes in maps]
     for column, (title, panels) in enumerate(zip(titles, columns, strict=True)):
         for row, panel in enumerate(panels):
             axes = figure.add_subplot(grid[row, column])
             axes.imshow(panel)
             axes.set_axis_off()
             axes.set_title(title if row == 0 else None, fontsize=12)
-    patches = [Patch(color=c, label=name) for c, name in zip(COLOURS, CLASSES, strict=True)]
+    patches = [Patch(color=c, label=name) for c, name in zip(COLORS, CLASSES, strict=True)]
     place = {"loc": "center", "bbox_to_anchor": (0.5, 0.345), "ncols": 5, "frameon": False}
     figure.legend(handles=patches, fontsize=12, handlelength=1.2, handleheight=1.2, **place)
 
@@ -170,9 +170,9 @@ def draw_scenes(figure, grid, scenes, models):
 def draw_scores(axes, models):
     """Draw the IoU of each class as bars, one a model, with the mean at the right."""
     places = np.array([0, 1, 2, 3, 4, 5.2])
-    for model, colour, aside in zip(models, MODEL_COLOURS, (-0.28, 0, 0.28), strict=True):
+    for model, color, aside in zip(models, MODEL_COLORS, (-0.28, 0, 0.28), strict=True):
         iou = [value or 0 for value in (*model.scores.iou, model.scores.mean_iou)]
-        bars = axes.bar(places + aside, iou, 0.26, color=colour, label=model.name)
+        bars = axes.bar(places + aside, iou, 0.26, color=color, label=model.name)
         axes.bar_label(bars, fmt="%.2f", fontsize=9, padding=1)
     axes.set_xticks(places, [*CLASSES, "mean"])
     axes.tick_params(axis="x", length=0)
@@ -181,11 +181,11 @@ def draw_scores(axes, models):
 
 def draw_curves(axes, models):
     """Draw the networks' loss and their mean IoU on held-out scenes, step by step."""
-    for model, colour in zip(models, MODEL_COLOURS, strict=True):
+    for model, color in zip(models, MODEL_COLORS, strict=True):
         if model.curve:
             steps, losses, iou = zip(*model.curve, strict=True)
-            axes.plot(steps, iou, color=colour, linewidth=2.5)
-            axes.plot(steps, losses, color=colour, linestyle=":", linewidth=2)
+            axes.plot(steps, iou, color=color, linewidth=2.5)
+            axes.plot(steps, losses, color=color, linestyle=":", linewidth=2)
     axes.plot([], [], "k", linewidth=2.5, label="mean IoU")
     axes.plot([], [], "k:", linewidth=2, label="loss")
     axes.set_xlim(left=0)
@@ -203,20 +203,20 @@ def finish(axes, title):
 # --- The story -------------------------------------------------------------------------------
 
 
-def summarize(forest, colours, network):
+def summarize(forest, colors, network):
     """Say in words what came out of the three models' scores: a table, and a sentence."""
-    iou = np.array([[value or 0 for value in model.iou] for model in (forest, colours, network)])
-    without = iou[:2].max(axis=0)  # the better of the two that know only the colour
+    iou = np.array([[value or 0 for value in model.iou] for model in (forest, colors, network)])
+    without = iou[:2].max(axis=0)  # the better of the two that know only the color
     helped = np.argmax(iou[2] - without)
     mistakes = network.confusion * (1 - np.eye(len(CLASSES), dtype=int))
     truth, taken_for = np.unravel_index(mistakes.argmax(), mistakes.shape)
     share = mistakes[truth, taken_for] / max(network.confusion[truth].sum(), 1)
     return (
         f"Mean IoU on scenes that no model has seen (1 is perfect):\n"
-        f"  {forest.mean_iou:.2f}  random forest on the colour of a pixel\n"
-        f"  {colours.mean_iou:.2f}  network that sees the colour of a pixel\n"
-        f"  {network.mean_iou:.2f}  U-Net, which sees the neighbourhood",
-        f"You should have seen that colour is not enough: the neighbourhood helps most with "
+        f"  {forest.mean_iou:.2f}  random forest on the color of a pixel\n"
+        f"  {colors.mean_iou:.2f}  network that sees the color of a pixel\n"
+        f"  {network.mean_iou:.2f}  U-Net, which sees the neighborhood",
+        f"You should have seen that color is not enough: the neighborhood helps most with "
         f"{CLASSES[helped]}, where the IoU is {iou[2, helped]:.2f}, and {without[helped]:.2f} "
         f"without it; the U-Net's commonest mistake is to take {share:.1%} of {CLASSES[truth]} for "
         f"{CLASSES[taken_for]}.",
@@ -230,12 +230,12 @@ def main(arguments=None):
     print(f"painting {options.scenes} scenes to learn from and {HELD_OUT} to be judged on")
     training = paint_scenes(options.scenes, seed=options.seed)
     held_out = paint_scenes(HELD_OUT, seed=options.seed + 1)
-    print("growing a random forest on the colours of pixels")
+    print("growing a random forest on the colors of pixels")
     models = [train_forest(training, held_out, options)]
     print(f"training two networks on the {device_name()}")
     for name, network, crop in (
         # To a network that sees single pixels, a larger crop is only more of the same.
-        ("colour-only network", colour_network(options.seed), 48),
+        ("color-only network", color_network(options.seed), 48),
         ("U-Net", unet(options.seed), 96),
     ):
         models.append(train_network(name, network, crop, training, held_out, options))

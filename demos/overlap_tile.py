@@ -1,7 +1,7 @@
 """Seams, and how to be rid of them: a scene predicted in tiles, with and without a margin.
 
 A small U-Net is trained for a moment, and predicts a scene at once and in tiles. At the edge of a
-tile it sees zeros where the neighbouring tile is, so it answers differently: seams. With a margin
+tile it sees zeros where the neighboring tile is, so it answers differently: seams. With a margin
 around each tile, of which the answer is thrown away, they fade; with half the receptive field they
 are gone.
 
@@ -22,7 +22,7 @@ from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.optimizers import Adam
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import colour_mask
+from tinyunet.plots.pictures import color_mask
 
 try:
     import matplotlib
@@ -38,7 +38,7 @@ SMALLEST = 1e-8  # difference that is drawn
 
 
 def train(options):
-    """Train a small U-Net on a few scenes; returns it and its standardisation."""
+    """Train a small U-Net on a few scenes; returns it and its standardization."""
     scenes = paint_scenes(12, size=(128, 128), seed=options.seed)
     standardization = Standardization.fit(scenes.images)
     network = UNet(3, len(CLASSES), base_channels=8, depth=DEPTH, norm="batch", seed=options.seed)
@@ -46,7 +46,7 @@ def train(options):
     optimizer = Adam(network.parameters(), lr=4e-3)
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
-    for _ in training_steps(bar, *learning, crop=64, seed=options.seed):
+    for _ in training_steps(bar, *learning, crop_size=64, seed=options.seed):
         pass
     return network, standardization
 
@@ -58,7 +58,7 @@ def draw(path, photo, whole, differences, tile):
     figure, panels = pyplot.subplots(1, columns, figsize=(15, 3.5), dpi=110, layout="constrained")
     panels[0].imshow(photo)
     panels[0].set_title("a painted scene", fontsize=12)
-    panels[1].imshow(colour_mask(whole.argmax(axis=-1)))
+    panels[1].imshow(color_mask(whole.argmax(axis=-1)))
     panels[1].set_title("predicted at once", fontsize=12)
     for axes, (margin, difference) in zip(panels[2:], differences.items(), strict=True):
         logs = np.log10(np.maximum(difference, SMALLEST))
@@ -80,7 +80,7 @@ def main(arguments=None):
     network, standardization = train(options)
     side = 4 * options.tile
     photo, _ = paint_scene((side, side), seed=options.seed + 1)
-    image = standardization.apply(photo)
+    image = standardization.transform(photo)
 
     def predict(tile, margin):
         return predict_probabilities(

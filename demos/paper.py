@@ -34,7 +34,7 @@ except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
 CONVOLUTIONS = ("Conv2d", "ConvTranspose2d")
-COLOURS = {  # what made the box
+COLORS = {  # what made the box
     "image": ("#dddddd", "the image"),
     "Conv2d": (PALETTE[0] / 255, "convolution and ReLU; at the end 1 x 1"),
     "MaxPool2d": (PALETTE[4] / 255, "max pooling"),
@@ -65,21 +65,21 @@ def draw(path, rows, size, depth):
         width = 4 + 2.2 * channels**0.5
         y = tops[level] - tallest[level] / 2
         place = (x, y - height / 2)
-        axes.add_patch(Rectangle(place, width, height, facecolor=COLOURS[kind][0], edgecolor="k"))
+        axes.add_patch(Rectangle(place, width, height, facecolor=COLORS[kind][0], edgecolor="k"))
         axes.text(x + width / 2, y + height / 2 + 6, channels, ha="center", va="bottom", size=8.5)
         below = {"ha": "center", "va": "top", "size": 8, "color": "#555555", "rotation": 90}
         axes.text(x + width / 2, y - height / 2 - 6, height, **below)
         if kind == "MaxPool2d":  # what it took is also handed across
             skips[level - 1] = right_end
         if kind == "Concat":
-            arrow = {"arrowstyle": "->", "color": COLOURS[kind][0], "linewidth": 2.5}
+            arrow = {"arrowstyle": "->", "color": COLORS[kind][0], "linewidth": 2.5}
             axes.annotate("", (x, y), skips[level], arrowprops=arrow, zorder=0)
         right_end = (x + width, y)
         x += width + 22
     axes.set(xlim=(-20, x), ylim=(tops[-1] - tallest[-1] - 40, 40))
     axes.set_axis_off()
     axes.legend(
-        handles=[Patch(facecolor=c, edgecolor="k", label=name) for c, name in COLOURS.values()],
+        handles=[Patch(facecolor=c, edgecolor="k", label=name) for c, name in COLORS.values()],
         title="Above each box its channels, below it its height. It was made by:",
         **{"loc": "upper center", "ncols": 2, "frameon": False},
     )

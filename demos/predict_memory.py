@@ -61,7 +61,7 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         folder = Path(folder)
         paint(folder / "image.png", options.size)
-        network = UNet(3, len(CLASSES), base_channels=options.base, depth=options.depth)
+        network = UNet(3, len(CLASSES), base_channels=options.base_channels, depth=options.depth)
         standardization = Standardization([128.0] * 3, [64.0] * 3)
         save_model(folder / "model.npz", network, standardization=standardization)
         command = ["predict", folder / "model.npz", folder / "image.png", "--out", folder / "out"]
@@ -76,7 +76,8 @@ def main(arguments=None):
             sys.exit(done.returncode)
     before, peak = (int(word) for word in done.stdout.split()[-2:])
     print(
-        f"{options.size:,} x {options.size:,} pixels, base {options.base}, depth {options.depth}, "
+        f"{options.size:,} x {options.size:,} pixels, base {options.base_channels}, "
+        f"depth {options.depth}, "
         f"tiles of {options.tile}, {options.threads} threads, {len(CLASSES)} classes"
         f"{', with probabilities' * options.probabilities}:\n"
         f"peak {peak / 1e9:.2f} GB ({before / 1e9:.2f} GB of it before the image is read), "
@@ -89,14 +90,16 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", type=int, default=10_000, help="side of the image (10000)")
     parser.add_argument("--tile", type=int, default=512, help="side of a tile (512)")
-    parser.add_argument("--base", type=int, default=16, help="channels of the first level (16)")
+    parser.add_argument(
+        "--base-channels", type=int, default=16, help="channels of the first level (16)"
+    )
     parser.add_argument("--depth", type=int, default=4, help="how often it is halved (4)")
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--probabilities", action="store_true", help="write those, too")
     parser.add_argument("--folder", type=Path, help="where to put the image for the time being")
     options = parser.parse_args(arguments)
-    if min(options.size, options.tile, options.base, options.depth, options.threads) < 1:
+    if min(options.size, options.tile, options.base_channels, options.depth, options.threads) < 1:
         parser.error("all numbers must be 1 or more")
     return options
 

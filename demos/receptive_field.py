@@ -30,8 +30,8 @@ except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
 
-def measure(depth, image, centre, options):
-    """Measure how much each pixel of the image moves the logits at `centre`.
+def measure(depth, image, center, options):
+    """Measure how much each pixel of the image moves the logits at `center`.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def measure(depth, image, centre, options):
     for seed in range(options.seed, options.seed + options.networks):
         network = UNet(3, len(CLASSES), base_channels=8, depth=depth, seed=seed)
         dlogits = xp.zeros_like(network(image))
-        dlogits[0, centre, centre] = 1
+        dlogits[0, center, center] = 1
         influence = influence + to_host(abs(network.backward(dlogits))[0].sum(axis=-1))
     return network.receptive_field, influence
 
@@ -55,14 +55,14 @@ def box(influence):
     return rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
 
 
-def draw(path, photo, centre, results):
+def draw(path, photo, center, results):
     """Draw a panel for each depth: the square, the measured box and the glow, over the scene."""
     pyplot.rcParams.update({"font.size": 11})
     figure, panels = pyplot.subplots(
         1, len(results), figsize=(4 * len(results), 5), dpi=120, squeeze=False, layout="constrained"
     )
     for axes, (depth, (theory, influence, half)) in zip(panels[0], results.items(), strict=True):
-        # From faint to strong over four powers of ten: on a linear scale one sees only the centre.
+        # From faint to strong over four powers of ten: on a linear scale one sees only the center.
         level = 1 + np.log10(np.maximum(influence / influence.max(), 1e-4)) / 4
         gray = photo.mean(axis=2, keepdims=True) / 255
         glow = pyplot.get_cmap("cividis")(level)[:, :, :3]
@@ -71,7 +71,7 @@ def draw(path, photo, centre, results):
         corner = (column - 0.5, row - 0.5)
         style = {"fill": False, "edgecolor": PALETTE[4] / 255, "linewidth": 2.5}
         axes.add_patch(Rectangle(corner, width, height, **style))
-        corner = (centre - half / 2, centre - half / 2)
+        corner = (center - half / 2, center - half / 2)
         axes.add_patch(Rectangle(corner, half, half, fill=False, edgecolor="white", linewidth=1.5))
         axes.set_title(f"depth {depth}\ntheory {theory}, measured {height} x {width}", fontsize=12)
         axes.set_xlabel(f"half of it within {half} x {half} (white)")
@@ -87,14 +87,14 @@ def main(arguments=None):
     widest = UNet(depth=options.depth, base_channels=1).receptive_field
     size = -(-max(options.size, widest + 2 * deepest) // deepest) * deepest
     photo, _ = paint_scene((size, size), seed=options.seed)
-    image = to_device(Standardization.fit([photo]).apply(photo[None]))
+    image = to_device(Standardization.fit([photo]).transform(photo[None]))
     # Four pixels into a pooling block: the outermost two of a block of 8 or more see a little less.
-    centre = size // 2 // deepest * deepest + 4
+    center = size // 2 // deepest * deepest + 4
     results = {}
     for depth in range(1, options.depth + 1):
-        theory, influence = measure(depth, image, centre, options)
-        results[depth] = theory, influence, half_side(influence, centre, centre)
-    draw(options.out, photo, centre, results)
+        theory, influence = measure(depth, image, center, options)
+        results[depth] = theory, influence, half_side(influence, center, center)
+    draw(options.out, photo, center, results)
     _, _, height, width = box(influence)
     print(f"The picture: {options.out}")
     print(

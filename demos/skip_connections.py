@@ -1,6 +1,6 @@
 """What the skips carry: cut them, and borders blur; listen to them, and hear the gradient.
 
-A small U-Net learns to tell gray (roofs, roads) from green on painted scenes. Colour decides it, so
+A small U-Net learns to tell gray (roofs, roads) from green on painted scenes. Color decides it, so
 what is left to learn is *where* exactly a thing ends. It learns with all skips, with each of them
 cut in turn, and with all cut. A join that is cut gets zeros: shapes and parameters stay the same,
 only what the skip knew is gone, and no gradient comes back. At each fork of the way down two
@@ -96,7 +96,7 @@ def train(cut, scenes, held_out, options, classes=2):
     depth = len(LEVELS)
     told = [[deque() for _ in LEVELS] for _ in range(2)]  # the threads tell their sums of squares
     network = UNet(3, classes, base_channels=8, depth=depth, norm="batch", seed=options.seed)
-    network.joins = [Join(k in cut, told[0][k].append) for k in reversed(range(depth))]
+    network.concats = [Join(k in cut, told[0][k].append) for k in reversed(range(depth))]
     network.pools = [Pool(told[1][k].append) for k in range(depth)]
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy()
@@ -104,14 +104,14 @@ def train(cut, scenes, held_out, options, classes=2):
     schedule = cosine(1e-2, options.steps, warmup_steps=options.steps // 20)
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
-    settings = {"crop": 64, "seed": options.seed, "learning_rate": schedule}
+    settings = {"crop_size": 64, "seed": options.seed, "learning_rate": schedule}
     squares = []
     for _ in training_steps(bar, *learning, **settings):
         squares.append([[sum(parts) for parts in way] for way in told])
         for parts in told[0] + told[1]:
             parts.clear()
     replicas.eval()
-    logits = replicas.logits(standardization.apply(np.stack(held_out.images)))
+    logits = replicas.logits(standardization.transform(np.stack(held_out.images)))
     lengths = [[[float(to_host(s)) ** 0.5 for s in way] for way in both] for both in squares]
     return to_host(softmax(xp.asarray(logits))[0]), np.array(lengths)
 
@@ -120,8 +120,8 @@ def errors(probabilities, masks):
     """Give the share of wrong pixels: of those beside another class, and of all others."""
     wrong = probabilities.argmax(axis=-1) != np.stack(masks)
     most, least = (
-        np.stack([Image.fromarray(mask).filter(of_neighbours(3)) for mask in masks])
-        for of_neighbours in (ImageFilter.MaxFilter, ImageFilter.MinFilter)
+        np.stack([Image.fromarray(mask).filter(of_neighbors(3)) for mask in masks])
+        for of_neighbors in (ImageFilter.MaxFilter, ImageFilter.MinFilter)
     )
     return wrong[most != least].mean(), wrong[most == least].mean()
 
@@ -135,7 +135,7 @@ def draw(path, held_out, results, wrong):
     panels = {"photograph": held_out.images[0][part], "truth": held_out.masks[0][part]}
     panels |= {name: found[0][..., 1][part] for name, (found, _) in results.items()}
     for axes, (name, panel) in zip(upper.subplots(1, len(panels)), panels.items(), strict=True):
-        axes.imshow(panel, cmap="gray", vmin=0, vmax=1)  # (a photograph has colours of its own)
+        axes.imshow(panel, cmap="gray", vmin=0, vmax=1)  # (a photograph has colors of its own)
         axes.set(title=name, xticks=[], yticks=[])
         if name in wrong:
             axes.set_xlabel("{:.1%} wrong\nbeside borders,\n{:.2%} elsewhere".format(*wrong[name]))

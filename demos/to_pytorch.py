@@ -8,7 +8,7 @@ your own project to go on from there.
 
 Two things differ between the two. PyTorch has channels first, so images are (N, C, H, W) there, and
 kernels (F, C, KH, KW) instead of our (KH, KW, C, F): the same change of axes for both kinds of
-convolution. And an image must be standardised before it goes in: the means and deviations of the
+convolution. And an image must be standardized before it goes in: the means and deviations of the
 training images are saved beside the weights.
 """
 
@@ -38,7 +38,7 @@ class UNet(nn.Module):
     """The U-Net of tinyunet; the settings are those of `tinyunet.nn.unet.UNet`."""
 
     def __init__(
-        self, in_channels, classes, base_channels, depth, padding, up, norm, dropout, seed=0
+        self, in_channels, classes, base_channels, depth, padding, upsampling, norm, dropout, seed=0
     ):
         super().__init__()
         border = 1 if padding == "same" else 0
@@ -58,7 +58,7 @@ class UNet(nn.Module):
             return nn.Sequential(layers)
 
         def up_step(channels_in, channels_out):
-            if up == "transpose":
+            if upsampling == "transpose":
                 return nn.ConvTranspose2d(channels_in, channels_out, 2, stride=2)
             upsample, conv = (
                 nn.Upsample(scale_factor=2),
@@ -70,21 +70,21 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(block(*channels) for channels in pairs)
         self.bottleneck = block(widths[-2], widths[-1], dropout)
         rising = widths[:-1][::-1]
-        self.ups = nn.ModuleList(up_step(2 * channels, channels) for channels in rising)
+        self.upsamplers = nn.ModuleList(up_step(2 * channels, channels) for channels in rising)
         self.decoder = nn.ModuleList(block(2 * channels, channels) for channels in rising)
         self.head = nn.Conv2d(base_channels, classes, 1)
 
     def forward(self, x):
-        """Turn standardised images (N, C, H, W) into logits (N, K, OH, OW)."""
+        """Turn standardized images (N, C, H, W) into logits (N, K, OH, OW)."""
         skips = []
         for block in self.encoder:
             x = block(x)
             skips.append(x)
             x = nn.functional.max_pool2d(x, 2)
         x = self.bottleneck(x)
-        for up, block in zip(self.ups, self.decoder, strict=True):
+        for up, block in zip(self.upsamplers, self.decoder, strict=True):
             x = up(x)
-            skip = skips.pop()  # larger, if the convolutions have no padding: its centre is used
+            skip = skips.pop()  # larger, if the convolutions have no padding: its center is used
             top, left = (skip.shape[2] - x.shape[2]) // 2, (skip.shape[3] - x.shape[3]) // 2
             skip = skip[:, :, top : top + x.shape[2], left : left + x.shape[3]]
             x = block(torch.cat([skip, x], dim=1))
@@ -110,8 +110,8 @@ def translated(state) -> dict:
 def to_pytorch(network) -> UNet:
     """Make a PyTorch network of a tinyunet network, in eval mode."""
     twin = UNet(**network.config)
-    missing, unexpected = twin.load_state_dict(translated(network.state()), strict=False)
-    # Batch normalisation in PyTorch also counts the batches it has seen, and needs it for nothing.
+    missing, unexpected = twin.load_state_dict(translated(network.state_dict()), strict=False)
+    # Batch normalization in PyTorch also counts the batches it has seen, and needs it for nothing.
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise ValueError(f"the two networks differ: {missing} {unexpected}")

@@ -102,7 +102,7 @@ def train(scenes, options):
     replicas, cross_entropy = Replicas(network), CrossEntropy()
     optimizer = Adam(network.parameters(), 2e-3)
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
-    training = training_steps(range(options.steps), *learning, crop=CROP, seed=options.seed)
+    training = training_steps(range(options.steps), *learning, crop_size=CROP, seed=options.seed)
     return [float(loss) for _, loss in training]
 
 
@@ -121,12 +121,12 @@ def fall(losses):
 def draw(path, curves, verdicts):
     """Draw the four losses, each with what the checker says in the legend."""
     figure, axes = pyplot.subplots(figsize=(10, 6), dpi=130)
-    for (name, losses), (colour, style) in zip(curves.items(), STYLES, strict=True):
+    for (name, losses), (color, style) in zip(curves.items(), STYLES, strict=True):
         reach = max(1, len(losses) // 10)  # a running mean: single batches jump up and down
         smooth = np.convolve(losses, np.ones(reach) / reach, mode="valid")
         steps = np.arange(len(smooth)) + reach
         says = "the checker says: " + ("wrong" if verdicts[name] else "right")
-        axes.plot(steps, smooth, style, color=colour / 255, linewidth=2.5, label=f"{name} ({says})")
+        axes.plot(steps, smooth, style, color=color / 255, linewidth=2.5, label=f"{name} ({says})")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(xlabel="step", ylabel="training loss (running mean)")
     axes.set_ylim(bottom=0)

@@ -175,11 +175,11 @@ def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None):
     for c in range(x.shape[3]):
         values = [float(value) for value in x[..., c].ravel()]
         if mean is None:
-            centre = math.fsum(values) / len(values)
-            spread = math.fsum((value - centre) ** 2 for value in values) / len(values)
+            center = math.fsum(values) / len(values)
+            spread = math.fsum((value - center) ** 2 for value in values) / len(values)
         else:
-            centre, spread = float(mean[c]), float(variance[c])
-        y[..., c] = gamma[c] * (x[..., c] - centre) / math.sqrt(spread + epsilon) + beta[c]
+            center, spread = float(mean[c]), float(variance[c])
+        y[..., c] = gamma[c] * (x[..., c] - center) / math.sqrt(spread + epsilon) + beta[c]
     return y
 
 

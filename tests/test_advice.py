@@ -27,7 +27,7 @@ def history(scores, losses):
 
 def said(rows):
     """List the steps at which the warning is given."""
-    heard = [diagnostics.learning_by_heart(rows[:count]) for count in range(1, len(rows) + 1)]
+    heard = [diagnostics.overfitting(rows[:count]) for count in range(1, len(rows) + 1)]
     return [row["step"] for row, text in zip(rows, heard, strict=True) if text]
 
 
@@ -35,7 +35,7 @@ def test_learning_by_heart_is_said_once():
     scores = [0.3, 0.5, 0.7, 0.66, 0.65, 0.66, 0.64, 0.6, 0.6, 0.6]
     losses = np.linspace(2, 0.5, 10)
     assert said(history(scores, losses)) == [140]
-    text = diagnostics.learning_by_heart(history(scores, losses)[:14])
+    text = diagnostics.overfitting(history(scores, losses)[:14])
     assert "best at step 60 (mean IoU 0.700)" in text and "by heart" in text
 
 
@@ -61,7 +61,7 @@ def test_tiles_are_known_by_their_names():
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("norm", [None, "batch"])
-@pytest.mark.parametrize("name", ["encoder.0.conv2", "bottleneck.conv1", "ups.1", "head"])
+@pytest.mark.parametrize("name", ["encoder.0.conv2", "bottleneck.conv1", "upsamplers.1", "head"])
 def test_the_first_layer_that_overflows_is_found(xp, name, norm):
     network = UNet(1, 2, base_channels=2, depth=2, norm=norm)
     images = xp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32"))

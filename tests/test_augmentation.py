@@ -1,7 +1,7 @@
 """Image and mask stay together, whatever is done to them, and the same seed does the same.
 
 The tests write each pixel's own position into it, in the image and in the mask: if the two agree
-afterwards, they have travelled together.
+afterwards, they have traveled together.
 """
 
 import numpy as np
@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyunet.data.augmentation import (
+    augment,
     check_crop,
     random_brightness_contrast,
     random_crop,
     random_flip,
-    random_quarter_turn,
-    random_variant,
+    random_rot90,
     sample_batch,
     sample_with_instances,
 )
@@ -72,7 +72,7 @@ def test_a_crop_larger_than_the_image_is_a_user_error(size):
         random_crop(*positions(5, 7), size, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("change", [random_flip, random_quarter_turn])
+@pytest.mark.parametrize("change", [random_flip, random_rot90])
 @given(height=SIDE, width=SIDE, seed=SEED)
 def test_every_pixel_moves_with_its_class(change, height, width, seed):
     before = positions(height, width)
@@ -91,7 +91,7 @@ def test_a_flip_keeps_the_shape_and_has_four_outcomes():
 
 def test_a_turn_has_four_outcomes_and_keeps_the_handedness():
     rng = np.random.default_rng(0)
-    masks = [random_quarter_turn(*positions(2, 2), rng)[1] for _ in range(100)]
+    masks = [random_rot90(*positions(2, 2), rng)[1] for _ in range(100)]
     clockwise = {tuple(mask[[0, 0, 1, 1], [0, 1, 1, 0]].tolist()) for mask in masks}
     around = [0, 1, 1001, 1000]
     assert clockwise == {tuple(around[start:] + around[:start]) for start in range(4)}
@@ -99,7 +99,7 @@ def test_a_turn_has_four_outcomes_and_keeps_the_handedness():
 
 def test_flips_and_turns_together_reach_all_eight_views_of_a_square():
     rng = np.random.default_rng(0)
-    views = {random_variant(*positions(2, 2), rng)[1].tobytes() for _ in range(200)}
+    views = {augment(*positions(2, 2), rng)[1].tobytes() for _ in range(200)}
     assert len(views) == 8
 
 
@@ -128,17 +128,17 @@ def data_of_positions(*sizes):
 
 @given(
     sizes=st.lists(st.tuples(st.integers(4, 9), st.integers(4, 9)), min_size=1, max_size=4),
-    batch=st.integers(1, 6),
-    crop=st.integers(1, 4),
+    batch_size=st.integers(1, 6),
+    crop_size=st.integers(1, 4),
     seed=SEED,
 )
-def test_a_batch_holds_crops_of_images_with_their_masks(sizes, batch, crop, seed):
+def test_a_batch_holds_crops_of_images_with_their_masks(sizes, batch_size, crop_size, seed):
     dataset = data_of_positions(*sizes)
     rng = np.random.default_rng(seed)
-    options = {"batch": batch, "crop": crop, "augment": False}
+    options = {"batch_size": batch_size, "crop_size": crop_size, "augmented": False}
     images, labels = sample_batch(dataset, UNCHANGED, rng=rng, **options)
-    assert images.shape == (batch, crop, crop, 2) and images.dtype == np.float32
-    assert labels.shape == (batch, crop, crop) and labels.dtype == np.int32
+    assert images.shape == (batch_size, crop_size, crop_size, 2) and images.dtype == np.float32
+    assert labels.shape == (batch_size, crop_size, crop_size) and labels.dtype == np.int32
     assert_together(images, labels)
 
 
@@ -146,7 +146,7 @@ def test_a_batch_holds_crops_of_images_with_their_masks(sizes, batch, crop, seed
 def test_an_augmented_batch_keeps_image_and_mask_together(seed):
     dataset = data_of_positions((9, 13), (16, 8))
     rng = np.random.default_rng(seed)
-    images, labels = sample_batch(dataset, UNCHANGED, batch=4, crop=8, rng=rng)
+    images, labels = sample_batch(dataset, UNCHANGED, batch_size=4, crop_size=8, rng=rng)
     for image, label in zip(images, labels, strict=True):
         # The light has changed: row * stretch + shift. Undo it with the rows that the mask tells.
         for channel, truth in ((0, label // 1000), (1, label % 1000)):
@@ -159,7 +159,9 @@ def test_the_same_seed_draws_the_same_batch():
     dataset = data_of_positions((9, 13), (16, 8), (10, 10))
 
     def draw(seed):
-        return sample_batch(dataset, UNCHANGED, batch=3, crop=8, rng=np.random.default_rng(seed))
+        return sample_batch(
+            dataset, UNCHANGED, batch_size=3, crop_size=8, rng=np.random.default_rng(seed)
+        )
 
     for first, second in zip(draw([0, 5]), draw([0, 5]), strict=True):
         np.testing.assert_array_equal(first, second)
@@ -168,7 +170,7 @@ def test_the_same_seed_draws_the_same_batch():
 
 def test_the_data_set_is_left_as_it_was():
     dataset = data_of_positions((9, 13))
-    sample_batch(dataset, UNCHANGED, batch=3, crop=8, rng=np.random.default_rng(0))
+    sample_batch(dataset, UNCHANGED, batch_size=3, crop_size=8, rng=np.random.default_rng(0))
     expected, _ = positions(9, 13)
     np.testing.assert_array_equal(dataset.images[0], expected)
 
@@ -179,17 +181,19 @@ def test_no_image_comes_twice_while_there_are_others():
     one_channel = Standardization([0], [1])
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        _, labels = sample_batch(dataset, one_channel, batch=5, crop=2, rng=rng)
+        _, labels = sample_batch(dataset, one_channel, batch_size=5, crop_size=2, rng=rng)
         assert sorted(labels[:, 0, 0]) == [0, 1, 2, 3, 4]
 
 
-def test_images_are_standardised():
+def test_images_are_standardized():
     images = [np.random.default_rng(0).integers(0, 256, (6, 7, 3)).astype(np.uint8)]
     dataset = Dataset(["a"], images, [np.zeros((6, 7), np.uint8)])
     standardization = Standardization.fit(images)
     rng = np.random.default_rng(0)
-    batch, _ = sample_batch(dataset, standardization, batch=1, crop=6, rng=rng, augment=False)
-    whole = standardization.apply(images[0])
+    batch, _ = sample_batch(
+        dataset, standardization, batch_size=1, crop_size=6, rng=rng, augmented=False
+    )
+    whole = standardization.transform(images[0])
     assert any(np.array_equal(batch[0], whole[:, left : left + 6]) for left in range(2))
 
 
@@ -197,7 +201,7 @@ def test_an_image_smaller_than_the_crop_is_named_with_what_fits():
     dataset = data_of_positions((20, 30), (12, 9))
     check_crop(dataset, 9)
     with pytest.raises(UserError) as caught:
-        sample_batch(dataset, UNCHANGED, batch=1, crop=16, rng=np.random.default_rng(0))
+        sample_batch(dataset, UNCHANGED, batch_size=1, crop_size=16, rng=np.random.default_rng(0))
     message = str(caught.value)
     assert "tile1 has 12 x 9 pixels" in message
     assert "at most 9" in message
@@ -210,7 +214,7 @@ def test_instances_stay_with_their_labels(elastic):
     images = [np.stack([mask, mask], axis=2).astype(np.float32) for mask in masks]
     instances = [mask.astype(np.uint16) + 300 for mask in masks]
     dataset = Dataset(["a", "b", "c"], images, masks, instances).subset([2, 0])
-    options = {"batch": 6, "crop": 16, "elastic": elastic}
+    options = {"batch_size": 6, "crop_size": 16, "elastic": elastic}
     plain = sample_batch(dataset, UNCHANGED, rng=np.random.default_rng(1), **options)
     images, labels, objects = sample_with_instances(
         dataset, UNCHANGED, rng=np.random.default_rng(1), **options

@@ -50,7 +50,7 @@ def save(path, model: Model) -> None:
 
 def assert_same(a: Model, b: Model) -> None:
     assert a.network.config == b.network.config
-    left, right = a.network.state(), b.network.state()
+    left, right = a.network.state_dict(), b.network.state_dict()
     assert left.keys() == right.keys()
     for name in left:
         np.testing.assert_array_equal(left[name], right[name])
@@ -130,9 +130,9 @@ def test_a_training_state_comes_back_and_is_a_model_too(tmp_path):
     assert_same(state.model, model)
     assert state.progress == progress
     fresh = Adam(state.model.network.parameters(), 0.1)
-    fresh.load_state(state.optimizer)
-    for name, array in optimizer.state().items():
-        np.testing.assert_array_equal(fresh.state()[name], array)
+    fresh.load_state_dict(state.optimizer)
+    for name, array in optimizer.state_dict().items():
+        np.testing.assert_array_equal(fresh.state_dict()[name], array)
     assert_same(load_model(tmp_path / "last.npz"), model)
 
 
@@ -309,8 +309,8 @@ def test_a_process_killed_while_saving_leaves_a_complete_file(tmp_path):
         process.wait()
         process.stdout.close()
         loaded = load_model(path).network
-        expected = tiny_model(loaded.config["seed"]).network.state()
-        for name, array in loaded.state().items():
+        expected = tiny_model(loaded.config["seed"]).network.state_dict()
+        for name, array in loaded.state_dict().items():
             np.testing.assert_array_equal(array, expected[name])
     save(path, tiny_model(seed=5))
     assert not list(tmp_path.glob("*.partial"))  # what a kill left behind does not stay for ever

@@ -20,7 +20,10 @@ from tinyunet.cli.main import main
 from tinyunet.data.georeference import Georeference, read_georeference, save_georeferenced
 
 ROOT = Path(__file__).parent.parent
-SMALL = "--steps 12 --batch 2 --crop 16 --base 2 --depth 1 --val-every 6 --device cpu".split()
+SMALL = (
+    "--steps 12 --batch-size 2 --crop-size 16 "
+    "--base-channels 2 --depth 1 --val-interval 6 --device cpu"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +73,9 @@ def test_resume_needs_only_what_changes(folder, capsys):
     assert call("train", "images", "masks", "--out", "run", *SMALL) == 0
     assert call("train", "images", "masks", "--out", "run", "--resume", "--steps", "14") == 0
     settings = json.loads(Path("run/config.json").read_text())
-    assert (settings["steps"], settings["base"], settings["crop"]) == (14, 2, 16)
-    assert call("train", "images", "masks", "--out", "run", "--resume", "--base", "8") == 2
-    assert "base 2, which can't become 8" in capsys.readouterr().err
+    assert (settings["steps"], settings["base_channels"], settings["crop_size"]) == (14, 2, 16)
+    assert call("train", "images", "masks", "--out", "run", "--resume", "--base-channels", "8") == 2
+    assert "base_channels 2, which can't become 8" in capsys.readouterr().err
 
 
 def test_evaluate_prints_a_table_and_writes_json(trained, tmp_path, capsys):
@@ -112,7 +115,7 @@ def test_probabilities_do_not_depend_on_tiles_or_threads(trained, tmp_path):
     image = np.random.default_rng(1).integers(0, 255, (50, 41, 3)).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")
     model = trained / "run" / "model.npz"
-    for out, options in (("one", ""), ("many", "--tile 8 --threads 3 --batch 5 --margin 64")):
+    for out, options in (("one", ""), ("many", "--tile 8 --threads 3 --batch-size 5 --margin 64")):
         arguments = [tmp_path / "a.png", "--out", tmp_path / out, "--probabilities", "--margin", 64]
         assert call("predict", model, *arguments, *options.split()) == 0
     names = sorted(os.listdir(tmp_path / "one"))
@@ -160,17 +163,17 @@ def test_check_says_what_is_wrong_keeps_it_and_mends_masks(folder, capsys):
     assert not Path("again").exists()
 
 
-def test_colours_become_classes_by_a_table(folder, capsys):
-    colours = np.array([[0, 0, 0], [60, 16, 152]], dtype=np.uint8)
+def test_colors_become_classes_by_a_table(folder, capsys):
+    colors = np.array([[0, 0, 0], [60, 16, 152]], dtype=np.uint8)
     for path in (folder / "masks").iterdir():
-        Image.fromarray(colours[np.array(Image.open(path))]).save(path)
-    Path("colours.txt").write_text("ground: #000000\nblob: #3c1098\n")
-    command = "check images masks --colours colours.txt --write mended"
+        Image.fromarray(colors[np.array(Image.open(path))]).save(path)
+    Path("colors.txt").write_text("ground: #000000\nblob: #3c1098\n")
+    command = "check images masks --colors colors.txt --write mended"
     assert main(command.split()) == 0
     assert "blob" in capsys.readouterr().out
     assert np.array(Image.open("mended/blob1.png")).max() == 1
-    assert main(["check", "images", "masks", "--colours", "nowhere.txt"]) == 2
-    assert "nowhere.txt: the colour table cannot be read" in capsys.readouterr().err
+    assert main(["check", "images", "masks", "--colors", "nowhere.txt"]) == 2
+    assert "nowhere.txt: the color table cannot be read" in capsys.readouterr().err
 
 
 def test_a_scene_becomes_tiles_that_can_be_trained_on(tmp_path, monkeypatch, capsys):
@@ -195,9 +198,11 @@ def test_a_scene_becomes_tiles_that_can_be_trained_on(tmp_path, monkeypatch, cap
 def test_inspect_describes_a_model_or_a_network(trained, capsys):
     assert call("inspect", trained / "run" / "model.npz", "--size", "32x48") == 0
     assert "32 x 48 x 2" in capsys.readouterr().out
-    assert call("inspect", *"--base 64 --padding valid --channels 1 --norm none".split()) == 2
+    assert (
+        call("inspect", *"--base-channels 64 --padding valid --channels 1 --norm none".split()) == 2
+    )
     assert "nearest that fit: 252, 268" in capsys.readouterr().err
-    paper = "--base 64 --padding valid --channels 1 --norm none --size 572"
+    paper = "--base-channels 64 --padding valid --channels 1 --norm none --size 572"
     assert call("inspect", *paper.split()) == 0
     table = capsys.readouterr().out
     assert "31,030,658" in table and "388 x 388 x 2" in table
@@ -217,7 +222,7 @@ def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, mon
     outcomes = {"conv2d": 1e-9, "relu": 1e-10}
 
     def run_cases():
-        from tinyunet.cli.selfcheck import Outcome
+        from tinyunet.nn.gradcheck_cases import Outcome
 
         return (Outcome(name, error, 0.1) for name, error in outcomes.items())
 
@@ -298,7 +303,7 @@ TRAIN = "train images masks --out run"
         (spoil_class, f"{TRAIN} --class-names ground,blob", "blob3.png: holds the value 7"),
         (spoil_image, TRAIN, "blob3.png: is broken"),
         (spoil_nothing, TRAIN, "smaller than the crop of 128"),
-        (spoil_nothing, f"{TRAIN} --crop 20", "nearest that fit: 16, 32"),
+        (spoil_nothing, f"{TRAIN} --crop-size 20", "nearest that fit: 16, 32"),
         (spoil_nothing, f"{TRAIN} --device tpu", "argument --device: invalid choice"),
         (spoil_nothing, f"{TRAIN} --steps many", "argument --steps: invalid int"),
         (spoil_nothing, f"{TRAIN} --lr -1", "lr must be above 0"),
@@ -309,8 +314,12 @@ TRAIN = "train images masks --out run"
         (spoil_nothing, "evaluate nowhere.npz images masks", "no such model file"),
         (spoil_nothing, "predict images/blob1.png images --out run", "not a tinyunet model"),
         (spoil_nothing, f"{TRAIN} --loss hinge", "argument --loss: invalid choice"),
-        (spoil_nothing, f"{TRAIN} --early-stop 0", "early_stop must be at least 1"),
-        (spoil_nothing, f"{TRAIN} --crop 16 --val-split spatial", "a spatial split needs tiles"),
+        (spoil_nothing, f"{TRAIN} --patience 0", "patience must be at least 1"),
+        (
+            spoil_nothing,
+            f"{TRAIN} --crop-size 16 --val-split spatial",
+            "a spatial split needs tiles",
+        ),
         (spoil_nothing, "check images nowhere", "nowhere: no such folder"),
         (spoil_nothing, "check images masks --val-images images", "give both or none"),
         (
@@ -323,7 +332,7 @@ TRAIN = "train images masks --out run"
         (spoil_nothing, "inspect --size 3 --depth 2", "nearest that fit: 4"),
         (spoil_nothing, "inspect --size big", "size 'big': give one number"),
         (spoil_nothing, "inspect --classes 0", "classes 0"),
-        (spoil_nothing, "inspect images/blob1.png --base 4", "leave the options out"),
+        (spoil_nothing, "inspect images/blob1.png --base-channels 4", "leave the options out"),
     ],
     ids=str,
 )
@@ -351,7 +360,10 @@ def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
         ("predict MODEL masks/blob1.png --out out", "channel"),
         ("predict MODEL empty --out out", "no images in empty"),
         ("predict MODEL images --out out --tile 0", "argument --tile: 0 is below 1"),
-        ("predict MODEL images --out out --batch x", "argument --batch: invalid int value: 'x'"),
+        (
+            "predict MODEL images --out out --batch-size x",
+            "argument --batch-size: invalid int value: 'x'",
+        ),
         ("predict MODEL twins --out out --probabilities", "would both become a_overlay"),
         ("predict MODEL cut.png --out out --probabilities", "cut.png: is broken"),
         ("predict MODEL images --out cut.npz", "cannot make the folder cut.npz"),

@@ -19,7 +19,7 @@ DEMOS = Path(__file__).parent.parent / "demos"
 
 
 def load(name):
-    """Load a demo as a module; as when it is run, it finds its neighbours."""
+    """Load a demo as a module; as when it is run, it finds its neighbors."""
     if str(DEMOS) not in sys.path:
         sys.path.append(str(DEMOS))
     spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
@@ -44,7 +44,7 @@ def test_orchard_meadow_leaves_a_picture_and_says_what_came_out(orchard_meadow, 
     with Image.open(path) as picture:
         assert picture.width > picture.height > 1000
     said = capsys.readouterr().out
-    assert "U-Net, which sees the neighbourhood" in said
+    assert "U-Net, which sees the neighborhood" in said
     assert "commonest mistake" in said.splitlines()[-1] and str(path) in said
 
 
@@ -58,7 +58,7 @@ def test_orchard_meadow_refuses_what_makes_no_sense(orchard_meadow, arguments, c
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_a_random_forest_on_colours_stays_below_the_promise(orchard_meadow):
+def test_a_random_forest_on_colors_stays_below_the_promise(orchard_meadow):
     options = types.SimpleNamespace(seed=0, threads=1)
     training = orchard_meadow.paint_scenes(4, seed=0)
     held_out = orchard_meadow.paint_scenes(2, seed=1)
@@ -97,16 +97,25 @@ def test_the_augmentations_of_an_image_without_mask_are_refused(tmp_path, capsys
 # -- to_pytorch.py -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("up", ["transpose", "nearest"])
+@pytest.mark.parametrize("upsampling", ["transpose", "nearest"])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("norm", [None, "batch"])
-def test_pytorch_gives_the_same_logits(up, padding, norm):
+def test_pytorch_gives_the_same_logits(upsampling, padding, norm):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     demo = load("to_pytorch")
-    network = UNet(2, 3, base_channels=2, depth=2, up=up, padding=padding, norm=norm, dropout=0.5)
+    network = UNet(
+        2,
+        3,
+        base_channels=2,
+        depth=2,
+        upsampling=upsampling,
+        padding=padding,
+        norm=norm,
+        dropout=0.5,
+    )
     in_float64(network)
     twin = demo.to_pytorch(network).double()
-    twin.load_state_dict(demo.translated(network.state()), strict=False)  # in float64
+    twin.load_state_dict(demo.translated(network.state_dict()), strict=False)  # in float64
     height, width = network.valid_sizes()[3:5]
     image = np.random.default_rng(0).normal(size=(2, height, width, 2))
     with torch.no_grad():
@@ -137,7 +146,7 @@ def test_a_model_becomes_a_file_that_pytorch_loads(tmp_path, capsys):
 
 def test_the_memory_of_a_prediction_is_measured(tmp_path, capsys):
     demo = load("predict_memory")
-    small = "--size 70 --tile 32 --base 2 --depth 1 --threads 1 --probabilities".split()
+    small = "--size 70 --tile 32 --base-channels 2 --depth 1 --threads 1 --probabilities".split()
     demo.main([*small, "--folder", str(tmp_path)])
     said = capsys.readouterr().out
     assert "70 x 70 pixels" in said and "peak 0." in said

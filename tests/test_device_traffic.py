@@ -76,7 +76,7 @@ def test_everything_of_a_step_lives_on_the_device_in_float32(cuda, norm):
     value = step()
     arrays = [parameter.data for _, parameter in network.named_parameters()]
     arrays += [parameter.grad for parameter in network.parameters()]
-    arrays += [value, optimizer.values, optimizer.gradients, *optimizer.memory.values()]
+    arrays += [value, optimizer.values, optimizer.gradients, *optimizer.state.values()]
     for array in arrays:
         assert isinstance(array, cuda.ndarray)
         assert array.dtype == "float32"

@@ -12,10 +12,10 @@ from PIL import Image
 from tinyunet.data.dataset import find_pairs, load_pairs, read_mask
 from tinyunet.data.weight_maps import suggest_class_weights
 from tinyunet.data_checks import (
-    ColourTable,
+    ColorTable,
     draw_contact_sheet,
     examine,
-    read_colours,
+    read_colors,
     repair_masks,
     save_report,
 )
@@ -26,8 +26,8 @@ from tinyunet.errors import UserError
 from tinyunet.plots.contact_sheet import contact_sheet, overlay, shortened
 from tinyunet.plots.pictures import IGNORED, PALETTE
 
-COLOURS = np.array([[0x10, 0x20, 0x30], [0xFF, 0, 0], [0, 0, 0]], dtype=np.uint8)
-TABLE = ColourTable(("ground", "roof", "shadow"), (0x102030, 0xFF0000, 0x000000))
+COLORS = np.array([[0x10, 0x20, 0x30], [0xFF, 0, 0], [0, 0, 0]], dtype=np.uint8)
+TABLE = ColorTable(("ground", "roof", "shadow"), (0x102030, 0xFF0000, 0x000000))
 
 
 def scene(seed, size=96, classes=3):
@@ -150,9 +150,9 @@ def test_other_channels_and_depths_are_told(tmp_path):
     assert found(report, "number type (3 uint8, 1 uint16)").severity == "warning"
 
 
-def test_an_image_of_one_colour_is_told(tmp_path):
+def test_an_image_of_one_color_is_told(tmp_path):
     images, masks = make_set(tmp_path, change_image=lambda image, i: image * (i > 0))
-    assert "s0.png" in found(examine(images, masks), "1 image of a single colour").advice
+    assert "s0.png" in found(examine(images, masks), "1 image of a single color").advice
 
 
 @pytest.mark.parametrize(("depth", "told"), [(5, False), (6, True)])
@@ -163,7 +163,7 @@ def test_sizes_that_do_not_pool_evenly_are_a_note(tmp_path, depth, told):
 
 def test_small_images_come_with_the_crop_that_fits(tmp_path):
     report = examine(*make_set(tmp_path, size=90), depth=3)
-    assert "--crop 88" in found(report, "4 images smaller").advice
+    assert "--crop-size 88" in found(report, "4 images smaller").advice
 
 
 def test_tiles_of_a_scene_want_a_spatial_split(tmp_path):
@@ -188,7 +188,7 @@ def test_black_and_white_becomes_0_and_1(tmp_path):
     assert not titles(again, "problem")
 
 
-def test_black_and_white_is_recognised_in_colours_and_after_smoothing(tmp_path):
+def test_black_and_white_is_recognized_in_colors_and_after_smoothing(tmp_path):
     def change(mask, index):
         if index == 0:
             return np.stack([mask * 255] * 3, axis=-1)
@@ -295,71 +295,71 @@ def test_a_repair_knows_every_value_and_gives_classes_without_gaps(counts):
     assert repair.is_needed or all(value == index for value, index in repair.lookup.items())
 
 
-# --- Colours ---
+# --- Colors ---
 
 
-def test_colours_are_listed_and_then_mapped(tmp_path):
-    images, masks = make_set(tmp_path, change_mask=lambda mask, index: COLOURS[mask])
+def test_colors_are_listed_and_then_mapped(tmp_path):
+    images, masks = make_set(tmp_path, change_mask=lambda mask, index: COLORS[mask])
     report = examine(images, masks)
-    finding = found(report, "colour images, with 3 colours")
-    count = sum((read_raw_mask(path).colours == 0xFF0000).sum() for path in masks.iterdir())
-    assert f"#ff0000 ({count:,} pixels)" in finding.advice and "--colours" in finding.advice
-    report = examine(images, masks, colours=TABLE)
+    finding = found(report, "color images, with 3 colors")
+    count = sum((read_raw_mask(path).colors == 0xFF0000).sum() for path in masks.iterdir())
+    assert f"#ff0000 ({count:,} pixels)" in finding.advice and "--colors" in finding.advice
+    report = examine(images, masks, colors=TABLE)
     assert "1 (roof)" in report.text()
     repair_masks(report, tmp_path / "out")
     for index, mask in enumerate(masks_of(tmp_path / "out")):
         np.testing.assert_array_equal(mask, scene(index)[1])
 
 
-def test_a_few_odd_colours_go_to_the_nearest_one(tmp_path):
+def test_a_few_odd_colors_go_to_the_nearest_one(tmp_path):
     def change(mask, index):
-        picture = COLOURS[mask]
+        picture = COLORS[mask]
         picture[0, 0] = (250, 3, 3)
         return picture
 
-    report = examine(*make_set(tmp_path, change_mask=change), colours=TABLE)
+    report = examine(*make_set(tmp_path, change_mask=change), colors=TABLE)
     repair_masks(report, tmp_path / "out")
     assert all(mask[0, 0] == 1 for mask in masks_of(tmp_path / "out"))
 
 
-def test_many_unknown_colours_are_asked_for(tmp_path):
-    folders = make_set(tmp_path, change_mask=lambda mask, index: COLOURS[mask])
-    table = ColourTable(TABLE.names[:1], TABLE.colours[:1])
-    assert "#ff0000" in found(examine(*folders, colours=table), "not in the table").advice
+def test_many_unknown_colors_are_asked_for(tmp_path):
+    folders = make_set(tmp_path, change_mask=lambda mask, index: COLORS[mask])
+    table = ColorTable(TABLE.names[:1], TABLE.colors[:1])
+    assert "#ff0000" in found(examine(*folders, colors=table), "not in the table").advice
 
 
-def test_gray_and_colour_together_are_a_problem(tmp_path):
+def test_gray_and_color_together_are_a_problem(tmp_path):
     def change(mask, index):
-        return mask if index == 0 else COLOURS[mask]
+        return mask if index == 0 else COLORS[mask]
 
     report = examine(*make_set(tmp_path, change_mask=change))
-    assert "s0" in found(report, "Some masks are in colour").advice
+    assert "s0" in found(report, "Some masks are in color").advice
 
 
 def with_palette(mask, order):
-    """Store a mask as a palette picture that numbers the colours in another order."""
+    """Store a mask as a palette picture that numbers the colors in another order."""
     picture = Image.fromarray(np.argsort(order).astype(np.uint8)[mask], mode=None).convert("L")
     picture = Image.frombytes("P", picture.size, picture.tobytes())
-    picture.putpalette(COLOURS[order].ravel().tolist())
+    picture.putpalette(COLORS[order].ravel().tolist())
     return picture
 
 
 def test_palettes_are_fine_while_they_agree(tmp_path):
     images, masks = make_set(tmp_path, change_mask=lambda mask, i: with_palette(mask, [0, 1, 2]))
     for table in (None, TABLE):
-        report = examine(images, masks, colours=table)
+        report = examine(images, masks, colors=table)
         assert not titles(report, "problem")
         assert report.classes.repair == Repair(
             "classes", report.classes.repair.lookup, TABLE.names if table else (), table is not None
         )
 
 
-def test_palettes_that_differ_are_mapped_by_their_colours(tmp_path):
+def test_palettes_that_differ_are_mapped_by_their_colors(tmp_path):
     orders = ([0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 2, 1])
     images, masks = make_set(tmp_path, change_mask=lambda mask, i: with_palette(mask, orders[i]))
     report = examine(images, masks)
-    assert "--colours" in found(report, "palettes differ").advice
-    repair_masks(examine(images, masks, colours=TABLE), tmp_path / "out")
+    assert "--colors" in found(report, "palettes differ").advice
+    repair_masks(examine(images, masks, colors=TABLE), tmp_path / "out")
     for index, mask in enumerate(masks_of(tmp_path / "out")):
         np.testing.assert_array_equal(mask, scene(index)[1])
 
@@ -377,9 +377,9 @@ def test_palettes_that_differ_are_mapped_by_their_colours(tmp_path):
         ),
     ],
 )
-def test_colour_tables_are_read(tmp_path, name, text):
+def test_color_tables_are_read(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    assert read_colours(tmp_path / name) == TABLE
+    assert read_colors(tmp_path / name) == TABLE
 
 
 @pytest.mark.parametrize(
@@ -389,26 +389,26 @@ def test_colour_tables_are_read(tmp_path, name, text):
         ("a.txt", "roof", "is not understood"),
         ("a.txt", "roof: red", "is not understood"),
         ("a.txt", "roof: #ff0000\nroof: #00ff00", "names the class roof 2 times"),
-        ("a.txt", "roof: #ff0000\nwall: #FF0000", "names the colour #ff0000 2 times"),
+        ("a.txt", "roof: #ff0000\nwall: #FF0000", "names the color #ff0000 2 times"),
         ("a.json", "{", "is not valid JSON"),
         ("a.json", "[1]", "looks like"),
         ("a.json", '{"roof": 3}', "is not understood"),
     ],
 )
-def test_colour_tables_that_are_wrong_say_so(tmp_path, name, text, message):
+def test_color_tables_that_are_wrong_say_so(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
-        read_colours(tmp_path / name)
+        read_colors(tmp_path / name)
     with pytest.raises(UserError, match="cannot be read"):
-        read_colours(tmp_path / "missing.txt")
+        read_colors(tmp_path / "missing.txt")
 
 
 @given(st.binary(max_size=40), st.sampled_from(["a.txt", "a.json"]))
-def test_random_bytes_are_no_colour_table(tmp_path_factory, content, name):
-    path = tmp_path_factory.mktemp("colours") / name
+def test_random_bytes_are_no_color_table(tmp_path_factory, content, name):
+    path = tmp_path_factory.mktemp("colors") / name
     path.write_bytes(content)
     with pytest.raises(UserError):
-        read_colours(path)
+        read_colors(path)
 
 
 # --- How much of each class ---
@@ -570,7 +570,7 @@ def test_the_contact_sheet_shows_shifted_masks_first(tmp_path, monkeypatch):
 
 
 def test_a_report_is_saved_with_its_contact_sheet(tmp_path):
-    for name, change in (("known", None), ("unknown", lambda mask, index: COLOURS[mask])):
+    for name, change in (("known", None), ("unknown", lambda mask, index: COLORS[mask])):
         report = examine(*make_set(tmp_path / name, count=3, change_mask=change))
         save_report(report, tmp_path / name / "out" / "deep")
         assert (tmp_path / name / "out" / "deep" / "report.txt").read_text() == report.text()
@@ -578,7 +578,7 @@ def test_a_report_is_saved_with_its_contact_sheet(tmp_path):
             assert sheet.width > 900 and sheet.height > 400
 
 
-def test_a_class_has_the_colour_of_the_legend_on_dark_and_light():
+def test_a_class_has_the_color_of_the_legend_on_dark_and_light():
     image, mask = scene(0)
     painted = overlay(image // 4, mask)
     for index in range(3):
@@ -641,7 +641,7 @@ def test_whatever_the_files_hold_there_is_a_report(tmp_path_factory, files, igno
         (folder / "masks" / f"{index}.png").write_bytes(mask)
     for table in (None, TABLE):
         report = examine(
-            folder / "images", folder / "masks", colours=table, ignore_index=ignore_index
+            folder / "images", folder / "masks", colors=table, ignore_index=ignore_index
         )
         save_report(report, folder / "out")
         try:

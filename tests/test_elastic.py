@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyunet.data.elastic import cubic_weights, elastic_deformation, mirrored, read_between
+from tinyunet.data.elastic import bilinear_sample, cubic_weights, elastic_deformation, mirrored
 
 SIDES = st.integers(1, 40)
 SEEDS = st.integers(0, 1000)
@@ -77,8 +77,8 @@ def test_displacements_are_as_large_as_sigma_says():
     # At the middle point of the grid the displacement is what was drawn, far from the border.
     size = 121
     image, mask = smooth_image(size, size), np.zeros((size, size), dtype=int)
-    centre = size // 2
-    drawn = [deform(image, mask, seed)[0][centre, centre] - centre for seed in range(60)]
+    center = size // 2
+    drawn = [deform(image, mask, seed)[0][center, center] - center for seed in range(60)]
     assert np.std(drawn) == pytest.approx(10, rel=0.2)
     assert abs(np.mean(drawn)) < 3
 
@@ -117,5 +117,5 @@ def test_beyond_the_border_the_image_is_mirrored():
 
 def test_reading_between_pixels_is_bilinear():
     image = np.array([[[0.0], [10.0]], [[20.0], [50.0]]])
-    read = read_between(image, np.array([[0.5, 0.0, 0.25]]), np.array([[0.5, 0.5, 1.0]]))
+    read = bilinear_sample(image, np.array([[0.5, 0.0, 0.25]]), np.array([[0.5, 0.5, 1.0]]))
     np.testing.assert_allclose(read[0, :, 0], [20, 5, 20])

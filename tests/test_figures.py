@@ -75,10 +75,10 @@ def test_letters_are_readable_on_a_light_and_on_a_dark_page(make):
 def test_letters_are_readable_on_every_cell(make):
     import figure_style
 
-    for colours in (figure_style.LEVEL, figure_style.SIGNED, figure_style.BRIGHTNESS):
+    for colors in (figure_style.LEVEL, figure_style.SIGNED, figure_style.BRIGHTNESS):
         for share in range(11):
-            cell = figure_style.luminance(colours(share / 10))
-            letters = figure_style.luminance(figure_style.on(colours(share / 10)))
+            cell = figure_style.luminance(colors(share / 10))
+            letters = figure_style.luminance(figure_style.on(colors(share / 10)))
             assert figure_style.contrast(cell, letters) > 4.5
 
 
@@ -86,13 +86,13 @@ def test_lines_are_told_apart_by_everybody(make):
     import figure_style
     from matplotlib.colors import to_rgb
 
-    from tinyunet.plots.pictures import colour_distance
+    from tinyunet.plots.pictures import color_distance
 
     names = ("BLUE", "VERMILION", "GREEN", "ORANGE")
-    colours = [[255 * c for c in to_rgb(getattr(figure_style, name))] for name in names]
-    for number, colour in enumerate(colours):
-        for other in colours[:number]:
-            assert colour_distance(colour, other) > 15
+    colors = [[255 * c for c in to_rgb(getattr(figure_style, name))] for name in names]
+    for number, color in enumerate(colors):
+        for other in colors[:number]:
+            assert color_distance(color, other) > 15
 
 
 def test_the_script_names_the_chapters_there_are(make, capsys):

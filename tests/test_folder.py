@@ -82,13 +82,13 @@ def test_cmyk_has_four_channels(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("transparency", [None, 1])
-def test_a_palette_image_becomes_its_colours(tmp_path, transparency):
+def test_a_palette_image_becomes_its_colors(tmp_path, transparency):
     picture = Image.fromarray(numbers(HEIGHT, WIDTH, high=3)).convert("P")
     picture.putpalette([1, 2, 3, 40, 50, 60, 255, 0, 7])
     options = {} if transparency is None else {"transparency": transparency}
     picture.save(tmp_path / "a.png", **options)
-    colours = np.array([[1, 2, 3], [40, 50, 60], [255, 0, 7]])
-    expected = colours[np.asarray(picture)]
+    colors = np.array([[1, 2, 3], [40, 50, 60], [255, 0, 7]])
+    expected = colors[np.asarray(picture)]
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
 
 
@@ -183,7 +183,7 @@ def png(width, height, depth, kind, rows):
     return start + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-def test_colours_of_sixteen_bits_lose_the_lower_half_with_one_warning(tmp_path):
+def test_colors_of_sixteen_bits_lose_the_lower_half_with_one_warning(tmp_path):
     folder._warn_once.cache_clear()
     array = numbers(HEIGHT, WIDTH, 3, dtype=np.uint16, high=65536)
     rows = [row.astype(">u2").tobytes() for row in array]
@@ -377,12 +377,12 @@ def test_fractions_are_not_classes(tmp_path, value):
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
-def test_a_colour_mask_is_explained(tmp_path, channels):
+def test_a_color_mask_is_explained(tmp_path, channels):
     array = np.zeros((HEIGHT, WIDTH, channels), dtype=np.uint8)
     array[0, 0] = 255
     with pytest.raises(UserError) as caught:
         read_mask(save(tmp_path / "a.png", array))
-    one_line(caught, "a.png", "2 colours", "its class")
+    one_line(caught, "a.png", "2 colors", "its class")
 
 
 def test_a_jpeg_mask_is_refused(tmp_path):

@@ -58,13 +58,13 @@ def whole_file(rng) -> tuple[str, bytes]:
     """Make a file that is well-formed, of any kind: its ending and its content."""
     size = rng.choice([SIDE, SIDE, SIDE, 1, 7, 40], 2)
     gray = rng.integers(0, rng.choice([2, 3, 256]), size).astype(np.uint8)
-    colour = rng.integers(0, 256, (*size, 4)).astype(np.uint8)
-    rgb = Image.fromarray(colour[:, :, :3])
+    color = rng.integers(0, 256, (*size, 4)).astype(np.uint8)
+    rgb = Image.fromarray(color[:, :, :3])
     kinds = [
         lambda: (".png", encoded(Image.fromarray(gray), "PNG")),
         lambda: (".png", encoded(rgb, "PNG")),
-        lambda: (".PNG", encoded(Image.fromarray(colour), "PNG")),
-        lambda: (".png", encoded(Image.fromarray(colour[:, :, :2], "LA"), "PNG")),
+        lambda: (".PNG", encoded(Image.fromarray(color), "PNG")),
+        lambda: (".png", encoded(Image.fromarray(color[:, :, :2], "LA"), "PNG")),
         lambda: (".png", encoded(rgb.quantize(5), "PNG")),
         lambda: (".png", encoded(rgb.quantize(5), "PNG", transparency=1)),
         lambda: (".png", encoded(Image.fromarray(gray > 0), "PNG")),
@@ -165,8 +165,8 @@ COMMANDS = {
     "evaluate": "evaluate model.npz images masks --out out --json out.json --threads 1",
     "predict": "predict model.npz images --out out --probabilities --threads 1",
     "tile": "tile FIRST-IMAGE FIRST-MASK --out out --size 4",
-    "train": "train images masks --out out --steps 2 --val-every 1 --batch 2 --crop 8 --base 1 "
-    "--depth 1 --threads 1",
+    "train": "train images masks --out out --steps 2 --val-interval 1 --batch-size 2 --crop-size 8 "
+    "--base-channels 1 --depth 1 --threads 1",
     "inspect": "inspect model.npz --size 8",
 }
 WRITTEN_BESIDE = {"evaluate": "out.json"}

@@ -101,7 +101,7 @@ def test_a_tie_point_may_be_any_pixel(tmp_path):
     np.testing.assert_allclose(georeference.transform, NORTH_UP, rtol=1e-12)
 
 
-def test_where_points_mean_centres_the_corner_is_half_a_pixel_off(tmp_path):
+def test_where_points_mean_centers_the_corner_is_half_a_pixel_off(tmp_path):
     keys = (1, 1, 0, 1, 1025, 0, 1, 2)
     tags = {
         PIXEL_SCALE: (DOUBLE, (0.2, 0.4, 0.0)),
@@ -130,7 +130,7 @@ def test_any_transform_comes_back(tmp_path_factory, transform, suffix):
     assume(abs(a * e - b * d) > 1e-9)
     path = tmp_path_factory.mktemp("geo") / f"map{suffix}"
     save_georeferenced(picture(), path, Georeference(transform))
-    # Going to the centre of a pixel and back rounds.
+    # Going to the center of a pixel and back rounds.
     np.testing.assert_allclose(read_georeference(path).transform, transform, rtol=1e-9, atol=1e-8)
 
 
@@ -162,7 +162,7 @@ def test_a_world_file_is_read(tmp_path, name, world_name):
 def test_beside_a_png_stand_a_world_file_and_the_system(tmp_path):
     save_georeferenced(picture(), tmp_path / "map.png", Georeference(TURNED, UTM, "EPSG:25832"))
     lines = [float(line) for line in (tmp_path / "map.pgw").read_text().splitlines()]
-    # The centre of the first pixel: half a pixel right and half a pixel down.
+    # The center of the first pixel: half a pixel right and half a pixel down.
     np.testing.assert_allclose(lines, [0.2, 0.04, 0.05, -0.2, 680000.125, 5237999.92], rtol=1e-12)
     assert "<SRS>EPSG:25832</SRS>" in (tmp_path / "map.png.aux.xml").read_text()
     georeference = read_georeference(tmp_path / "map.png")

@@ -92,7 +92,7 @@ def test_backward_needs_a_forward_before_it_each_time(make):
 def test_in_use_a_layer_remembers_nothing(make):
     layer = make().eval()
     y = layer(images(np, "float32"))
-    assert all(inside._backward is None for inside in layer.all_layers())
+    assert all(inside._backward is None for inside in layer.modules())
     with pytest.raises(RuntimeError):
         layer.backward(np.ones_like(y))
 
@@ -102,12 +102,12 @@ def test_switching_to_use_forgets_what_training_remembered(make):
     layer = make()
     layer(images(np, "float32"))
     layer.eval()
-    assert all(inside._backward is None for inside in layer.all_layers())
+    assert all(inside._backward is None for inside in layer.modules())
 
 
 @EVERY_LAYER
 def test_in_use_gradients_can_be_asked_for(make):
-    layer = in_float64(make()).eval(remember=True)
+    layer = in_float64(make()).eval(save_backward=True)
     check_gradients(as_function(layer), images(np), *values_of(layer), tolerance=SMOOTH)
 
 
@@ -129,11 +129,11 @@ def test_gradients_add_up_until_they_are_zeroed(make):
 @EVERY_LAYER
 def test_a_state_comes_back(xp, make):
     layer, other = make(), in_float64(make(), seed=1)
-    state = layer.state()
+    state = layer.state_dict()
     assert all(isinstance(array, np.ndarray) for array in state.values())
     assert list(state) == [name for name, _ in layer.named_parameters()]
     kept = values_of(other)
-    other.load_state(state)
+    other.load_state_dict(state)
     x = images(xp, "float32")
     assert_close(other.eval()(x), to_host(layer.eval()(x)), 1e-6)
     assert all(a is b for a, b in zip(values_of(other), kept, strict=True)), "not in place"
@@ -141,7 +141,7 @@ def test_a_state_comes_back(xp, make):
 
 def test_a_state_is_a_copy():
     layer = Conv2d(2, 3, 3)
-    state = layer.state()
+    state = layer.state_dict()
     layer.weight.data += 1
     assert bool((state["weight"] != layer.weight.data).all())
 
@@ -159,12 +159,12 @@ def test_a_state_is_a_copy():
 )
 def test_the_state_of_another_network_is_refused_and_nothing_changes(change):
     layer = Conv2d(2, 3, 3)
-    before = layer.state()
+    before = layer.state_dict()
     state = {name: array + 1 for name, array in before.items()}
     change(state)
     with pytest.raises(ValueError):
-        layer.load_state(state)
-    for name, array in layer.state().items():
+        layer.load_state_dict(state)
+    for name, array in layer.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
 
 
@@ -219,7 +219,7 @@ def test_running_averages_move_a_tenth_of_the_way_to_each_batch(xp):
     assert_close(layer.running_variance.data, variance, 1e-6)
 
 
-def test_in_use_batch_normalisation_does_not_look_at_the_batch(xp):
+def test_in_use_batch_normalization_does_not_look_at_the_batch(xp):
     layer = BatchNorm2d(2)
     x = xp.asarray(random_array(0, (4, 3, 5, 2), "float32"))
     layer(x)

@@ -23,7 +23,7 @@ from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 
 WIRINGS = [
-    {"padding": padding, "up": up}
+    {"padding": padding, "upsampling": up}
     for padding in ("same", "valid")
     for up in ("transpose", "nearest")
 ]
@@ -68,7 +68,7 @@ def test_what_is_kept_of_a_network_is_what_it_computed(wiring, norm):
         y = network.pools[index](y)
     y = plain["bottleneck"] = network.bottleneck(y).copy()
     for index, block in enumerate(network.decoder):
-        y = network.joins[index](skips.pop(), network.ups[index](y))
+        y = network.concats[index](skips.pop(), network.upsamplers[index](y))
         y = plain[f"decoder {network.depth - index}"] = block(y).copy()
     plain["prediction"] = network.head(y)
     assert list(kept) == list(plain)
@@ -120,7 +120,7 @@ def test_the_prediction_shown_is_the_prediction(wiring, size):
     np.testing.assert_array_equal(seen.image, image[part])
     assert (height, width) == (70, 61) or max(height, width) <= 32
     probabilities = seen.levels[-1].maps
-    standardized = model.standardization.apply(image)
+    standardized = model.standardization.transform(image)
     swept = predict_probabilities(model.network, standardized, ignore_index=1, tile=size)
     np.testing.assert_allclose(probabilities, swept[part], atol=1e-4)
     answers = predict_classes(model, image, tile=size)[part]
@@ -142,10 +142,10 @@ def test_each_map_lies_where_its_pixels_come_from(wiring):
         ):
             assert begins <= 0 and begins + count * level.scale >= length
             assert begins > -level.scale and begins + count * level.scale < length + level.scale
-            centres = begins + level.scale * (np.arange(count) + 0.5)
+            centers = begins + level.scale * (np.arange(count) + 0.5)
             # Up-convolutions with kernels of even size see as far to one side as to the other only
             # on average.
-            off = ends.mean(axis=1) + 0.5 - centres
+            off = ends.mean(axis=1) + 0.5 - centers
             assert abs(off).max() <= 2**model.network.depth
 
 
@@ -203,7 +203,7 @@ def test_the_influence_is_measured_within_the_receptive_field(wiring):
         assert row - reach < rows.min() <= row <= rows.max() < row + reach
         assert column - reach < columns.min() <= column <= columns.max() < column + reach
         assert influence[row, column] > 0
-    assert not model.network.remembers
+    assert not model.network.saves_backward
 
 
 def test_where_nothing_moves_the_answer_there_is_nothing_to_halve():
@@ -311,7 +311,7 @@ def test_the_page_holds_the_numbers_of_the_model(classes, channels, tmp_path, ca
     page, (rgb, ranking, shares, *maps) = numbers_in(out)
     assert rgb[..., 0].tolist() == image[..., 0].tolist()
     model = small_model(channels, classes)
-    standardized = model.standardization.apply(image)
+    standardized = model.standardization.transform(image)
     probabilities = predict_probabilities(model.network, standardized)
     kept = np.take_along_axis(probabilities, ranking.astype(int), axis=-1)
     np.testing.assert_allclose(shares / 65535, kept, atol=1e-4)
@@ -365,12 +365,12 @@ def test_what_cannot_be_looked_at_is_refused_in_one_line(demo, tmp_path, capsys)
     if demo == "feature_maps":
         pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
     model, image = save_inputs(tmp_path, random_image(40, 40, 1))
-    Image.fromarray(random_image(40, 40)).save(tmp_path / "colour.png")
+    Image.fromarray(random_image(40, 40)).save(tmp_path / "color.png")
     for arguments, complaint in (
         (["nowhere.npz"], "no such model file"),
         ([model], "takes images of 1 channel"),
         ([model, tmp_path / "nowhere.png"], "nowhere.png"),
-        ([model, tmp_path / "colour.png"], "takes images of 1 channel"),
+        ([model, tmp_path / "color.png"], "takes images of 1 channel"),
         (["--steps", 0], "--steps"),
         (["--maps", 0], "--maps"),
         (["--size", 8], "--size"),
@@ -388,7 +388,7 @@ def test_a_browser_shows_the_pixel_that_the_address_names(tmp_path, capsys):
     paths = save_inputs(tmp_path, image)
     run("explore", capsys, *paths, "--out", tmp_path / "page.html")
     model = small_model()
-    probabilities = predict_probabilities(model.network, model.standardization.apply(image))
+    probabilities = predict_probabilities(model.network, model.standardization.transform(image))
     for row, column in ((10, 20), (44, 0)):
         shown = dump(tmp_path, f"#row={row}&column={column}")
         expected = [f"{100 * one:.2f} %" for one in probabilities[row, column]]

@@ -11,7 +11,7 @@ from tests.comparing import assert_close
 from tests.strategies import random_array, seeds
 from tinyunet.backend import to_host
 from tinyunet.nn.layers import Parameter
-from tinyunet.nn.optimizers import PIECE, SGD, Adam, constant, cosine
+from tinyunet.nn.optimizers import CHUNK_SIZE, SGD, Adam, constant, cosine
 
 SHAPES = [(3, 2, 1, 4), (4,), (1,)]
 
@@ -153,8 +153,8 @@ def test_a_parameter_without_a_gradient_is_noticed(xp, make):
     take_steps(xp, optimizer, 1)
     before = [to_host(parameter.data).copy() for parameter in parameters]
     parameters[1].grad = None
-    parameters[1].name = "ups.0.weight"
-    with pytest.raises(RuntimeError, match=r"ups\.0\.weight has no gradient"):
+    parameters[1].name = "upsamplers.0.weight"
+    with pytest.raises(RuntimeError, match=r"upsamplers\.0\.weight has no gradient"):
         optimizer.step()
     for parameter, values in zip(parameters, before, strict=True):
         np.testing.assert_array_equal(to_host(parameter.data), values)
@@ -171,8 +171,8 @@ def test_taking_parameters_over_does_not_change_them(xp, make):
 def test_in_small_pieces_it_does_the_same(xp, make, monkeypatch):
     results = []
     for size in (2**15, 5):
-        for device in PIECE:
-            monkeypatch.setitem(PIECE, device, size)
+        for device in CHUNK_SIZE:
+            monkeypatch.setitem(CHUNK_SIZE, device, size)
         optimizer = make(parameters_on(xp))
         take_steps(xp, optimizer, 3)
         results.append(values(optimizer))
@@ -188,12 +188,12 @@ def test_it_goes_on_bit_for_bit_from_its_state(xp, make, before, after):
 
     first = make(parameters_on(xp, "float32"))
     take_steps(xp, first, before)
-    state, weights, lr = first.state(), values(first), first.lr
+    state, weights, lr = first.state_dict(), values(first), first.lr
     assert all(isinstance(array, np.ndarray) for array in state.values())
     take_steps(xp, first, 1, first=before)  # what was saved must be a copy
 
     second = make([Parameter(xp.asarray(array.copy())) for array in weights])
-    second.load_state(state)
+    second.load_state_dict(state)
     second.lr = lr
     take_steps(xp, second, after, first=before)
     for one, other in zip(values(straight), values(second), strict=True):
@@ -203,7 +203,7 @@ def test_it_goes_on_bit_for_bit_from_its_state(xp, make, before, after):
 @EVERY_OPTIMIZER
 def test_the_state_of_something_else_is_refused(make):
     optimizer = make(parameters_on(np))
-    state = optimizer.state()
+    state = optimizer.state_dict()
     name = next(name for name in state if state[name].ndim)
     for change in (
         lambda changed: changed.pop(name),
@@ -213,12 +213,12 @@ def test_the_state_of_something_else_is_refused(make):
         changed = dict(state)
         change(changed)
         with pytest.raises(ValueError):
-            optimizer.load_state(changed)
+            optimizer.load_state_dict(changed)
 
 
 def test_the_state_of_adam_is_not_that_of_sgd():
     with pytest.raises(ValueError):
-        Adam(parameters_on(np)).load_state(SGD(parameters_on(np), 0.1).state())
+        Adam(parameters_on(np)).load_state_dict(SGD(parameters_on(np), 0.1).state_dict())
 
 
 @given(lr=st.floats(1e-6, 10), step=st.integers(0, 10_000))

@@ -97,7 +97,7 @@ def test_the_same_number_of_threads_repeats_bit_for_bit(threads):
         network = small_unet(dropout=0.5, norm="batch", base_channels=4)
         images, labels = batch("float32")
         results.append(in_parts(network, threads, images, labels, LOSSES["plain"], seed=[3, 4]))
-        results[-1][1].update(network.state())
+        results[-1][1].update(network.state_dict())
     for value, arrays in results[1:]:
         assert value == results[0][0]
         for name, array in arrays.items():
@@ -133,7 +133,7 @@ def test_a_batch_of_ignored_pixels_has_no_loss_no_gradient_and_does_no_harm(thre
     )
     assert value == 0
     assert all((gradient == 0).all() for gradient in gradients.values())
-    for name, array in network.state().items():
+    for name, array in network.state_dict().items():
         assert np.isfinite(array).all()
         if name.endswith("running_variance"):
             assert (array > 0.5).all(), "a tenth of the way from 1 to the batch's"
@@ -143,14 +143,14 @@ def test_a_batch_of_ignored_pixels_has_no_loss_no_gradient_and_does_no_harm(thre
 def test_running_averages_move_towards_the_whole_batch(threads):
     # Each part moves its own; the network gets their mean, by the number of images.
     network = in_float64(small_unet(norm="batch"))
-    before = network.state()["encoder.0.norm1.running_mean"]
+    before = network.state_dict()["encoder.0.norm1.running_mean"]
     images, labels = batch()
     x = network.encoder[0].layers[0].eval()(images)
     replicas = Replicas(network, threads)
     replicas.train()
     replicas.loss_and_gradients(images, labels, LOSSES["plain"])
     expected = before + 0.1 * (x.mean(axis=(0, 1, 2)) - before)
-    assert_close(network.state()["encoder.0.norm1.running_mean"], expected, 1e-12)
+    assert_close(network.state_dict()["encoder.0.norm1.running_mean"], expected, 1e-12)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -162,12 +162,12 @@ def test_replicas_follow_a_network_that_is_loaded_after_they_were_made(threads):
     for load_first in (True, False):
         network = small_unet(norm="batch")
         if load_first:
-            network.load_state(trained.state())
+            network.load_state_dict(trained.state_dict())
         replicas = Replicas(network, threads)
         if not load_first:
-            network.load_state(trained.state())
+            network.load_state_dict(trained.state_dict())
         replicas.loss_and_gradients(images, labels, LOSSES["plain"])
-        results.append(network.state())
+        results.append(network.state_dict())
     for name, array in results[0].items():
         np.testing.assert_array_equal(array, results[1][name])
 

@@ -283,7 +283,7 @@ class PeerUNet:
         trained = {parameter.name for parameter in network.parameters()}
         self.tensors = {
             name: torch.from_numpy(array.copy()).requires_grad_(name in trained)
-            for name, array in network.state().items()
+            for name, array in network.state_dict().items()
         }
 
     def parameters(self):
@@ -296,7 +296,7 @@ class PeerUNet:
         return peer.conv2d(x, weight, self.tensors.get(f"{name}.bias"), padding=padding)
 
     def block(self, x, name, training):
-        """Run two convolutions, with batch normalisation if so configured."""
+        """Run two convolutions, with batch normalization if so configured."""
         for number in (1, 2):
             x = self.convolve(x, f"{name}.conv{number}", self.padding)
             if self.config["norm"]:
@@ -321,19 +321,19 @@ class PeerUNet:
             x = peer.max_pool2d(x, 2)
         x = self.block(x, "bottleneck", training)
         for level in range(self.config["depth"]):
-            if self.config["up"] == "transpose":
-                weight = kernel_for_peer(self.tensors[f"ups.{level}.weight"])
-                bias = self.tensors[f"ups.{level}.bias"]
+            if self.config["upsampling"] == "transpose":
+                weight = kernel_for_peer(self.tensors[f"upsamplers.{level}.weight"])
+                bias = self.tensors[f"upsamplers.{level}.bias"]
                 x = peer.conv_transpose2d(x, weight, bias, stride=2)
             else:
                 x = peer.interpolate(x, scale_factor=2)
-                x = self.convolve(x, f"ups.{level}.conv", self.padding)
+                x = self.convolve(x, f"upsamplers.{level}.conv", self.padding)
             x = self.block(join(skips.pop(), x), f"decoder.{level}", training)
         return channels_last(self.convolve(x, "head", 0))
 
 
 VARIANTS = [
-    {"padding": padding, "up": up, "norm": norm}
+    {"padding": padding, "upsampling": up, "norm": norm}
     for padding, up, norm in itertools.product(
         ("same", "valid"), ("transpose", "nearest"), (None, "batch")
     )
@@ -358,7 +358,7 @@ def test_whole_networks(variant, depth):
     assert_close(dx, tensor.grad.numpy(), TOLERANCE)
     for name, gradient in gradients_of(network).items():
         assert_close(gradient, theirs.tensors[name].grad.numpy(), TOLERANCE)
-    for name, array in network.state().items():  # the running averages moved alike
+    for name, array in network.state_dict().items():  # the running averages moved alike
         assert_close(array, theirs.tensors[name].detach().numpy(), TOLERANCE)
     in_use = theirs(tensor, training=False).detach().numpy()
     assert_close(network.eval()(images), in_use, TOLERANCE)
@@ -389,7 +389,7 @@ def every_optimizer(epsilon=1e-8):
 
 
 EVERY_VARIANT = pytest.mark.parametrize(
-    "variant", [{}, {"up": "nearest", "norm": "batch"}, {"padding": "valid"}], ids=str
+    "variant", [{}, {"upsampling": "nearest", "norm": "batch"}, {"padding": "valid"}], ids=str
 )
 
 

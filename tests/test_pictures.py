@@ -1,4 +1,4 @@
-"""Pictures: colours that can be told apart, nothing clipped, files replaced in one go."""
+"""Pictures: colors that can be told apart, nothing clipped, files replaced in one go."""
 
 import csv
 import io
@@ -18,64 +18,64 @@ from tinyunet.plots.pictures import (
     PALETTE,
     PAPER,
     as_rgb,
-    colour_distance,
-    colour_mask,
+    color_distance,
+    color_mask,
     palette,
     plot_curves,
     preview,
 )
 
-# --- Colours ---
+# --- Colors ---
 
 
 def test_black_and_white_are_100_apart():
     # CIELAB's lightness runs from 0 to 100, whichever cones somebody lacks.
-    np.testing.assert_allclose(colour_distance((0, 0, 0), (255, 255, 255)), 100, atol=0.1)
+    np.testing.assert_allclose(color_distance((0, 0, 0), (255, 255, 255)), 100, atol=0.1)
 
 
 def test_red_and_green_are_closer_to_those_who_lack_green_cones():
     red, green = (200, 60, 0), (100, 120, 0)
-    without = [pictures._lab(colour, np.eye(3)) for colour in (red, green)]
-    assert colour_distance(red, green) < 0.5 * np.linalg.norm(without[0] - without[1])
+    without = [pictures._lab(color, np.eye(3)) for color in (red, green)]
+    assert color_distance(red, green) < 0.5 * np.linalg.norm(without[0] - without[1])
 
 
 @pytest.mark.parametrize(("classes", "apart"), [(8, 16), (16, 16), (24, 14)])
-def test_colours_can_be_told_apart_by_everybody(classes, apart):
+def test_colors_can_be_told_apart_by_everybody(classes, apart):
     # A distance of 2 is just noticeable side by side.
-    colours = np.array([*palette(classes), IGNORED])
-    distance = colour_distance(colours[:, np.newaxis], colours)
-    assert distance[~np.eye(len(colours), dtype=bool)].min() > apart
+    colors = np.array([*palette(classes), IGNORED])
+    distance = color_distance(colors[:, np.newaxis], colors)
+    assert distance[~np.eye(len(colors), dtype=bool)].min() > apart
 
 
 @pytest.mark.parametrize("classes", [1, 8, 9, 256, 400])
-def test_there_are_colours_for_any_number_of_classes(classes):
-    colours = palette(classes)
-    assert colours.shape == (classes, 3) and colours.dtype == np.uint8
-    np.testing.assert_array_equal(colours[:8], PALETTE[:classes])
-    assert len(np.unique(colours, axis=0)) >= min(classes, 256)
+def test_there_are_colors_for_any_number_of_classes(classes):
+    colors = palette(classes)
+    assert colors.shape == (classes, 3) and colors.dtype == np.uint8
+    np.testing.assert_array_equal(colors[:8], PALETTE[:classes])
+    assert len(np.unique(colors, axis=0)) >= min(classes, 256)
 
 
-def test_more_classes_do_not_change_the_first_colours():
+def test_more_classes_do_not_change_the_first_colors():
     np.testing.assert_array_equal(palette(12), palette(40)[:12])
 
 
 def test_a_mask_is_painted_pixel_by_pixel():
     mask = np.array([[0, 3, 1], [255, 2, 0]], dtype=np.uint8)
-    painted = colour_mask(mask, ignore_index=255)
+    painted = color_mask(mask, ignore_index=255)
     assert painted.dtype == np.uint8
     for position, value in np.ndenumerate(mask):
         assert tuple(painted[position]) == (IGNORED if value == 255 else tuple(PALETTE[value]))
 
 
-def test_a_mask_can_have_colours_of_its_own():
-    painted = colour_mask(np.array([[0, 1]]), colours=np.array([[1, 2, 3], [4, 5, 6]]))
+def test_a_mask_can_have_colors_of_its_own():
+    painted = color_mask(np.array([[0, 1]]), colors=np.array([[1, 2, 3], [4, 5, 6]]))
     np.testing.assert_array_equal(painted, [[[1, 2, 3], [4, 5, 6]]])
 
 
 @pytest.mark.parametrize("value", [2, -1])
-def test_a_class_without_a_colour_is_a_user_error(value):
-    with pytest.raises(UserError, match="2 colours"):
-        colour_mask(np.array([[0, value]]), colours=PALETTE[:2])
+def test_a_class_without_a_color_is_a_user_error(value):
+    with pytest.raises(UserError, match="2 colors"):
+        color_mask(np.array([[0, value]]), colors=PALETTE[:2])
 
 
 @given(
@@ -112,9 +112,9 @@ def scene(height=40, width=60, classes=3, channels=3):
     return image, rng.integers(0, classes, (height, width)).astype(np.uint8)
 
 
-def area(picture, colour):
-    """Count the pixels of a colour."""
-    return np.count_nonzero((np.asarray(picture) == tuple(colour)).all(axis=-1))
+def area(picture, color):
+    """Count the pixels of a color."""
+    return np.count_nonzero((np.asarray(picture) == tuple(color)).all(axis=-1))
 
 
 def assert_nothing_touches_the_border(picture):
@@ -137,7 +137,7 @@ def test_the_legend_explains_every_class_and_ignored_pixels():
     swatch = 17 * 17
     names = [f"class {index}" for index in range(6)]
     picture = preview([(image, mask, mask)], names)
-    assert all(area(picture, colour) >= swatch for colour in PALETTE[:6])
+    assert all(area(picture, color) >= swatch for color in PALETTE[:6])
     assert area(picture, PALETTE[6]) == 0 and area(picture, IGNORED) < swatch
     mask[0, 0] = 255
     assert area(preview([(image, mask, mask)], names, ignore_index=255), IGNORED) >= swatch

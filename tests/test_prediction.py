@@ -15,7 +15,7 @@ from tinyunet.inference.sliding_window import (
     predict_classes,
     predict_probabilities,
     round_up,
-    sweep,
+    sliding_window,
 )
 from tinyunet.nn.functional import softmax
 from tinyunet.nn.standardization import Standardization
@@ -27,7 +27,7 @@ networks = st.builds(
     classes=st.integers(2, 4),
     base_channels=st.just(2),
     depth=st.integers(1, 2),
-    up=st.sampled_from(["transpose", "nearest"]),
+    upsampling=st.sampled_from(["transpose", "nearest"]),
     norm=st.sampled_from([None, "batch"]),
     padding=st.just("same"),
     seed=st.integers(0, 100),
@@ -42,7 +42,7 @@ def picture(size, channels, seed=0):
 def assemble(network, image, **sweeping):
     """Put the logits of a sweep together."""
     result = np.full((*image.shape[:2], network.config["classes"]), np.nan, np.float32)
-    for rows, columns, logits in sweep(network, image, **sweeping):
+    for rows, columns, logits in sliding_window(network, image, **sweeping):
         assert np.isnan(result[rows, columns]).all()  # each pixel comes once
         result[rows, columns] = to_host(logits)
     assert not np.isnan(result).any()  # and none is missing
@@ -72,7 +72,7 @@ def test_with_the_full_margin_tiles_equal_the_whole_mirrored_image(
 ):
     image = picture(size, network.config["in_channels"])
     margin = full_margin(network)
-    result = assemble(network, image, tile=tile, margin=margin + more, batch=batch)
+    result = assemble(network, image, tile=tile, margin=margin + more, batch_size=batch)
     scale = 1 + abs(result).max()
     np.testing.assert_allclose(result, whole(network, image, margin), atol=1e-5 * scale)
     # and what lies still farther out plays no part:
@@ -87,9 +87,9 @@ def test_away_from_the_border_tiles_equal_the_image_as_it_is(network, tile):
     image = picture((2 * inner + 8, 2 * inner + 4), network.config["in_channels"])
     plain = to_host(network.eval()(to_device(image[None]))[0])
     result = assemble(network, image, tile=tile, margin=inner)
-    centre = slice(inner, -inner), slice(inner, -inner)
+    center = slice(inner, -inner), slice(inner, -inner)
     scale = 1 + abs(result).max()
-    np.testing.assert_allclose(result[centre], plain[centre], atol=1e-5 * scale)
+    np.testing.assert_allclose(result[center], plain[center], atol=1e-5 * scale)
 
 
 @given(
@@ -100,7 +100,7 @@ def test_away_from_the_border_tiles_equal_the_image_as_it_is(network, tile):
     st.integers(0, 40),
 )
 def test_a_valid_network_gives_the_whole_image_whatever_the_margin(depth, up, size, tile, margin):
-    network = UNet(2, 3, base_channels=2, depth=depth, padding="valid", up=up).eval()
+    network = UNet(2, 3, base_channels=2, depth=depth, padding="valid", upsampling=up).eval()
     image = picture(size, 2)
     result = assemble(network, image, tile=tile, margin=margin)
     # In one piece: mirror so far that the output covers the image.
@@ -152,7 +152,7 @@ def test_the_most_probable_class_wins_and_the_ignored_one_never_does(ignore_inde
     image = np.random.default_rng(0).integers(0, 255, (13, 21, 1)).astype(np.uint8)
     classes = predict_classes(model, image, tile=8)
     probabilities = predict_probabilities(
-        network, standardization.apply(image), tile=8, ignore_index=ignore_index
+        network, standardization.transform(image), tile=8, ignore_index=ignore_index
     )
     np.testing.assert_array_equal(classes, probabilities.argmax(axis=2))
     np.testing.assert_allclose(probabilities.sum(axis=2), 1, rtol=1e-5)
@@ -171,7 +171,7 @@ def test_only_the_windows_of_a_batch_are_prepared_at_once():
         return windows
 
     image = picture((40, 40), 1)
-    for _ in sweep(network, image, tile=10, margin=6, batch=3, prepare=prepare):
+    for _ in sliding_window(network, image, tile=10, margin=6, batch_size=3, prepare=prepare):
         pass
     assert [shape[0] for shape in shapes] == [3, 3, 3, 3, 3, 1]
     assert {shape[1:] for shape in shapes} == {(22, 22, 1)}
@@ -181,14 +181,14 @@ def test_only_the_windows_of_a_batch_are_prepared_at_once():
 def test_an_image_that_does_not_fit_is_refused(shape):
     network = UNet(3, 2, base_channels=2, depth=1)
     with pytest.raises(UserError, match="takes images of 3 channels"):
-        list(sweep(network, np.zeros(shape, np.float32)))
+        list(sliding_window(network, np.zeros(shape, np.float32)))
 
 
-@pytest.mark.parametrize("wrong", [{"tile": 0}, {"margin": -1}, {"batch": 0}])
+@pytest.mark.parametrize("wrong", [{"tile": 0}, {"margin": -1}, {"batch_size": 0}])
 def test_numbers_that_make_no_sense_are_refused(wrong):
     network = UNet(1, 2, base_channels=2, depth=1)
     with pytest.raises(UserError, match="too small"):
-        list(sweep(network, np.zeros((8, 8, 1), np.float32), **wrong))
+        list(sliding_window(network, np.zeros((8, 8, 1), np.float32), **wrong))
 
 
 def test_a_file_keeps_the_probabilities_of_all_classes_and_then_is_gone(tmp_path):

@@ -42,8 +42,8 @@ class Actors:
         self.teams = [self.member(rank, size) for rank in range(size)]
 
     def member(self, rank, size):
-        team = mpi.Alone()
-        team.rank, team.size, team.is_writer = rank, size, rank == 0
+        team = mpi.SingleProcess()
+        team.rank, team.size, team.is_main_process = rank, size, rank == 0
         team.wait = self.barrier.wait
         team.sum_in_place = lambda *arrays: self.sum_in_place(rank, arrays)
         return team
@@ -91,11 +91,11 @@ def test_processes_average_and_drop_as_threads_do(size):
         network = in_float64(small_unet(norm="batch", dropout=0.5))
         replicas = Replicas(network, threads, team)
         replicas.loss_and_gradients(images, labels, LOSSES["plain"], seed=[1, 2])
-        states = [replica.state() for replica in replicas.replicas]
+        states = [replica.state_dict() for replica in replicas.replicas]
         return states, gradients_of(network)
 
     results = Actors(size).play(work)
-    states, expected = work(mpi.Alone(), size)
+    states, expected = work(mpi.SingleProcess(), size)
     for [state], gradients in results:
         for name, array in state.items():
             assert_close(array, states[-1][name], 1e-12)
@@ -128,7 +128,12 @@ def test_without_mpiexec_one_is_alone_and_needs_no_mpi4py(environment, monkeypat
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with mpi.team() as team:
         team.wait()
-        assert (team.rank, team.size, team.is_writer, team.share(5)) == (0, 1, True, slice(0, 5))
+        assert (team.rank, team.size, team.is_main_process, team.share(5)) == (
+            0,
+            1,
+            True,
+            slice(0, 5),
+        )
 
 
 def test_mpiexec_without_mpi4py_is_a_mistake_that_is_told(monkeypatch):
@@ -198,7 +203,10 @@ def script(tmp_path):
     return write
 
 
-SMALL = "--steps 6 --batch 5 --crop 16 --base 2 --depth 1 --val-every 3 --device cpu".split()
+SMALL = (
+    "--steps 6 --batch-size 5 --crop-size 16 "
+    "--base-channels 2 --depth 1 --val-interval 3 --device cpu"
+).split()
 
 
 def test_two_processes_train_as_one_with_two_threads_does(mpiexec, tmp_path):
@@ -213,7 +221,9 @@ def test_two_processes_train_as_one_with_two_threads_does(mpiexec, tmp_path):
     main(["train", *folders, "--out", str(tmp_path / "one"), "--threads", "2", *SMALL])
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == names
-    one, two = (load_model(tmp_path / run / "model.npz").network.state() for run in ("one", "two"))
+    one, two = (
+        load_model(tmp_path / run / "model.npz").network.state_dict() for run in ("one", "two")
+    )
     for name, array in one.items():
         assert_close(two[name], array, 1e-4)
 

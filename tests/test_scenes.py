@@ -1,4 +1,4 @@
-"""The painted scenes are what they promise: the same colours on both sides, and all the classes."""
+"""The painted scenes are what they promise: the same colors on both sides, and all the classes."""
 
 import numpy as np
 import pytest
@@ -91,9 +91,9 @@ PAIRS = [(GRASS, ORCHARD, MEADOW), (LEAVES, ORCHARD, FOREST), (GRAY, BUILDING, R
 
 @pytest.mark.parametrize(("material", "one", "other"), PAIRS)
 def test_a_material_has_the_same_tones_in_both_its_classes(many_lands, material, one, other):
-    """Before light falls on them, the colours of both classes have the same distribution.
+    """Before light falls on them, the colors of both classes have the same distribution.
 
-    A colour is a function of material and tone, plus noise that knows neither class. Each field,
+    A color is a function of material and tone, plus noise that knows neither class. Each field,
     tree, roof and road draws one tone, so it is the many scenes, not the many pixels, that count.
     """
     tones = {one: [], other: []}
@@ -108,18 +108,18 @@ def test_a_material_has_the_same_tones_in_both_its_classes(many_lands, material,
 
 
 @pytest.mark.parametrize(("material", "one", "other"), PAIRS)
-def test_the_best_guess_from_a_colour_is_little_better_than_a_coin(lands, material, one, other):
-    """Even in the photograph, with light and shadow, colour hardly tells the two classes apart.
+def test_the_best_guess_from_a_color_is_little_better_than_a_coin(lands, material, one, other):
+    """Even in the photograph, with light and shadow, color hardly tells the two classes apart.
 
-    For each of 16 x 16 x 16 colours, half of the scenes say which class is the likelier one (both
+    For each of 16 x 16 x 16 colors, half of the scenes say which class is the likelier one (both
     weighing the same); the other half is guessed so. A coin is right in 0.5 of the cases.
     """
     chance = np.full((2, 16**3), 1e-9)
     right = []
     for k, (land, image) in enumerate(lands):
-        colour = image.astype(int) // 16 @ [256, 16, 1]
+        color = image.astype(int) // 16 @ [256, 16, 1]
         for side, label in enumerate((one, other)):
-            found = colour[(land.material == material) & (land.label == label)]
+            found = color[(land.material == material) & (land.label == label)]
             if k < len(lands) // 2:
                 chance[side] += np.bincount(found, minlength=16**3)
             else:

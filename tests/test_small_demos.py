@@ -73,9 +73,9 @@ def test_at_depth_three_the_outermost_pixels_of_a_block_see_less():
     options = demo.parse(["--networks", "3", "--device", "cpu"])
     image = np.random.default_rng(0).normal(size=(1, 112, 112, 3)).astype(np.float32)
     reach = {}
-    for centre in (56, 60):
-        theory, influence = demo.measure(3, image, centre, options)
-        reach[centre] = demo.box(influence)[2:]
+    for center in (56, 60):
+        theory, influence = demo.measure(3, image, center, options)
+        reach[center] = demo.box(influence)[2:]
     assert theory == 100 and reach == {56: (92, 92), 60: (100, 100)}
 
 

@@ -11,9 +11,9 @@ from tinyunet.nn.unet import SizeError, UNet
 
 OPTIONS = [
     {},
-    {"up": "nearest", "norm": "batch"},
+    {"upsampling": "nearest", "norm": "batch"},
     {"padding": "valid"},
-    {"padding": "valid", "up": "nearest", "dropout": 0.1},
+    {"padding": "valid", "upsampling": "nearest", "dropout": 0.1},
 ]
 EVERY_NETWORK = pytest.mark.parametrize("options", OPTIONS, ids=str)
 
@@ -58,7 +58,7 @@ def test_the_names_in_the_table_lead_to_the_parameters(options):
     rows = summarize(network, height, width).rows
     names = [row.name for row in rows]
     assert len(set(names)) == len(names)
-    owners = {name.rpartition(".")[0] for name in network.state()}
+    owners = {name.rpartition(".")[0] for name in network.state_dict()}
     assert owners == {row.name for row in rows if row.parameters}
 
 
@@ -118,10 +118,10 @@ def test_a_size_that_does_not_fit_is_refused():
 
 def test_it_needs_no_image_and_changes_nothing():
     network = small_unet(norm="batch")
-    before = network.state()
+    before = network.state_dict()
     summarize(network, 4000)
-    assert all(layer._backward is None for layer in network.all_layers())
-    for name, array in network.state().items():
+    assert all(layer._backward is None for layer in network.modules())
+    for name, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
 
 

@@ -64,12 +64,12 @@ def tiny(folder: Path, **changes) -> TrainingConfig:
         masks=folder / "masks",
         out=folder / "run",
         steps=24,
-        batch=4,
-        crop=16,
-        base=2,
+        batch_size=4,
+        crop_size=16,
+        base_channels=2,
         depth=1,
         lr=1e-2,
-        val_every=8,
+        val_interval=8,
         threads=2,
         device="cpu",
     )
@@ -83,7 +83,7 @@ def run(folder: Path, **changes):
 
 
 def weights(folder: Path, name="last.npz") -> dict:
-    return load_model(folder / "run" / name).network.state()
+    return load_model(folder / "run" / name).network.state_dict()
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -109,7 +109,9 @@ def assert_same_run(a: Path, b: Path) -> None:
 def test_a_run_learns_and_leaves_all_its_files(tmp_path, monkeypatch):
     monkeypatch.undo()  # with its curves
     write_folders(tmp_path, blobs())
-    config = tiny(tmp_path, steps=60, val_every=20, base=4, class_names=["ground", "blob"])
+    config = tiny(
+        tmp_path, steps=60, val_interval=20, base_channels=4, class_names=["ground", "blob"]
+    )
     result = train(config, progress=False)
     out = tmp_path / "run"
     assert sorted(path.name for path in out.iterdir()) == FILES
@@ -148,11 +150,11 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"padding": "valid", "crop": 20, "norm": "none"},
-        {"up": "nearest", "dropout": 0.3, "depth": 2},
+        {"padding": "valid", "crop_size": 20, "norm": "none"},
+        {"upsampling": "nearest", "dropout": 0.3, "depth": 2},
         {"class_weights": "auto", "ignore_index": 255, "threads": 1},
         {"ignore_index": 0, "class_names": ["nothing", "blob"]},
-        {"batch": 1, "threads": 3},
+        {"batch_size": 1, "threads": 3},
         {"loss": "dice"},
         {"loss": "ce+dice", "class_weights": "auto", "elastic": True},
     ],
@@ -265,7 +267,9 @@ def test_a_run_that_is_killed_again_and_again_ends_at_the_same_weights(tmp_path)
     kills = int(os.environ.get("TINYUNET_KILLS", "20"))
     write_folders(tmp_path, blobs())
     # A checkpoint every step: about half of the time goes into saving, where it is most delicate.
-    config = tiny(tmp_path, steps=3 * kills, val_every=1, batch=1, base=1, threads=1)
+    config = tiny(
+        tmp_path, steps=3 * kills, val_interval=1, batch_size=1, base_channels=1, threads=1
+    )
     start = time.perf_counter()
     train(replace(config, out=tmp_path / "whole" / "run"), progress=False)
     per_step = (time.perf_counter() - start) / config.steps
@@ -312,7 +316,7 @@ def test_settings_that_decide_the_result_cannot_change_half_way(tmp_path):
 def test_a_run_can_be_made_longer(tmp_path):
     run(tmp_path)
     config = settings_to_resume(tmp_path / "run", steps=32)
-    assert (config.lr, config.batch, config.steps, config.resume) == (1e-2, 4, 32, True)
+    assert (config.lr, config.batch_size, config.steps, config.resume) == (1e-2, 4, 32, True)
     result = train(config, blobs().split(0.34, seed=0), progress=False)
     assert [row["step"] for row in result.history] == [8, 10, 16, 20, 24, 30, 32]
     assert settings_to_resume(tmp_path / "run").steps == 32
@@ -341,7 +345,7 @@ def test_a_learning_rate_far_too_large_never_reaches_a_checkpoint(tmp_path):
     with pytest.raises(UserError, match="smaller learning rate than 1e"):
         run(tmp_path, lr=1e38, norm="none")
     state = load_training_state(tmp_path / "run" / "last.npz")
-    assert all(np.isfinite(array).all() for array in state.model.network.state().values())
+    assert all(np.isfinite(array).all() for array in state.model.network.state_dict().values())
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -361,13 +365,13 @@ def test_the_layer_that_overflowed_first_is_named(tmp_path, monkeypatch, capsys)
 def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
     scores = Scores.from_confusion([[9, 1], [0, 9]])
     monkeypatch.setattr(trainer, "evaluate", lambda *_, **__: scores)
-    result = run(tmp_path, val_every=2, early_stop=3)
+    result = run(tmp_path, val_interval=2, patience=3)
     assert [row["step"] for row in result.history] == [2, 4, 6, 8]
     assert result.best_step == 2
     assert "no better score in 3 validations" in capsys.readouterr().err
-    again = run(tmp_path, val_every=2, early_stop=3, resume=True)
+    again = run(tmp_path, val_interval=2, patience=3, resume=True)
     assert [row["step"] for row in again.history] == [2, 4, 6, 8]
-    longer = run(tmp_path, val_every=2, early_stop=4, resume=True)
+    longer = run(tmp_path, val_interval=2, patience=4, resume=True)
     assert [row["step"] for row in longer.history] == [2, 4, 6, 8, 10]
 
 
@@ -379,7 +383,7 @@ def test_the_preview_is_drawn_between_checkpoints(tmp_path, monkeypatch):
         "write_preview",
         lambda folder, data: (drawn.append(trainer.finished), draw(folder, data)),
     )
-    trainer = Trainer(tiny(tmp_path, preview_every=3), *blobs().split(0.34, seed=0))
+    trainer = Trainer(tiny(tmp_path, preview_interval=3), *blobs().split(0.34, seed=0))
     trainer.run(progress=False)
     assert drawn == [3, 6, 8, 9, 12, 15, 16, 18, 21, 24]
     monkeypatch.undo()
@@ -454,16 +458,16 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"lr": math.nan}, "lr must be above 0"),
         ({"dropout": 1.0}, "dropout must be"),
         ({"seed": -1}, "seed must not be negative"),
-        ({"early_stop": 0}, "early_stop must be at least 1"),
+        ({"patience": 0}, "patience must be at least 1"),
         ({"loss": "dice", "weight_map": True}, "weight_map weighs pixel by pixel"),
         ({"val_split": "spatial"}, "a spatial split needs tiles"),
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
         ({"class_names": ["a", "a"]}, "same name"),
         ({"class_names": ["a"]}, "value 1"),
-        ({"crop": 32}, "smaller than the crop of 32.*at most 20"),
-        ({"crop": 15}, "15 is not divisible by 2.*14, 16"),
-        ({"crop": 18, "depth": 2}, "18 is not divisible by 4.*16, 20"),
+        ({"crop_size": 32}, "smaller than the crop of 32.*at most 20"),
+        ({"crop_size": 15}, "15 is not divisible by 2.*14, 16"),
+        ({"crop_size": 18, "depth": 2}, "18 is not divisible by 4.*16, 20"),
         ({"resume": True}, "no run to resume"),
         ({"device": "tpu"}, "unknown device"),
         ({"val_fraction": 1.5}, "1.5"),

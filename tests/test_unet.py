@@ -31,8 +31,8 @@ from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import SizeError, UNet
 
 VARIANTS = [
-    {"padding": padding, "up": up, "norm": norm}
-    for padding, up, norm in itertools.product(
+    {"padding": padding, "upsampling": upsampling, "norm": norm}
+    for padding, upsampling, norm in itertools.product(
         ("same", "valid"), ("transpose", "nearest"), (None, "batch")
     )
 ]
@@ -57,7 +57,7 @@ def paper():
 
 def test_the_paper_has_23_convolutions(paper):
     kinds = (Conv2d, ConvTranspose2d)
-    assert sum(isinstance(layer, kinds) for layer in paper.all_layers()) == 23
+    assert sum(isinstance(layer, kinds) for layer in paper.modules()) == 23
 
 
 def test_the_paper_has_31030658_parameters(paper):
@@ -97,7 +97,7 @@ def test_channels_double_on_the_way_down():
 
 def test_the_up_convolution_starts_with_one_tap_for_each_pixel():
     network = UNet(base_channels=32, depth=3)
-    weight = to_host(network.ups[0].weight.data)
+    weight = to_host(network.upsamplers[0].weight.data)
     assert weight.shape == (2, 2, 128, 256)
     assert math.isclose(weight.std(), math.sqrt(2 / 256), rel_tol=0.02)
 
@@ -158,7 +158,7 @@ def test_a_size_that_does_not_fit_is_refused_with_the_nearest_that_do(options, s
     "options",
     [
         {"padding": "full"},
-        {"up": "bilinear"},
+        {"upsampling": "bilinear"},
         {"norm": "layer"},
         {"depth": 0},
         {"classes": 0},
@@ -249,13 +249,13 @@ def test_gradients_with_dropout():
 
 def backward_that_loses_the_skip(self, dy):
     """Send nothing through the skip connection."""
-    dskip, dx = self.recall()(dy)
+    dskip, dx = self.pop_backward()(dy)
     return 0 * dskip, dx
 
 
 def backward_that_stores_nothing(self, dy):
     """Keep the gradients of the weights to itself: they never learn."""
-    dx, dweight, dbias = self.recall()(dy)
+    dx, dweight, dbias = self.pop_backward()(dy)
     self.weight.add_gradient(0 * dweight)
     self.bias.add_gradient(0 * dbias)
     return dx
@@ -263,7 +263,7 @@ def backward_that_stores_nothing(self, dy):
 
 def backward_that_shares_among_the_window(self, dy):
     """Give every pixel of a window a quarter."""
-    self.recall()
+    self.pop_backward()
     return dy.repeat(2, axis=1).repeat(2, axis=2) / 4
 
 
@@ -320,7 +320,7 @@ def test_images_of_a_batch_do_not_touch_each_other():
 
 def test_a_mirrored_network_mirrors_its_answer():
     # Height and width change places in the image and in every kernel: then also in the logits.
-    network = in_float64(small_unet(up="transpose", padding="valid")).eval()
+    network = in_float64(small_unet(upsampling="transpose", padding="valid")).eval()
     images = small_images(network)
     logits = network(images)
     for parameter in network.parameters():
@@ -329,10 +329,10 @@ def test_a_mirrored_network_mirrors_its_answer():
     assert_close(network(images.transpose(0, 2, 1, 3)), logits.transpose(0, 2, 1, 3), 1e-12)
 
 
-@pytest.mark.parametrize("up", ["transpose", "nearest"])
-def test_a_valid_network_has_no_border_effects(up):
+@pytest.mark.parametrize("upsampling", ["transpose", "nearest"])
+def test_a_valid_network_has_no_border_effects(upsampling):
     # What it says about a pixel does not depend on where the image was cut, in steps of 2**depth.
-    network = in_float64(small_unet(padding="valid", up=up, depth=1)).eval()
+    network = in_float64(small_unet(padding="valid", upsampling=upsampling, depth=1)).eval()
     sizes = network.valid_sizes(80)
     height, width = sizes[3], sizes[5]
     image = np.random.default_rng(0).normal(size=(1, height, width, 3))
@@ -341,11 +341,13 @@ def test_a_valid_network_has_no_border_effects(up):
     assert_close(part, whole[:, 2:, 4:], 1e-12)
 
 
-@pytest.mark.parametrize("up", ["transpose", "nearest"])
+@pytest.mark.parametrize("upsampling", ["transpose", "nearest"])
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_the_receptive_field_is_as_wide_as_announced(depth, up):
+def test_the_receptive_field_is_as_wide_as_announced(depth, upsampling):
     # Positive weights and a black image: a white pixel brightens just the outputs that see it.
-    network = small_unet(in_channels=1, classes=1, base_channels=1, depth=depth, up=up).eval()
+    network = small_unet(
+        in_channels=1, classes=1, base_channels=1, depth=depth, upsampling=upsampling
+    ).eval()
     for parameter in network.parameters():
         parameter.data = abs(parameter.data)
     field = network.receptive_field
@@ -366,23 +368,23 @@ def test_a_deeper_network_sees_farther():
 
 
 def test_a_network_is_rebuilt_from_its_config_and_its_state():
-    network = small_unet(norm="batch", up="nearest", dropout=0.1, seed=3)
+    network = small_unet(norm="batch", upsampling="nearest", dropout=0.1, seed=3)
     images = small_images(network, dtype="float32")
     network(images)  # moves the running averages
     again = UNet(**network.config)
-    again.load_state(network.state())
+    again.load_state_dict(network.state_dict())
     np.testing.assert_array_equal(again.eval()(images), network.eval()(images))
 
 
 def test_the_names_in_a_state_tell_where_a_parameter_sits():
     network = small_unet(norm="batch")
-    names = set(network.state())
+    names = set(network.state_dict())
     assert {
         "encoder.0.conv1.weight",
         "encoder.1.norm2.running_variance",
         "bottleneck.conv2.weight",
-        "ups.0.weight",
-        "ups.1.bias",
+        "upsamplers.0.weight",
+        "upsamplers.1.bias",
         "decoder.1.norm1.gamma",
         "head.bias",
     } <= names
@@ -390,19 +392,19 @@ def test_the_names_in_a_state_tell_where_a_parameter_sits():
 
 
 def test_the_same_seed_gives_the_same_network():
-    first, again, other = (small_unet(seed=seed).state() for seed in (1, 1, 2))
+    first, again, other = (small_unet(seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not any(np.array_equal(first[name], other[name]) for name in first if "weight" in name)
 
 
 def test_both_devices_give_the_same_answer_and_the_same_gradients(xp):
     network = in_float64(small_unet(norm="batch", dropout=0.5))
-    state = network.state()
+    state = network.state_dict()
     results = []
     for device in (backend.device_name(), "cpu"):
         backend.use_device(device)
         network = in_float64(small_unet(norm="batch", dropout=0.5))
-        network.load_state(state)
+        network.load_state_dict(state)
         network.set_seed(5)
         logits = network(small_images(network))
         loss, backward = softmax_cross_entropy(logits, labels_for(logits))
@@ -452,7 +454,7 @@ def train_on(network, images, labels, optimizer, steps, loss=None):
 
 
 @pytest.mark.parametrize(
-    "variant", [{}, {"up": "nearest", "norm": "batch"}], ids=["plain", "batch"]
+    "variant", [{}, {"upsampling": "nearest", "norm": "batch"}], ids=["plain", "batch"]
 )
 def test_one_batch_can_be_learned_by_heart(variant):
     images, labels = scenes()
@@ -470,7 +472,7 @@ def test_a_class_that_never_occurs_gives_no_nan(loss, norm):
     network = UNet(3, 4, base_channels=4, depth=2, norm=norm)
     losses = train_on(network, images, labels, Adam(network.parameters(), lr=0.05), 40, loss)
     assert np.isfinite(losses).all()
-    assert all(np.isfinite(array).all() for array in network.state().values())
+    assert all(np.isfinite(array).all() for array in network.state_dict().values())
     assert set(network(images).argmax(axis=-1).ravel()) <= {0, 1}
 
 
@@ -478,16 +480,16 @@ def test_a_class_that_never_occurs_gives_no_nan(loss, norm):
 def test_a_batch_of_ignored_pixels_changes_nothing(loss):
     images, labels = scenes()
     network = UNet(3, 3, base_channels=4, depth=2)
-    before = network.state()
+    before = network.state_dict()
     losses = train_on(
         network, images, np.full_like(labels, 255), SGD(network.parameters(), 0.1), 2, loss
     )
     assert np.isfinite(losses).all()
-    for name, array in network.state().items():
+    for name, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_an_image_of_one_colour_gives_no_nan():
+def test_an_image_of_one_color_gives_no_nan():
     network = small_unet(norm="batch")
     logits = network(np.ones((2, 8, 12, 3), dtype="float32"))
     dx = network.backward(np.ones_like(logits))
@@ -497,14 +499,14 @@ def test_an_image_of_one_colour_gives_no_nan():
 def test_in_use_nothing_is_remembered():
     network = small_unet(norm="batch").eval()
     network(small_images(network, dtype="float32"))
-    assert all(layer._backward is None for layer in network.all_layers())
+    assert all(layer._backward is None for layer in network.modules())
 
 
 def test_memory_is_freed_on_the_way_back():
     network = small_unet()
     logits = network(small_images(network, dtype="float32"))
     network.backward(np.ones_like(logits))
-    assert all(layer._backward is None for layer in network.all_layers())
+    assert all(layer._backward is None for layer in network.modules())
 
 
 def test_a_network_is_a_layer():

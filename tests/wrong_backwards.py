@@ -375,7 +375,7 @@ def concat_that_loses_the_gradient_of_the_skip(skip, x):
 
 @wrong(partial(functional.crop, height=3, width=4), IMAGES)
 def crop_that_is_one_pixel_off(x):
-    """The gradient is put back into the corner, the pixels were cut from the centre."""
+    """The gradient is put back into the corner, the pixels were cut from the center."""
     y, _ = functional.crop(x, 3, 4)
 
     def backward(dy):
@@ -478,7 +478,7 @@ def dropout_that_draws_a_new_mask(x):
     return y, backward
 
 
-# ------------------------------------------------------------------ batch normalisation
+# ------------------------------------------------------------------ batch normalization
 
 
 def normalized(x):
@@ -529,7 +529,7 @@ def batch_norm_that_takes_its_statistics_for_constants(x, gamma, beta):
 
 @wrong(functional.batch_norm2d, IMAGES, GAMMA, BETA)
 def batch_norm_whose_scale_learns_from_the_raw_input(x, gamma, beta):
-    """In the gradient of gamma stands x where the normalised x belongs."""
+    """In the gradient of gamma stands x where the normalized x belongs."""
     y, right = functional.batch_norm2d(x, gamma, beta)
 
     def backward(dy):

@@ -95,7 +95,7 @@ def save_model(
     network : UNet
         The network.
     standardization : Standardization
-        How its images are standardised.
+        How its images are standardized.
     class_names : list of str, optional
         K names; "class 0", "class 1", ... if not given.
     ignore_index : int, optional
@@ -133,7 +133,7 @@ def save_training_state(path, model: Model, optimizer, progress: dict) -> None:
     """
     header, arrays = pack(model)
     header["progress"] = progress
-    arrays |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
+    arrays |= {f"optimizer/{name}": array for name, array in optimizer.state_dict().items()}
     write(path, header, arrays)
 
 
@@ -157,7 +157,7 @@ def pack(model: Model) -> tuple[dict, dict]:
         "ignore_index": model.ignore_index,
         "metadata": model.metadata,
     }
-    arrays = {f"network/{name}": array for name, array in model.network.state().items()}
+    arrays = {f"network/{name}": array for name, array in model.network.state_dict().items()}
     arrays["standardization/mean"] = model.standardization.mean
     arrays["standardization/std"] = model.standardization.std
     return header, arrays
@@ -275,7 +275,7 @@ def unpack(path, header: dict, arrays: dict) -> Model:
     """Put a model together from header and arrays."""
     try:
         network = UNet(**header["network"])
-        network.load_state(part(arrays, "network/"))
+        network.load_state_dict(part(arrays, "network/"))
         network.eval()
         standardization = Standardization(**part(arrays, "standardization/"))
         names, ignore_index = header["class_names"], header["ignore_index"]

@@ -64,7 +64,7 @@ class Work:
         return 2.0 * self.batch * products
 
     def bytes_moved(self) -> float:
-        """Estimate the bytes that must go through memory if no layer is merged with its neighbour.
+        """Estimate the bytes that must go through memory if no layer is merged with its neighbor.
 
         Forward, every layer reads its input and writes its output. Backward, it reads the output's
         gradient and writes the input's; for the weights' gradient, a convolution reads its input

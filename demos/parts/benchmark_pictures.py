@@ -3,8 +3,8 @@
 import statistics
 from pathlib import Path
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart; and a sign for each.
-COLOURS = {
+# Okabe and Ito's colors, which people with any color vision can tell apart; and a sign for each.
+COLORS = {
     "tinyunet": "#0072B2",
     "plain": "#999999",
     "torch": "#E69F00",
@@ -43,7 +43,7 @@ def draw_bars(axes, works: list, measured: dict, peer: str) -> None:
                 y,
                 median,
                 0.9 * thickness,
-                color=COLOURS[side],
+                color=COLORS[side],
                 label=NAMES.get(side, side) if row == 0 else None,
                 xerr=[[median - min(seconds)], [max(seconds) - median]],
                 error_kw={"capsize": 2, "linewidth": 1},
@@ -93,7 +93,7 @@ def draw_roofline(axes, works: list, measured: dict, limits: dict) -> None:
             speeds[side] = work.operations() / statistics.median(result["seconds"]) / 1e9
             label = None if side in named else NAMES.get(side, side)
             named.add(side)
-            axes.plot(x, speeds[side], SIGNS[side], color=COLOURS[side], label=label)
+            axes.plot(x, speeds[side], SIGNS[side], color=COLORS[side], label=label)
         # Upright, and beside each other where two networks are near.
         near = [other / x for other in intensities.values() if 0.8 < other / x < 1.25]
         side = "right" if max(near) > 1 else "left" if min(near) < 1 else "center"
@@ -141,7 +141,7 @@ def draw_scaling(series: dict, measured: dict, path: Path) -> None:
             for row, numbers in enumerate((milliseconds, megabytes)):
                 style = f"{SIGNS[side]}-"
                 axes[row][column].plot(
-                    values, numbers, style, color=COLOURS[side], label=NAMES.get(side, side)
+                    values, numbers, style, color=COLORS[side], label=NAMES.get(side, side)
                 )
         for row in (0, 1):
             axes[row][column].set_xscale("log", base=2)

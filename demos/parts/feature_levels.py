@@ -12,8 +12,8 @@ import numpy as np
 from parts.watched import named_blocks, watch
 from tinyunet.backend import to_device, to_host
 from tinyunet.inference.sliding_window import (
+    DEFAULT_MARGIN,
     DEFAULT_TILE,
-    USUAL_MARGIN,
     check_image,
     cut,
     full_margin,
@@ -93,11 +93,11 @@ def view(model, image, size=DEFAULT_TILE):
     """
     network = model.network.eval()
     check_image(network, image)
-    margin = round_up(min(USUAL_MARGIN, full_margin(network)), 2**network.depth)
+    margin = round_up(min(DEFAULT_MARGIN, full_margin(network)), 2**network.depth)
     axes = [plan_axis(network, length, size, margin) for length in image.shape[:2]]
     top, left = (axis.starts[len(axis.starts) // 2] for axis in axes)
     shown = image[top : top + axes[0].tile, left : left + axes[1].tile]
-    window = model.standardization.apply(cut(image, *axes, top, left)[None])
+    window = model.standardization.transform(cut(image, *axes, top, left)[None])
     fields = receptive_fields(network, *window.shape[1:3])
     levels = []
     for index, (name, watched) in enumerate(watch(network, to_device(window)).items()):
@@ -143,7 +143,7 @@ def receptive_fields(network, height, width):
 def place(axis, shown, length, scale):
     """Find where a map of `length` rows lies, each as wide as `scale` rows of the image.
 
-    It is centred in the window, for all that a U-Net does takes off or adds as much on both sides.
+    It is centerd in the window, for all that a U-Net does takes off or adds as much on both sides.
 
     Returns
     -------

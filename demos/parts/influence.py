@@ -24,18 +24,18 @@ def half_side(influence, row, column):
 def typical_half_side(model, image, seed=0):
     """Measure `half_side` for the answers at random pixels of an image; gives the median.
 
-    The image (H, W, C) is not standardised. Each pixel gets a window that holds all it can see.
+    The image (H, W, C) is not standardized. Each pixel gets a window that holds all it can see.
     Where every ReLU is off on the way back, a small change of the image changes nothing, and there
     is nothing to halve: such pixels do not count. Gives None if there is no other.
     """
     network = model.network
     step, margin = 2**network.depth, full_margin(network)
     axes = [plan_axis(network, length, step, margin) for length in image.shape[:2]]
-    network.eval(remember=True)
+    network.eval(save_backward=True)
     sides = []
     for place in random_generator(seed).integers(0, image.shape[:2], (PIXELS, 2)):
         corner = [int(at) // axis.tile * axis.tile for at, axis in zip(place, axes, strict=True)]
-        window = model.standardization.apply(cut(image, *axes, *corner)[None])
+        window = model.standardization.transform(cut(image, *axes, *corner)[None])
         logits = network(to_device(window))
         row, column = (
             int(at) - first + axis.skip for at, first, axis in zip(place, corner, axes, strict=True)

@@ -12,10 +12,10 @@ def training_steps(
     scenes,
     standardization,
     *,
-    crop,
+    crop_size,
     seed,
     learning_rate=None,
-    augment=True,
+    augmented=True,
 ):
     """Train on random crops of scenes; yields the number and the loss of each finished step.
 
@@ -30,12 +30,12 @@ def training_steps(
     loss : CrossEntropy, Dice
     scenes : Dataset
     standardization : Standardization
-    crop : int
+    crop_size : int
         Height and width of the eight crops of a batch, in pixels.
     seed : int
     learning_rate : function, optional
         Gives that of a step by its number; without it the optimizer keeps its own.
-    augment : bool
+    augmented : bool
 
     Yields
     ------
@@ -44,7 +44,7 @@ def training_steps(
     """
     for step in steps:
         rng = random_generator(seed, step)
-        settings = {"batch": 8, "crop": crop, "rng": rng, "augment": augment}
+        settings = {"batch_size": 8, "crop_size": crop_size, "rng": rng, "augmented": augmented}
         images, labels = sample_batch(scenes, standardization, **settings)
         replicas.train()
         if learning_rate is not None:

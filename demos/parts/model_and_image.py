@@ -119,7 +119,7 @@ def trained(options):
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
-    settings = {"crop": 96, "seed": options.seed, "learning_rate": learning_rate}
+    settings = {"crop_size": 96, "seed": options.seed, "learning_rate": learning_rate}
     for _ in training_steps(bar, *learning, **settings):
         pass
     replicas.eval()

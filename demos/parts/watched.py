@@ -20,7 +20,7 @@ class Watched:
     array : array (1, h, w, C)
         The numbers.
     sees : function
-        From the first and the last of some neighbouring rows here (ints, or arrays of them) to the
+        From the first and the last of some neighboring rows here (ints, or arrays of them) to the
         first and the last row of the window that they depend on. Columns are like rows.
     kept : dict
         What the blocks that are its keys gave.
@@ -34,7 +34,7 @@ class Watched:
         """Go through a layer, as `Layer.__call__` asks for: through each one inside, or compute.
 
         What a block gives is not overwritten later: only a ReLU works in place, and that on what
-        the convolution or normalisation right before it made.
+        the convolution or normalization right before it made.
         """
         images = (self, *others)
         if not hasattr(layer, "output_shape"):
@@ -66,7 +66,7 @@ def inputs(layer, x, y, first, last):
         return first // layer.stride[0], last // layer.stride[0]
     if isinstance(layer, UpsampleNearest2d):
         return first // layer.scale, last // layer.scale
-    if isinstance(layer, Concat):  # the centre of a larger skip
+    if isinstance(layer, Concat):  # the center of a larger skip
         cropped = (x.shape[1] - y.shape[1]) // 2
         return first + cropped, last + cropped
     return first, last

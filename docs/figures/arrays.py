@@ -39,10 +39,10 @@ def draw(axes, names, marked, left=0):
     axes.grid(False)
     axes.spines[:].set_visible(False)
     for (row, column), name in np.ndenumerate(names):
-        colour = LEVEL(0.95 if name in marked else 0.05)
+        color = LEVEL(0.95 if name in marked else 0.05)
         corner = (left + column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor=FAINT, linewidth=0.8))
-        place = {"ha": "center", "va": "center", "fontsize": 8.5, "color": on(colour)}
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, edgecolor=FAINT, linewidth=0.8))
+        place = {"ha": "center", "va": "center", "fontsize": 8.5, "color": on(color)}
         weight = "bold" if name in marked else "normal"
         axes.text(left + column, row, name, fontweight=weight, **place)
 

@@ -1,4 +1,4 @@
-"""Figures of the chapter on batch normalisation."""
+"""Figures of the chapter on batch normalization."""
 
 import numpy as np
 from figure_style import BLUE, GREEN, VERMILION, measured, panels
@@ -11,18 +11,18 @@ STYLES = ((BLUE, "-"), (VERMILION, "--"), (GREEN, ":"))
 
 
 def batch_normalization_channels(quick):
-    """Show how three channels are distributed before, normalised, and with a scale and shift."""
+    """Show how three channels are distributed before, normalized, and with a scale and shift."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 64, 64, 3)) * (0.5, 2.0, 1.0) + (-3.0, 1.0, 5.0)
-    normalised, _ = batch_norm2d(x, np.ones(3), np.zeros(3))
+    normalized, _ = batch_norm2d(x, np.ones(3), np.zeros(3))
     y, _ = batch_norm2d(x, np.array([1.5, 0.6, 1.0]), np.array([-2.0, 0.0, 2.0]))
     figure, axes = panels(1, 3, height=2.6, sharex=True)
-    titles = ("as they come", "normalised", "with gamma and beta")
+    titles = ("as they come", "normalized", "with gamma and beta")
     edges = np.linspace(-7, 9, 81)
-    for panel, title, values in zip(axes, titles, (x, normalised, y), strict=True):
-        for channel, (colour, line) in enumerate(STYLES):
+    for panel, title, values in zip(axes, titles, (x, normalized, y), strict=True):
+        for channel, (color, line) in enumerate(STYLES):
             counts, _ = np.histogram(values[..., channel], edges, density=True)
-            panel.plot((edges[1:] + edges[:-1]) / 2, counts, line, color=colour)
+            panel.plot((edges[1:] + edges[:-1]) / 2, counts, line, color=color)
         panel.set(title=title, yticks=[], xticks=[-5, 0, 5], ylim=(0, 0.9))
     return figure
 
@@ -37,9 +37,9 @@ def batch_normalization_runs(quick):
         held_out = paint_scenes(4, (128, 128), 2 * number + 1)
         ends = []
         runs = (("batch", "with it", BLUE, "-"), (None, "without", VERMILION, "--"))
-        for norm, name, colour, line in runs:
+        for norm, name, color, line in runs:
             _, judged = learn(scenes, held_out, steps, True, norm)
-            panel.plot(*np.transpose(judged), line, color=colour, label=name)
+            panel.plot(*np.transpose(judged), line, color=color, label=name)
             ends.append(f"{judged[-1][1]:.2f}")
         panel.set(title=f"scenes {number + 1}", xlabel="step", ylim=(0, None))
         said[f"scenes {number + 1}"] = f"{ends[0]} with it and {ends[1]} without"

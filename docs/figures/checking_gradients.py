@@ -53,9 +53,9 @@ def checking_gradients_v(quick):
     function = list(gradient_check.functions(rng).values())[1]  # the one that bends
     weight = rng.normal(size=(3, 3, 3, 2))
     directions = rng.normal(size=(2 if quick else 16, *weight.shape))
-    for dtype, colour, line in (("float64", BLUE, "-"), ("float32", VERMILION, "--")):
+    for dtype, color, line in (("float64", BLUE, "-"), ("float32", VERMILION, "--")):
         error = gradient_check.errors(function, weight, directions, dtype)
-        layer.loglog(steps, error, line, color=colour)
+        layer.loglog(steps, error, line, color=color)
     layer.text(1e-6, 5, "float32", color=VERMILION, fontsize=12)
     layer.text(1e-11, 1e-8, "float64", color=BLUE, fontsize=12)
     layer.set(title="convolution and cross-entropy", xlabel="step h", ylim=(1e-13, 1e3))

@@ -25,7 +25,7 @@ def convolution_idea(quick):
     y, _ = conv2d(image[None, :, :, None], kernel[:, :, None, None])
     figure, axes = panels(1, 3, height=2.9, width_ratios=(5, 3, 3))
     axes[0].set_title("the image, and a window")
-    cells(axes[0], image, colours=BRIGHTNESS)
+    cells(axes[0], image, colors=BRIGHTNESS)
     axes[1].set_title("the kernel")
     cells(axes[1], kernel, room=(4, 3))
     axes[2].set_title("the answers")
@@ -63,20 +63,20 @@ def convolution_arithmetic(quick):
             if inside:
                 cells(axes, [[1]], low=0, high=3, form="", at=place)
             else:
-                frame(axes, *place, colour=INK, linewidth=0.8, linestyle=":", zorder=1)
+                frame(axes, *place, color=INK, linewidth=0.8, linestyle=":", zorder=1)
                 write(
                     axes, *place, "0" if seen[row, column] else "\N{MULTIPLICATION SIGN}", size=10
                 )
         for begin in columns[0, :, :, 0, 0, 0].ravel():
             row, column = divmod(int(begin), side)
-            centre = kernel // 2
-            axes.plot(left + column + centre, top + row + centre, "o", color="black", markersize=4)
+            center = kernel // 2
+            axes.plot(left + column + center, top + row + center, "o", color="black", markersize=4)
         arrow(axes, (top + side - 0.2, middle), (first_answer - 0.8, middle))
         first_column = middle - (places - 1) / 2
         answers = np.ones((places, places))
         cells(axes, answers, low=0, high=2, form="", at=(first_answer, first_column))
-        for index, colour, line in ((0, VERMILION, "-"), (places - 1, BLUE, "--")):
-            look = {"colour": colour, "linestyle": line}
+        for index, color, line in ((0, VERMILION, "-"), (places - 1, BLUE, "--")):
+            look = {"color": color, "linestyle": line}
             begin = index * stride
             frame(axes, top + begin, left + begin, kernel, kernel, **look)
             frame(axes, first_answer + index, first_column + index, **look)
@@ -107,8 +107,8 @@ def convolution_im2col(quick):
         if title == "W":
             cells(axes, numbers, at=(row, column))
         else:
-            colours = LEVEL if "W" in title or "answers" in title else BRIGHTNESS
-            cells(axes, numbers, at=(row, column), colours=colours, high=y.max())
+            colors = LEVEL if "W" in title or "answers" in title else BRIGHTNESS
+            cells(axes, numbers, at=(row, column), colors=colors, high=y.max())
         write(axes, 0, column + (numbers.shape[1] - 1) / 2, title, size=12)
         if framed:
             frame(axes, row + framed[0], column + framed[1], *framed[2:])
@@ -135,9 +135,9 @@ def convolution_backward(quick):
         cells(axes, dy, high=44, at=(0.2, left + 0.5))
         arrow(axes, (2, left + 1), (3.4, left + 1))
         cells(axes, dx[0, :, :, 0], high=44, at=(4.2, left))
-        for place, colour, line in ((0, VERMILION, "-"), (1, BLUE, "--")):
+        for place, color, line in ((0, VERMILION, "-"), (1, BLUE, "--")):
             if dy[place, place]:
-                look = {"colour": colour, "linestyle": line}
+                look = {"color": color, "linestyle": line}
                 frame(axes, 0.2 + place, left + 0.5 + place, **look)
                 frame(axes, 4.2 + place, left + place, 2, 2, **look)
     for row in (0.7, 5.2):

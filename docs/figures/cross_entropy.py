@@ -21,7 +21,7 @@ def cross_entropy_idea(quick):
     )
     for title, row, column, numbers, form in parts:
         high = 1 if title == "probabilities" else 2
-        cells(axes, numbers, at=(row, column), form=form, high=high, colours=LEVEL)
+        cells(axes, numbers, at=(row, column), form=form, high=high, colors=LEVEL)
         write(axes, 0, column + (numbers.shape[1] - 1) / 2, title, size=12)
     for row, label in enumerate(labels):
         frame(axes, 1 + row, 6.6 + label)

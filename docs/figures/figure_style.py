@@ -2,8 +2,8 @@
 
 A figure has no background of its own, so the page's shows through. What stands directly on the page
 (letters, lines, arrows) has a gray that is as far from white as from a dark page. What is a number
-stands on a cell of its own colour, dark on light or light on dark. The colours are those of
-`tinyunet.plots.pictures`, chosen so that people who see colours differently can tell them apart.
+stands on a cell of its own color, dark on light or light on dark. The colors are those of
+`tinyunet.plots.pictures`, chosen so that people who see colors differently can tell them apart.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ IMAGES = BOOK / "images"
 INK = "#797979"  # as readable on white as on the dark page of the theme or of a code-hosting site
 FAINT = "#9a9a9a80"
 BLUE, ORANGE, GREEN, YELLOW, VERMILION, SKY, PURPLE = (
-    "#{:02x}{:02x}{:02x}".format(*colour) for colour in PALETTE[:7]
+    "#{:02x}{:02x}{:02x}".format(*color) for color in PALETTE[:7]
 )
 
 # Cells: from paper to blue by size; from orange over paper to blue where a sign counts.
@@ -126,11 +126,11 @@ def bare(axes, title="", below=""):
 
 
 def cells(
-    axes, numbers, *, colours=None, low=None, high=None, form="{:g}", size=11, room=None, at=None
+    axes, numbers, *, colors=None, low=None, high=None, form="{:g}", size=11, room=None, at=None
 ):
-    """Draw a matrix as a grid of cells, each coloured by its number, which is written inside.
+    """Draw a matrix as a grid of cells, each colored by its number, which is written inside.
 
-    Unless `colours` says otherwise: where no number is negative, the larger the bluer; else blue is
+    Unless `colors` says otherwise: where no number is negative, the larger the bluer; else blue is
     positive and orange negative.
 
     Parameters
@@ -139,10 +139,10 @@ def cells(
         Made bare; a cell is 1 x 1, the first row is at the top.
     numbers : array (rows, columns)
         A cell that holds nan is left empty.
-    colours : colour map of matplotlib's, optional
+    colors : color map of matplotlib's, optional
         Such as `BRIGHTNESS` for an image.
     low, high : float, optional
-        The numbers at the ends of the colours; by default the least and the largest.
+        The numbers at the ends of the colors; by default the least and the largest.
     form : str
         How a number is written; ``""`` writes none.
     size : float
@@ -158,18 +158,18 @@ def cells(
     high = max(np.nanmax(numbers) if high is None else high, low + 1e-9)
     if low < 0:
         low, high = -max(-low, high), max(-low, high)
-    colours = colours or (SIGNED if low < 0 else LEVEL)
+    colors = colors or (SIGNED if low < 0 else LEVEL)
     for (row, column), number in np.ndenumerate(numbers):
         if np.isnan(number):
             continue
         row, column = row + first_row, column + first_column
-        colour = colours((number - low) / (high - low))
+        color = colors((number - low) / (high - low))
         corner = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor=FAINT, linewidth=0.8))
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, edgecolor=FAINT, linewidth=0.8))
         if form:
             written = form.format(number).replace("-", "\N{MINUS SIGN}")
             axes.text(
-                column, row, written, ha="center", va="center", fontsize=size, color=on(colour)
+                column, row, written, ha="center", va="center", fontsize=size, color=on(color)
             )
     if at:
         return
@@ -183,15 +183,15 @@ def cells(
     )
 
 
-def on(colour):
-    """Choose the letters' colour on a cell of this colour: the one that differs more."""
-    light = luminance(colour)
+def on(color):
+    """Choose the letters' color on a cell of this color: the one that differs more."""
+    light = luminance(color)
     return "white" if contrast(1.0, light) > contrast(0.0, light) else "black"
 
 
-def luminance(colour):
-    """How light a colour is, from 0 for black to 1 for white (WCAG 2, "relative luminance")."""
-    srgb = np.asarray(matplotlib.colors.to_rgb(colour))
+def luminance(color):
+    """How light a color is, from 0 for black to 1 for white (WCAG 2, "relative luminance")."""
+    srgb = np.asarray(matplotlib.colors.to_rgb(color))
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
@@ -201,13 +201,13 @@ def contrast(one, other):
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
-def frame(axes, row, column, rows=1, columns=1, *, colour=VERMILION, **settings):
+def frame(axes, row, column, rows=1, columns=1, *, color=VERMILION, **settings):
     """Draw a frame around a block of cells (or of an image's pixels)."""
-    style = {"fill": False, "edgecolor": colour, "linewidth": 3, "clip_on": False, "zorder": 3}
+    style = {"fill": False, "edgecolor": color, "linewidth": 3, "clip_on": False, "zorder": 3}
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), columns, rows, **style | settings))
 
 
-def arrow(axes, start, end, *, colour=INK, bend=0.0, **settings):
+def arrow(axes, start, end, *, color=INK, bend=0.0, **settings):
     """Draw an arrow between two places of a panel, each (row, column) as for `cells`."""
     style = {
         "arrowstyle": "-|>",
@@ -216,12 +216,12 @@ def arrow(axes, start, end, *, colour=INK, bend=0.0, **settings):
         "shrinkA": 0,
         "shrinkB": 0,
     }
-    style |= {"color": colour, "connectionstyle": f"arc3,rad={bend}"}
+    style |= {"color": color, "connectionstyle": f"arc3,rad={bend}"}
     axes.add_patch(FancyArrowPatch(start[::-1], end[::-1], **style | settings))
 
 
 def write(axes, row, column, text, *, size=11, **settings):
-    """Write a text with its centre at a place of a panel, (row, column) as for `cells`."""
+    """Write a text with its center at a place of a panel, (row, column) as for `cells`."""
     style = {"ha": "center", "va": "center", "fontsize": size, "color": INK}
     axes.text(column, row, text, **style | settings)
 

@@ -13,22 +13,22 @@ def pooling_winners(quick):
     y, backward = max_pool2d(image[None, :, :, None])
     dx = backward(dy[None, :, :, None])[0, :, :, 0]
     figure, axes = canvas(18.2, 5.6)
-    parts = (  # title, first row and column, numbers, colours
+    parts = (  # title, first row and column, numbers, colors
         ("x", 1, 0.2, image, BRIGHTNESS),
         ("y: the largest", 2, 6, y[0, :, :, 0], BRIGHTNESS),
         ("dy", 2, 9.6, dy, None),
         ("dx: to the winners", 1, 13.4, dx, None),
     )
-    for title, row, column, numbers, colours in parts:
-        cells(axes, numbers, at=(row, column), colours=colours, high=40 if "d" in title else 9)
+    for title, row, column, numbers, colors in parts:
+        cells(axes, numbers, at=(row, column), colors=colors, high=40 if "d" in title else 9)
         write(axes, 0, column + (len(numbers) - 1) / 2, title, size=12)
         if len(numbers) == 4:
             for corner in np.ndindex(2, 2):
                 window = row + 2 * corner[0], column + 2 * corner[1]
-                frame(axes, *window, 2, 2, colour=INK, linewidth=2)
+                frame(axes, *window, 2, 2, color=INK, linewidth=2)
     for row, column in np.argwhere(dx > 0):
-        frame(axes, row + 1, column + 0.2, colour=VERMILION)
-        frame(axes, row + 1, column + 13.4, colour=VERMILION)
+        frame(axes, row + 1, column + 0.2, color=VERMILION)
+        frame(axes, row + 1, column + 13.4, color=VERMILION)
     arrow(axes, (2.5, 4), (2.5, 5.2))
     arrow(axes, (2.5, 11.4), (2.5, 12.6))
     return figure

@@ -25,9 +25,9 @@ def rare_classes_accuracy(quick):
             judged = Scores.from_confusion(np.array(table))
             scores[name].append((judged.pixel_accuracy, judged.iou[1]))
     figure, (accuracy, iou) = panels(1, 2, height=3.4, sharey=True)
-    for name, colour, line in (("useful", BLUE, "-"), ("always", VERMILION, "--")):
+    for name, color, line in (("useful", BLUE, "-"), ("always", VERMILION, "--")):
         for axes, values in zip((accuracy, iou), np.transpose(scores[name]), strict=True):
-            axes.semilogx(100 * shares, values, line, color=colour)
+            axes.semilogx(100 * shares, values, line, color=color)
     for axes, title in ((accuracy, "pixel accuracy"), (iou, "IoU of the rare class")):
         axes.set(title=title, xlabel="share of the rare class in %", ylim=(-0.04, 1.12))
         axes.set_xticks([0.1, 1, 10, 50], ["0.1", "1", "10", "50"])
@@ -66,16 +66,16 @@ def rare_classes_gradient(quick):
     )
     shares, logits = np.logspace(-3, np.log10(0.5), 12), np.linspace(-8, 8, 33)
     figure, (over_share, over_logit) = panels(1, 2, height=3.6, sharey=True)
-    for loss, colour, line in losses:
+    for loss, color, line in losses:
         pushes = [push(loss, share, 0.0) for share in shares]
-        over_share.loglog(100 * shares, pushes, line, color=colour)
+        over_share.loglog(100 * shares, pushes, line, color=color)
         pushes = [push(loss, 0.01, logit) for logit in logits]
-        over_logit.semilogy(logits, pushes, line, color=colour)
+        over_logit.semilogy(logits, pushes, line, color=color)
     over_share.set(title="undecided, p = 1/2", xlabel="share of the rare class in %")
     over_share.set(ylabel="push on the rare pixels", ylim=(1e-5, 1))
     over_share.set_xticks([0.1, 1, 10, 50], ["0.1", "1", "10", "50"])
     over_share.minorticks_off()
-    for axes, row, column, text, colour in (
+    for axes, row, column, text, color in (
         (over_share, 1.6, 1.5e-3, "cross-entropy", BLUE),
         (over_share, 0.11, 6.5e-3, "with weights", GREEN),
         (over_share, 0.11, 0.17, "Dice", VERMILION),
@@ -83,7 +83,7 @@ def rare_classes_gradient(quick):
         (over_logit, -7.8, 0.14, "with weights", GREEN),
         (over_logit, -7.9, 4e-3, "Dice", VERMILION),
     ):
-        axes.text(row, column, text, color=colour, fontsize=12)
+        axes.text(row, column, text, color=color, fontsize=12)
     over_logit.set(title="a share of 1 %", xlabel="logit of the rare class at its pixels")
     return figure
 
@@ -114,7 +114,7 @@ def rare_classes_starts(quick):
     held_out = imbalance.paint_buildings(imbalance.HELD_OUT, 1)
     figure, axes = panels(1, 2, height=3.2, sharey=True)
     counts = []
-    for panel, title, weights, colour, line in (
+    for panel, title, weights, color, line in (
         (axes[0], "without class weights", None, VERMILION, "--"),
         (axes[1], "with class weights", imbalance.equal_voices(scenes), BLUE, "-"),
     ):
@@ -122,12 +122,12 @@ def rare_classes_starts(quick):
         for start in range(starts):
             curve, _ = imbalance.train(weights, scenes, held_out, steps, start)
             step, _, iou = np.transpose(curve)
-            panel.plot(step, iou, line, color=colour, marker="o", markersize=4)
+            panel.plot(step, iou, line, color=color, marker="o", markersize=4)
             stuck += iou[-1] < imbalance.STUCK
         panel.set(title=title, xlabel="step", ylim=(-0.04, 1.0))
         counts.append(("none", "one", "two", "three", "four", "five", "six")[stuck])
         found = f"{stuck} of {starts} found none"
-        panel.text(step[0], 0.9, found, color=colour, fontsize=12)
+        panel.text(step[0], 0.9, found, color=color, fontsize=12)
     axes[0].set_ylabel("IoU of buildings")
     without, weighed = counts
     said = {"stuck": f"Without weights {without} of the six starts are stuck"}

@@ -1,4 +1,4 @@
-"""Figures of the chapter on seeing structures: what a colour tells, and what a neighbourhood."""
+"""Figures of the chapter on seeing structures: what a color tells, and what a neighborhood."""
 
 import functools
 import types
@@ -18,7 +18,7 @@ from tinyunet.data.scenes import (
 )
 from tinyunet.nn.functional import conv2d
 
-SIDES = (1, 3, 5, 9, 17, 33, 65, 97)  # of the neighbourhood, in pixels
+SIDES = (1, 3, 5, 9, 17, 33, 65, 97)  # of the neighborhood, in pixels
 
 
 # --- The experiment: guess orchard meadow or meadow from what a grass pixel has around it --------
@@ -35,7 +35,7 @@ def grass_scenes(count, seed):
     return scenes
 
 
-def neighbourhood(photo, side):
+def neighborhood(photo, side):
     """Give the mean and the deviation of the brightness in a square around each pixel."""
     brightness = photo.astype(np.float32).mean(axis=2) / 255
     column = np.full((side, 1, 1, 1), 1 / side, np.float32)
@@ -51,10 +51,10 @@ def neighbourhood(photo, side):
 
 
 def drawers(scenes, side):
-    """Sort each grass pixel into a drawer: its colour, and what its neighbourhood is like."""
+    """Sort each grass pixel into a drawer: its color, and what its neighborhood is like."""
     numbers, labels = [], []
     for photo, label, grass in scenes:
-        average, deviation = neighbourhood(photo, side)
+        average, deviation = neighborhood(photo, side)
         number = photo // 32 @ (64, 8, 1)  # 8 steps of red, green, blue
         number = number * 32 + np.minimum(average * 32, 31).astype(int)
         number = number * 16 + np.minimum(deviation * 80, 15).astype(int)
@@ -93,18 +93,18 @@ def trained(quick):
     training = paint_scenes(2 if quick else 60, seed=0)
     held_out = paint_scenes(2 if quick else 12, seed=1)
     forest = orchard_meadow.train_forest(training, held_out, options)
-    colours, unet = (
+    colors, unet = (
         orchard_meadow.train_network(name, network, crop, training, held_out, options)
         for name, network, crop in (
-            ("colour-only network", orchard_meadow.colour_network(0), 48),
+            ("color-only network", orchard_meadow.color_network(0), 48),
             ("U-Net", orchard_meadow.unet(0), 96),
         )
     )
-    return held_out, (forest, colours, unet)
+    return held_out, (forest, colors, unet)
 
 
 def seeing_structures_pixel(quick):
-    """Show two grass pixels of one colour, then more and more of what is around them."""
+    """Show two grass pixels of one color, then more and more of what is around them."""
     photo, label, grass = grass_scenes(1, seed=4)[0]
     places = alike(photo, label, grass)
     sides = (1, 9, 33, 65)
@@ -122,14 +122,14 @@ def seeing_structures_pixel(quick):
 
 
 def alike(photo, label, grass):
-    """Find two grass pixels of nearly one colour, one of each class, with room around them."""
+    """Find two grass pixels of nearly one color, one of each class, with room around them."""
     room = np.zeros_like(grass)
     room[33:-33, 33:-33] = True
     first, second = (np.argwhere(grass & room & (label == which)) for which in (ORCHARD, MEADOW))
     first, second = first[::7], second[::7]
-    colour = photo.astype(int)
-    apart = abs(colour[tuple(first.T)][:, None] - colour[tuple(second.T)][None]).sum(axis=2)
-    # Of all pairs of one colour, the one whose neighbourhoods are most of their own class.
+    color = photo.astype(int)
+    apart = abs(color[tuple(first.T)][:, None] - color[tuple(second.T)][None]).sum(axis=2)
+    # Of all pairs of one color, the one whose neighborhoods are most of their own class.
     own = [mean_of(label == which)[tuple(p.T)] for which, p in ((ORCHARD, first), (MEADOW, second))]
     score = own[0][:, None] + own[1][None] - apart
     one, other = np.unravel_index(score.argmax(), score.shape)
@@ -138,12 +138,12 @@ def alike(photo, label, grass):
 
 def mean_of(where, side=65):
     """Give the share of a class in the square around each pixel."""
-    average, _ = neighbourhood(255 * np.repeat(where[:, :, None], 3, axis=2), side)
+    average, _ = neighborhood(255 * np.repeat(where[:, :, None], 3, axis=2), side)
     return average
 
 
 def seeing_structures_window(quick):
-    """Draw how often a guess is right against the side of the neighbourhood that it knows."""
+    """Draw how often a guess is right against the side of the neighborhood that it knows."""
     training = grass_scenes(4 if quick else 40, seed=0)
     held_out = grass_scenes(2 if quick else 12, seed=1)
     right = [best_guess(training, held_out, side) for side in SIDES]
@@ -157,17 +157,17 @@ def seeing_structures_window(quick):
     axes.axhline(0.5, color=INK, linestyle=":")
     axes.text(1, by_unet - 0.02, "the U-Net", va="top", color=INK)
     axes.text(97, 0.49, "a coin", va="top", ha="right", color=INK)
-    axes.text(5.6, 0.6, "the best guess from colour,\nmean and deviation", va="top", color=INK)
+    axes.text(5.6, 0.6, "the best guess from color,\nmean and deviation", va="top", color=INK)
     axes.set_xscale("log")
     axes.set_xticks(SIDES, SIDES)
     axes.minorticks_off()
-    axes.set(ylim=(0.42, 1.0), xlabel="side of the neighbourhood that is known, in pixels")
+    axes.set(ylim=(0.42, 1.0), xlabel="side of the neighborhood that is known, in pixels")
     axes.set_title("orchard meadow or meadow: share of right guesses", loc="left")
     best = int(np.argmax(right))
     return measured(
         figure,
         {
-            "colour alone": f"{right[0]:.2f}",
+            "color alone": f"{right[0]:.2f}",
             "best": f"{right[best]:.2f}",
             "best side": f"{SIDES[best]} x {SIDES[best]}",
             "widest": f"{right[-1]:.2f}",
@@ -179,18 +179,16 @@ def seeing_structures_window(quick):
 def seeing_structures_models(quick):
     """Show a scene that nobody has learned from, the truth, and what three models make of it."""
     held_out, models = trained(quick)
-    colours = demo("orchard_meadow").COLOURS
+    colors = demo("orchard_meadow").COLORS
     figure, axes = panels(1, 5, height=2.35)
     axes[0].imshow(held_out.images[0], interpolation="nearest")
     maps = [held_out.masks[0], *(model.predict(held_out.images[0][None])[0] for model in models)]
     for place, classes in zip(axes[1:], maps, strict=True):
-        place.imshow(colours[classes], interpolation="nearest")
+        place.imshow(colors[classes], interpolation="nearest")
     titles = ["photograph", "truth", "random forest", "1 x 1 network", "U-Net"]
     for place, title in zip(axes, titles, strict=True):
         bare(place, title)
-    handles = [
-        Patch(color=colour, label=name) for colour, name in zip(colours, CLASSES, strict=True)
-    ]
+    handles = [Patch(color=color, label=name) for color, name in zip(colors, CLASSES, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=10)
     return measured(figure, {model.name: f"{model.scores.mean_iou:.2f}" for model in models})
 

@@ -55,7 +55,7 @@ def skip_connections_fork(quick):
     shown.append(("the gradient", skip + below))
     for number, (panel, (title, numbers)) in enumerate(zip(axes, shown, strict=True)):
         panel.set_title(title)
-        cells(panel, numbers, colours=None if number else BRIGHTNESS, low=-4 if number else 0)
+        cells(panel, numbers, colors=None if number else BRIGHTNESS, low=-4 if number else 0)
     middle = {"ha": "center", "va": "center"}
     for panel, sign in zip(axes[2:], "+=", strict=True):
         panel.text(-0.08, 0.5, sign, transform=panel.transAxes, color=INK, size=16, **middle)
@@ -90,7 +90,7 @@ def skip_connections_gradient(quick):
     count = 2 if quick else SCENES
     tasks = {
         "two classes: gray or green": (skips.paint(count, 0), 2),
-        "five classes: colour is not enough": (paint_scenes(count, SIZE, 0), len(CLASSES)),
+        "five classes: color is not enough": (paint_scenes(count, SIZE, 0), len(CLASSES)),
     }
     figure, axes = panels(1, 2, height=3.0, sharey=True)
     factors = []

@@ -37,12 +37,12 @@ def speed_ratios(quick):
         for place, side in enumerate(("tinyunet", "torch-channels-last", "plain")):
             if side not in work["sides"]:
                 continue
-            label, colour, _ = SIDES[side]
+            label, color, _ = SIDES[side]
             ratios = [seconds / unit for seconds in work["sides"][side]["seconds"]]
             middle, y = median(ratios), row + 0.26 * (place - 1)
             reach = [[middle - min(ratios)], [max(ratios) - middle]]
             style = {"xerr": reach, "error_kw": {"ecolor": INK, "capsize": 2, "linewidth": 1}}
-            axes.barh(y, middle, 0.22, color=colour, label=label if row == 0 else None, **style)
+            axes.barh(y, middle, 0.22, color=color, label=label if row == 0 else None, **style)
             axes.text(max(ratios) + 0.03, y, f"{middle:.2f}", va="center", fontsize=10)
             bold = "**" if side == "tinyunet" else ""
             said[f"{work['name']}, {label}, ratio"] = f"| {bold}{middle:.2f}{bold} |"
@@ -81,9 +81,9 @@ def speed_roofline(quick):
             for side, times in found["sides"].items()
         }
         for side, speed in speeds.items():
-            label, colour, sign = SIDES[side]
+            label, color, sign = SIDES[side]
             label = None if number else label
-            axes.plot(intensity, speed, sign, color=colour, label=label)
+            axes.plot(intensity, speed, sign, color=color, label=label)
         place = {"ha": "center", "va": "top", "fontsize": 10}
         axes.text(intensity, 0.92 * min(speeds.values()), found["name"], **place)
     axes.set(xscale="log", yscale="log", ylim=(35, 260))

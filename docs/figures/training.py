@@ -16,12 +16,12 @@ SLOPES = np.array([1.0, 30.0])  # of the valley x^2 / 2 + 30 y^2 / 2: gentle alo
 START = (-9.0, 2.0)
 
 
-def training_initialisation(quick):
+def training_initialization(quick):
     """Follow the size of the activations through layers, for three spreads of the weights."""
     layers, channels = 20, 32
     figure, axes = panels(1, 1, height=3.0)
     spreads = ((4, "4 / fan_in", VERMILION, "s--"), (2, "2 / fan_in", BLUE, "o-"))
-    for numerator, name, colour, style in (*spreads, (1, "1 / fan_in", GREEN, "^:")):
+    for numerator, name, color, style in (*spreads, (1, "1 / fan_in", GREEN, "^:")):
         rng = np.random.default_rng(0)
         x, sizes = rng.normal(size=(1, 32, 32, channels)), [1.0]
         for _ in range(layers):
@@ -29,7 +29,7 @@ def training_initialisation(quick):
             weight *= np.sqrt(numerator / (9 * channels))
             x, _ = relu(conv2d(x, weight, padding="same")[0])
             sizes.append(np.sqrt((x**2).mean()))
-        axes[0].semilogy(sizes, style, color=colour, markersize=4)
+        axes[0].semilogy(sizes, style, color=color, markersize=4)
         axes[0].text(layers + 0.4, sizes[-1], name, color=INK, va="center")
     axes[0].set(xlabel="layers passed", ylabel="size of the activations")
     axes[0].set(xlim=(0, layers + 4), xticks=range(0, layers + 1, 5))
@@ -58,11 +58,11 @@ def training_valley(quick):
     figure, axes = panels(3, 1, height=5.6, sharex=True)
     x, y = np.meshgrid(np.linspace(-10, 4, 200), np.linspace(-2.6, 2.6, 80))
     height = (SLOPES[0] * x**2 + SLOPES[1] * y**2) / 2
-    colours = (VERMILION, BLUE, GREEN)
-    for panel, (title, optimizer_of), colour in zip(axes[:, 0], ways.items(), colours, strict=True):
+    colors = (VERMILION, BLUE, GREEN)
+    for panel, (title, optimizer_of), color in zip(axes[:, 0], ways.items(), colors, strict=True):
         places = walk(optimizer_of, 30)
         panel.contour(x, y, height, levels=np.arange(1, 10) ** 2 * 1.5, colors=FAINT, linewidths=1)
-        panel.plot(*places.T, "o-", color=colour, markersize=3.5, linewidth=1.3)
+        panel.plot(*places.T, "o-", color=color, markersize=3.5, linewidth=1.3)
         panel.plot(0, 0, "+", color=INK, markersize=12)
         panel.set_title(title, loc="left")
         panel.set(xlim=(-10, 4), ylim=(-2.6, 2.6))
@@ -85,10 +85,10 @@ def learn(scenes, held_out, steps, augment, norm="batch"):
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy()
     optimizer, schedule = Adam(network.parameters()), cosine(4e-3, steps, steps // 20)
-    images_to_judge = standardization.apply(np.stack(held_out.images))
+    images_to_judge = standardization.transform(np.stack(held_out.images))
     truth, losses, judged = np.stack(held_out.masks).astype("int32"), [], []
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
-    settings = {"crop": 64, "seed": 0, "learning_rate": schedule, "augment": augment}
+    settings = {"crop_size": 64, "seed": 0, "learning_rate": schedule, "augmented": augment}
     training_steps = demo("parts/learning").training_steps
     for step, loss in training_steps(range(steps), *learning, **settings):
         losses.append(float(loss))
@@ -128,7 +128,7 @@ def training_curves(quick):
 
 
 FIGURES = {
-    "training_initialisation": training_initialisation,
+    "training_initialization": training_initialization,
     "training_valley": training_valley,
     "training_schedule": training_schedule,
     "training_curves": training_curves,

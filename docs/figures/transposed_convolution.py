@@ -42,7 +42,7 @@ def transposed_convolution_checkerboard(quick):
     titles = (
         "transposed,\n3 x 3, stride 2",
         "transposed,\n2 x 2, stride 2",
-        "nearest neighbours,\nthen 3 x 3",
+        "nearest neighbors,\nthen 3 x 3",
     )
     for column, (title, (counts, pattern, unevenness)) in enumerate(
         zip(titles, results, strict=True)
@@ -50,7 +50,7 @@ def transposed_convolution_checkerboard(quick):
         axes[0, column].set_title(title)
         cells(axes[0, column], counts, low=0, high=12)
         axes[1, column].set_xlabel(f"unevenness {unevenness:.2f}")
-        look = {"colours": BRIGHTNESS, "form": ""}
+        look = {"colors": BRIGHTNESS, "form": ""}
         cells(axes[1, column], pattern - pattern.mean(), low=-reach, high=reach, **look)
     axes[0, 0].set_ylabel("products summed")
     axes[1, 0].set_ylabel("a flat image")

@@ -27,14 +27,14 @@ def whole_scene_window(quick):
     for top, left, style in ((64, 64, "-"), (0, 0, "--")):
         frame(axes[0], top, left, axis.tile, axis.tile, linestyle=style)
         outer = (top - axis.before, left - axis.before, axis.window, axis.window)
-        frame(axes[0], *outer, colour=BLUE, linestyle=style)
+        frame(axes[0], *outer, color=BLUE, linestyle=style)
     axes[0].set(xlim=(-26, 128), ylim=(128, -26))
     places = {"inside: what is there": (64, 64, "-"), "at a corner: mirrored": (0, 0, "--")}
     for panel, (title, (top, left, style)) in zip(axes[1:], places.items(), strict=True):
         panel.imshow(cut(photo, axis, axis, top, left), interpolation="none")
         bare(panel, title)
         frame(panel, axis.skip, axis.skip, axis.tile, axis.tile, linestyle=style)
-        frame(panel, 0, 0, axis.window, axis.window, colour=BLUE, linestyle=style)
+        frame(panel, 0, 0, axis.window, axis.window, color=BLUE, linestyle=style)
     return figure
 
 
@@ -46,7 +46,7 @@ def swept(quick):
     network, standardization = overlap.train(options)
     tile = 32 if quick else 64
     photo, _ = paint_scene((4 * tile, 4 * tile), seed=1)
-    image, full = standardization.apply(photo), full_margin(network)
+    image, full = standardization.transform(photo), full_margin(network)
     whole = predict_probabilities(network, image, tile=4 * tile, margin=full)
     margins = (0, 16, full) if quick else range(0, full + 1, 8)
     differences = {

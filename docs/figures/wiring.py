@@ -48,11 +48,11 @@ def wiring_u(quick):
             tops[height] = top
             top += tall * height + 46
 
-    def box(left, shape, colour, label=True):
+    def box(left, shape, color, label=True):
         """Draw the output of a layer; gives its right edge."""
         _, height, _, channels = shape
         low, width = tops[height], max(wide * channels, 3)
-        style = {"facecolor": colour, "edgecolor": INK, "linewidth": 0.8}
+        style = {"facecolor": color, "edgecolor": INK, "linewidth": 0.8}
         axes.add_patch(Rectangle((left, low), width, tall * height, **style))
         if label:
             write(axes, low - 9, left + width / 2, f"{channels}", size=10)
@@ -68,31 +68,31 @@ def wiring_u(quick):
     size_label(78, first)
     right = box(78, first, PAPER)
     write(axes, tops[size] + tall * size + 10, right - 1, "image", size=10)
-    before, colour, forks = first, BLUE, []
+    before, color, forks = first, BLUE, []
     for row in rows:
         shape = row.output_shape
         width = max(wide * shape[3], 3)
         if row.kind == "Conv2d":
             left = right + GAP
             arrow(axes, (middle(shape), right + 1), (middle(shape), left - 1), mutation_scale=8)
-            right = box(left, shape, PAPER if row.name == "head" else colour)
+            right = box(left, shape, PAPER if row.name == "head" else color)
             if row.name == "head":
                 write(axes, tops[size] + tall * size + 10, right - 1, "logits", size=10)
         elif row.kind == "MaxPool2d":
             forks.append((right, before))
-            centre = right - wide * before[3] / 2
+            center = right - wide * before[3] / 2
             begin = tops[before[1]] + tall * before[1] + 2
-            arrow(axes, (begin, centre), (tops[shape[1]] - 18, centre))
-            write(axes, begin + 11, centre + 7, "pool", size=10, ha="left")
-            size_label(centre - width / 2, shape)
-            right = box(centre - width / 2, shape, colour)
+            arrow(axes, (begin, center), (tops[shape[1]] - 18, center))
+            write(axes, begin + 11, center + 7, "pool", size=10, ha="left")
+            size_label(center - width / 2, shape)
+            right = box(center - width / 2, shape, color)
         elif row.kind == "ConvTranspose2d":
-            colour = ORANGE
-            centre = right - wide * before[3] / 2
+            color = ORANGE
+            center = right - wide * before[3] / 2
             end = tops[shape[1]] + tall * shape[1] + 3
-            arrow(axes, (tops[before[1]] - 18, centre), (end, centre))
-            write(axes, end + 11, centre + 7, "up", size=10, ha="left")
-            left = centre - width / 2
+            arrow(axes, (tops[before[1]] - 18, center), (end, center))
+            write(axes, end + 11, center + 7, "upsampling", size=10, ha="left")
+            left = center - width / 2
         else:  # the join: the skip, and beside it what came up
             start, skip = forks.pop()
             box(left, before, ORANGE, label=False)
@@ -146,10 +146,10 @@ def draw_way(axes, left, way, names):
     number = {name: 1 + index for index, name in enumerate(names)}
     down, up = (left + 235, left + 75) if back else (left + 75, left + 235)
 
-    def box(name, text, row, column, colour):
-        style = {"facecolor": colour, "edgecolor": INK, "linewidth": 0.8}
+    def box(name, text, row, column, color):
+        style = {"facecolor": color, "edgecolor": INK, "linewidth": 0.8}
         axes.add_patch(Rectangle((column - 38, row - 11), 76, 22, **style))
-        write(axes, row, column, f"{number[name]}  {text}", size=11, color=on(colour))
+        write(axes, row, column, f"{number[name]}  {text}", size=11, color=on(color))
 
     def connect(start, end):
         arrow(axes, *((end, start) if back else (start, end)), mutation_scale=10)
@@ -171,14 +171,14 @@ def draw_way(axes, left, way, names):
         box(f"decoder.{step}", "block", row, up, ORANGE)
         connect((row - 11, up), (row - 28 if level == 0 else row - 40, up))
         knot(row + 28, down, "sum" if back else "fork")
-        knot(row + 28, up, f"{number[f'joins.{step}']}  {'split' if back else 'join'}")
+        knot(row + 28, up, f"{number[f'concats.{step}']}  {'split' if back else 'join'}")
         connect((row + 11, down), (row + 44, down))
         connect((row + 44, up), (row + 11, up))
         side = 8 if up > down else -8
         connect((row + 28, down + side), (row + 28, up - side))
         write(axes, row + 19, left + 155, "dskip" if back else "skip")
         box(f"pools.{level}", "pool", row + 55, down, PAPER)
-        box(f"ups.{step}", "up", row + 55, up, PAPER)
+        box(f"upsamplers.{step}", "upsampling", row + 55, up, PAPER)
         if level == 0:
             connect((row + 66, down), (row + 95, down))
     row = 105 + 2 * 106 + 5
@@ -197,20 +197,20 @@ def draw_way(axes, left, way, names):
 def wiring_receptive_field(quick):
     """Show over a painted scene how much of it one output pixel sees, for three depths."""
     field = demo("receptive_field")
-    size, centre = 120, 60  # four pixels into a pooling block of eight
+    size, center = 120, 60  # four pixels into a pooling block of eight
     photo, _ = paint_scene((size, size), seed=0)
-    image = to_device(Standardization.fit([photo]).apply(photo[None]))
+    image = to_device(Standardization.fit([photo]).transform(photo[None]))
     options = Namespace(seed=0, networks=1 if quick else 8)
     figure, axes = panels(1, 3, height=3.1)
     for depth, panel in enumerate(axes, start=1):
-        theory, influence = field.measure(depth, image, centre, options)
+        theory, influence = field.measure(depth, image, center, options)
         bare(panel, f"depth {depth}: {theory} x {theory}")
         panel.imshow(photo, interpolation="none")  # stored as it is: a small file
         row, column, height, width = field.box(influence)
         frame(panel, row, column, height, width, linewidth=2.5)
-        half = field.half_side(influence, centre, centre)
+        half = field.half_side(influence, center, center)
         frame(
-            panel, centre - half // 2, centre - half // 2, half, half, colour="white", linewidth=1.5
+            panel, center - half // 2, center - half // 2, half, half, color="white", linewidth=1.5
         )
         panel.set_xlabel(f"half within {half} x {half}")
     return figure
@@ -235,10 +235,10 @@ def wiring_levels(quick):
         panel.remove()
     chart = figure.add_subplot(axes[1, 0].get_gridspec()[1, :])
     said = {}
-    for index, colour, line in ((0, BLUE, "o-"), (4, VERMILION, "s--")):
+    for index, color, line in ((0, BLUE, "o-"), (4, VERMILION, "s--")):
         name = given.model.class_names[index]
         scores = [feature_maps.single_map(level, given.truth, index) for level in levels]
-        chart.plot(scores, line, color=colour, label=name)
+        chart.plot(scores, line, color=color, label=name)
         for level in (levels[0], levels[len(levels) // 2], levels[-1]):
             said[f"{name}, {level.name}"] = f"{scores[levels.index(level)]:.2f}"
     chart.axhline(0.5, color=INK, linestyle=":")

@@ -58,7 +58,7 @@ def test_a_kernel_of_one_tap_only_scales_the_image(xp):
     assert_close(y, 3 * definitions.crop(np.asarray(random_array(0, (2, 4, 5, 1))), 4, 5), 1e-15)
 
 
-def test_a_tap_right_of_the_centre_moves_the_image_to_the_left(xp):
+def test_a_tap_right_of_the_center_moves_the_image_to_the_left(xp):
     weight = xp.zeros((3, 3, 1, 1))
     weight[1, 2] = 1
     x = xp.arange(12.0).reshape(1, 3, 4, 1)

@@ -1,4 +1,4 @@
-"""The centre crop, and concatenation along channels."""
+"""The center crop, and concatenation along channels."""
 
 import numpy as np
 import pytest

@@ -2,7 +2,7 @@
 
 from tinyunet.cli.terminal import on_terminal
 from tinyunet.data.tiles import cut_tiles
-from tinyunet.data_checks import examine, read_colours, repair_masks, save_report
+from tinyunet.data_checks import examine, read_colors, repair_masks, save_report
 
 
 def run_check(options) -> None:
@@ -12,7 +12,7 @@ def run_check(options) -> None:
         options.masks,
         val_images_dir=options.val_images,
         val_masks_dir=options.val_masks,
-        colours=read_colours(options.colours) if options.colours else None,
+        colors=read_colors(options.colors) if options.colors else None,
         ignore_index=options.ignore_index,
         depth=options.depth,
         progress=on_terminal(),

@@ -42,7 +42,9 @@ def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
     out = make_folder(options.out)
     picture = draw_confusion(scores, model.class_names, model.ignore_index)
     save_picture(picture, out / "confusion.png")
-    sweeping = {name: getattr(options, name) for name in ("tile", "margin", "batch", "threads")}
+    sweeping = {
+        name: getattr(options, name) for name in ("tile", "margin", "batch_size", "threads")
+    }
     cases = []
     for index in worst_images(confusions):
         image, truth = dataset.images[index], dataset.masks[index]

@@ -14,6 +14,7 @@ from tinyunet.backend import DEVICES
 from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
+from tinyunet.cli.export import run_export
 from tinyunet.cli.predict import run_predict
 from tinyunet.cli.train import run_train
 from tinyunet.errors import UserError
@@ -88,7 +89,7 @@ def parser() -> Parser:
     add("mask", metavar="MASK", help="its mask, of the same size")
     add("--out", metavar="DIR", required=True, help="new folder for images/ and masks/")
     add("--size", type=whole(1), default=256, metavar="N", help="height and width of a tile (256)")
-    add("--overlap", type=whole(0), default=0, metavar="N", help="pixels neighbours share (0)")
+    add("--overlap", type=whole(0), default=0, metavar="N", help="pixels neighbors share (0)")
     add("--skip-empty", action="store_true", help="leave out tiles of class 0 only")
 
     add = command("predict", run_predict, "find the class of each pixel of an image").add_argument
@@ -105,6 +106,12 @@ def parser() -> Parser:
     add("--json", metavar="FILE", help="also write the scores as JSON")
     add("--out", metavar="DIR", help="also draw the confusion matrix and the worst images")
     add_sweep_options(add)
+
+    add = command("export", run_export, "write a model as an ONNX file, for QGIS").add_argument
+    add("model", metavar="MODEL", help="a model file, such as RUN/model.npz")
+    add("--out", metavar="FILE", required=True, help="the file to write, such as model.onnx")
+    add("--tile", type=whole(1), default=512, metavar="N", help="side of its images (512)")
+    add("--resolution", type=float, metavar="CM", help="size of a pixel on the ground, in cm")
 
     inspect = command("inspect", run_inspect, "show a network layer by layer")
     inspect.argument_default = argparse.SUPPRESS
@@ -147,7 +154,7 @@ def add_check_options(check: Parser) -> None:
     add("--val-images", metavar="DIR", help="folder of the images to validate on")
     add("--val-masks", metavar="DIR", help="folder of their masks")
     add("--ignore-index", type=int, metavar="N", help="mask value of pixels that don't count")
-    add("--colours", metavar="FILE", help="which colour is which class, as 'road: #3c1098' a line")
+    add("--colors", metavar="FILE", help="which color is which class, as 'road: #3c1098' a line")
     add("--depth", type=whole(1), default=4, metavar="N", help="of the network to be trained (4)")
     add("--out", metavar="DIR", help="keep the report there, with a contact sheet")
     add("--write", metavar="DIR", help="write masks of class numbers into this new folder")
@@ -168,12 +175,12 @@ def add_train_options(train_command: Parser) -> None:
     add("--val-masks", metavar="DIR", help="folder of their masks")
     add("--val-fraction", type=float, metavar="F", help="or set this share aside (0.2)")
     add("--val-split", choices=CHOICES["val_split"], help="how: spatial for tiles (random)")
-    add("--val-every", type=int, metavar="N", help="steps between checkpoints (100)")
-    add("--early-stop", type=int, metavar="N", help="stop after N checkpoints without a new best")
-    add("--preview-every", type=int, metavar="N", help="draw preview.png every N steps, too")
+    add("--val-interval", type=int, metavar="N", help="steps between checkpoints (100)")
+    add("--patience", type=int, metavar="N", help="stop after N checkpoints without a new best")
+    add("--preview-interval", type=int, metavar="N", help="draw preview.png every N steps, too")
     add("--steps", type=int, metavar="N", help="steps of training (1000)")
-    add("--batch", type=int, metavar="N", help="crops in a step (8)")
-    add("--crop", type=int, metavar="N", help="height and width of a crop (128)")
+    add("--batch-size", type=int, metavar="N", help="crops in a step (8)")
+    add("--crop-size", type=int, metavar="N", help="height and width of a crop (128)")
     add_network_options(add)
     add("--dropout", type=float, metavar="F", help="share of activations dropped (0)")
     add("--lr", type=float, metavar="F", help="highest learning rate of Adam (0.001)")
@@ -192,17 +199,17 @@ def add_train_options(train_command: Parser) -> None:
 
 def add_network_options(add) -> None:
     """Describe a network."""
-    add("--base", type=int, metavar="N", help="channels of the first level (16)")
+    add("--base-channels", type=int, metavar="N", help="channels of the first level (16)")
     add("--depth", type=int, metavar="N", help="how often the image is halved (4)")
-    add("--up", choices=CHOICES["up"], help="how it is doubled again (transpose)")
+    add("--upsampling", choices=CHOICES["upsampling"], help="how it is doubled again (transpose)")
     add("--padding", choices=CHOICES["padding"], help="of the convolutions (same)")
-    add("--norm", choices=CHOICES["norm"], help="normalisation after each (batch)")
+    add("--norm", choices=CHOICES["norm"], help="normalization after each (batch)")
 
 
 def add_sweep_options(add) -> None:
     """Describe how an image is swept."""
     add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help="pixels kept (256)")
     add("--margin", type=whole(0), metavar="N", help="pixels seen around the tile (64)")
-    add("--batch", type=whole(1), metavar="N", help="windows at once (one for each thread)")
+    add("--batch-size", type=whole(1), metavar="N", help="windows at once (one for each thread)")
     add("--threads", type=whole(1), metavar="N", help="threads they are split among (all cores)")
     add("--device", choices=DEVICES, default="auto", help="where to compute (auto)")

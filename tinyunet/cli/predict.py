@@ -26,7 +26,9 @@ def run_predict(options) -> None:
     out = Path(options.out)
     classes = model.network.config["classes"] if options.probabilities else 0
     paths = images_to_predict(options.images, out, classes)
-    sweeping = {name: getattr(options, name) for name in ("tile", "margin", "batch", "threads")}
+    sweeping = {
+        name: getattr(options, name) for name in ("tile", "margin", "batch_size", "threads")
+    }
     sweeping["progress"] = on_terminal()
     several = len(paths) > 1
     for path in tqdm(paths, "predicting", unit="image", disable=not (several and on_terminal())):
@@ -58,7 +60,7 @@ def predict(model: Model, path: Path, out: Path, with_probabilities: bool, sweep
 
 
 def overview(model: Model, image, classes):
-    """Draw the image beside itself in the colours of the classes, with their legend."""
+    """Draw the image beside itself in the colors of the classes, with their legend."""
     every = -(-max(classes.shape) // LONGEST)
     image, classes = image[::every, ::every], classes[::every, ::every]
     return preview(

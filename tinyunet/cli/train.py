@@ -21,6 +21,6 @@ def run_train(options) -> None:
         except KeyboardInterrupt as stop:
             kept = (Path(config.out) / "last.npz").exists()
             raise KeyboardInterrupt("; go on from the last checkpoint by --resume" * kept) from stop
-    if team.is_writer:
+    if team.is_main_process:
         print(f"Validation mean IoU {result.best_mean_iou:.3f} at step {result.best_step}.")
         print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")

@@ -63,7 +63,7 @@ def random_flip(image, mask, rng):
     return image, mask
 
 
-def random_quarter_turn(image, mask, rng):
+def random_rot90(image, mask, rng):
     """Turn by 0, 90, 180 or 270 degrees, equally likely; returns views.
 
     A quarter turn swaps height and width: crops that go into one batch must be square.
@@ -75,7 +75,7 @@ def random_quarter_turn(image, mask, rng):
 def random_brightness_contrast(image, rng, brightness=0.2, contrast=0.2):
     """Change the light: ``image * c + b``.
 
-    Works on a standardised image, where 0 is the mean of the training images and 1 their standard
+    Works on a standardized image, where 0 is the mean of the training images and 1 their standard
     deviation: contrast stretches around 0, and brightness shifts by standard deviations.
 
     Parameters
@@ -96,35 +96,35 @@ def random_brightness_contrast(image, rng, brightness=0.2, contrast=0.2):
     return image * stretch + shift
 
 
-def random_bend(image, mask, rng):
+def random_elastic(image, mask, rng):
     """Bend image and mask as the U-Net paper does, small ones less, lest they fold over."""
     sigma = min(10.0, min(mask.shape[:2]) / 12.8)
     return elastic_deformation(image, mask, rng, sigma)
 
 
-def random_variant(image, mask, rng, elastic=False):
-    """Draw a variant of a standardised image and its mask: flips, quarter turns, another light.
+def augment(image, mask, rng, elastic=False):
+    """Draw a variant of a standardized image and its mask: flips, quarter turns, another light.
 
     With `elastic` it is bent, too.
     """
     if elastic:
-        image, mask = random_bend(image, mask, rng)
+        image, mask = random_elastic(image, mask, rng)
     image, mask = random_flip(image, mask, rng)
-    image, mask = random_quarter_turn(image, mask, rng)
+    image, mask = random_rot90(image, mask, rng)
     return random_brightness_contrast(image, rng), mask
 
 
-def check_crop(dataset: Dataset, crop: int) -> None:
+def check_crop(dataset: Dataset, crop_size: int) -> None:
     """Raise a `UserError` that names the first image smaller than the crop, and what would fit."""
     largest = min(min(image.shape[:2]) for image in dataset.images)
-    if crop <= largest:
+    if crop_size <= largest:
         return
     for stem, image in zip(dataset.stems, dataset.images, strict=True):
-        if min(image.shape[:2]) < crop:
+        if min(image.shape[:2]) < crop_size:
             raise UserError(
                 f"the image {stem} has {image.shape[0]} x {image.shape[1]} pixels (height x "
-                f"width), smaller than the crop of {crop}: choose a crop of at most {largest}, "
-                "which fits all images, or leave out the small ones"
+                f"width), smaller than the crop of {crop_size}: choose a crop of at most "
+                f"{largest}, which fits all images, or leave out the small ones"
             )
 
 
@@ -132,10 +132,10 @@ def sample_batch(
     dataset: Dataset,
     standardization: Standardization,
     *,
-    batch: int,
-    crop: int,
+    batch_size: int,
+    crop_size: int,
     rng: np.random.Generator,
-    augment: bool = True,
+    augmented: bool = True,
     elastic: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a batch for one step of training: random images, a random crop of each, augmented.
@@ -146,22 +146,22 @@ def sample_batch(
     ----------
     dataset : Dataset
     standardization : Standardization
-    batch : int
+    batch_size : int
         N, the number of crops.
-    crop : int
+    crop_size : int
         Height and width of a crop, in pixels.
     rng : numpy.random.Generator
         Everything random is drawn from it.
-    augment : bool
+    augmented : bool
         False leaves the crops as they are.
     elastic : bool
         Among the variants are bent ones; see `tinyunet.data.elastic`.
 
     Returns
     -------
-    images : array (N, crop, crop, C), float32
-        Standardised.
-    labels : array (N, crop, crop), int32
+    images : array (N, crop_size, crop_size, C), float32
+        Standardized.
+    labels : array (N, crop_size, crop_size), int32
 
     Raises
     ------
@@ -169,30 +169,32 @@ def sample_batch(
         If an image is smaller than the crop.
     """
     images, labels, _ = sample_with_instances(
-        dataset, standardization, batch, crop, rng, augment, elastic
+        dataset, standardization, batch_size, crop_size, rng, augmented, elastic
     )
     return images, labels
 
 
-def sample_with_instances(dataset, standardization, batch, crop, rng, augment=True, elastic=False):
+def sample_with_instances(
+    dataset, standardization, batch_size, crop_size, rng, augmented=True, elastic=False
+):
     """Draw a batch as `sample_batch` does, with the numbers of the objects as a third array.
 
     It is like the labels; None if the data set has no instances.
     """
-    check_crop(dataset, crop)
-    images = np.empty((batch, crop, crop, dataset.channels), dtype=np.float32)
-    labels = np.empty((batch, crop, crop), dtype=np.int32)
+    check_crop(dataset, crop_size)
+    images = np.empty((batch_size, crop_size, crop_size, dataset.channels), dtype=np.float32)
+    labels = np.empty((batch_size, crop_size, crop_size), dtype=np.int32)
     instances = None if dataset.instances is None else np.empty_like(labels)
-    chosen = rng.choice(len(dataset), size=batch, replace=batch > len(dataset))
+    chosen = rng.choice(len(dataset), size=batch_size, replace=batch_size > len(dataset))
     for slot, index in enumerate(chosen):
-        window = random_window(dataset.images[index], crop, rng)
-        image = standardization.apply(dataset.images[index][window])
+        window = random_window(dataset.images[index], crop_size, rng)
+        image = standardization.transform(dataset.images[index][window])
         masks = [dataset.masks[index][window]]
         if instances is not None:
             masks.append(dataset.instances[index][window])
         masks = np.stack(masks, axis=-1)
-        if augment:
-            image, masks = random_variant(image, masks, rng, elastic)
+        if augmented:
+            image, masks = augment(image, masks, rng, elastic)
         images[slot], labels[slot] = image, masks[..., 0]
         if instances is not None:
             instances[slot] = masks[..., 1]

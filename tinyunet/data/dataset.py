@@ -87,7 +87,7 @@ class Dataset:
     def split(self, fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
         """Set a random part aside, for validation.
 
-        Tiles that were cut from one scene resemble their neighbours, so a random split lets the
+        Tiles that were cut from one scene resemble their neighbors, so a random split lets the
         network see almost the images it is judged on. Set whole scenes aside instead.
 
         Parameters
@@ -204,11 +204,11 @@ def read_image(path: str | Path) -> np.ndarray:
     ==========================  =====================================================
     gray                        1 channel; with transparency 2
     black and white (1 bit)     1 channel, 0 and 255
-    colour                      3 channels; with transparency 4
-    palette                     3 channels, its colours
+    color                       3 channels; with transparency 4
+    palette                     3 channels, its colors
     CMYK                        4 channels
     16 bits, gray               ``uint16``
-    16 bits, colour             ``uint8``, with a warning: Pillow keeps the upper 8 bits
+    16 bits, color              ``uint8``, with a warning: Pillow keeps the upper 8 bits
     32 bits, gray               ``uint16`` where the values fit, else ``float32``
     floating point, gray        ``float32``
     several frames or pages     the first, with a warning
@@ -243,7 +243,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask: the class of each pixel.
 
     The number stored in the file is the class: the gray value, the index into a palette (its
-    colours do not matter), 0 or 1 in a 1-bit file.
+    colors do not matter), 0 or 1 in a 1-bit file.
 
     Returns
     -------
@@ -262,10 +262,10 @@ def read_mask(path: str | Path) -> np.ndarray:
             "save it as PNG"
         )
     if len(image.getbands()) > 1:
-        colours = image.convert("RGB").getcolors(maxcolors=1000)
-        count = len(colours) if colours else "over 1000"
+        colors = image.convert("RGB").getcolors(maxcolors=1000)
+        count = len(colors) if colors else "over 1000"
         raise UserError(
-            f"{path}: is a colour image ({image.mode}, {count} colours), but a mask holds one "
+            f"{path}: is a color image ({image.mode}, {count} colors), but a mask holds one "
             "number for each pixel, its class 0, 1, 2, ...: save it as a gray or palette PNG of "
             "these numbers"
         )
@@ -323,7 +323,7 @@ def _decode(path: str | Path) -> tuple[Image.Image, str]:
         _warn_once(f"{path}: has {frames} frames or pages; only the first is read")
     if len(image.getbands()) > 1 and ";16" in raw_mode:
         # Without the name: a whole folder is like this.
-        _warn_once("colour images of 16 bits a channel are read with 8: Pillow keeps the upper 8")
+        _warn_once("color images of 16 bits a channel are read with 8: Pillow keeps the upper 8")
     return image, raw_mode
 
 
@@ -454,7 +454,7 @@ def number_of_classes(masks: Sequence[np.ndarray], ignore_index: int | None = No
     ------
     UserError
         If the masks hold one class only, values below 0, or values with large gaps between them,
-        such as 0 and 255: those are colours, and would need 256 classes.
+        such as 0 and 255: those are colors, and would need 256 classes.
     """
     values = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
     values = values[values != ignore_index] if ignore_index is not None else values

@@ -44,7 +44,7 @@ def elastic_deformation(image, mask, rng, sigma=10.0, grid=3):
     rows = np.arange(height)[:, np.newaxis] + down
     columns = np.arange(width) + right
     nearest = mirrored(np.rint(rows), height), mirrored(np.rint(columns), width)
-    return read_between(image, rows, columns), mask[nearest]
+    return bilinear_sample(image, rows, columns), mask[nearest]
 
 
 def cubic_weights(length, points):
@@ -59,11 +59,11 @@ def cubic_weights(length, points):
     weights = np.zeros((length, points))
     position = np.linspace(0, points - 1, length)
     first = np.minimum(np.floor(position).astype(int), points - 2)
-    for neighbour in range(-1, 3):
-        t = np.abs(position - (first + neighbour))
+    for neighbor in range(-1, 3):
+        t = np.abs(position - (first + neighbor))
         near = 1.5 * t**3 - 2.5 * t**2 + 1  # up to a distance of 1
         far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2  # from 1 to 2
-        index = np.clip(first + neighbour, 0, points - 1)
+        index = np.clip(first + neighbor, 0, points - 1)
         weights[np.arange(length), index] += np.where(t <= 1, near, far)
     return weights
 
@@ -77,7 +77,7 @@ def mirrored(position, length):
     return np.minimum(position, period - position)
 
 
-def read_between(image, rows, columns):
+def bilinear_sample(image, rows, columns):
     """Read an image (H, W, C) at fractional positions (h, w) each: bilinear, mirrored borders.
 
     Whole numbers are rounded, so the number type stays.

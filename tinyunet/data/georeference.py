@@ -13,7 +13,7 @@ They live in one of these places, and all are read:
 - in a TIFF: the tags ModelPixelScale with ModelTiepoint, or ModelTransformation, and the three
   tags of the GeoKeys (OGC GeoTIFF Standard 19-008r4, http://www.opengis.net/doc/IS/GeoTIFF/1.1);
 - beside any image: a world file (``.tfw``, ``.pgw``, ``.jgw``, ``.wld``), six numbers a, d, b, e
-  and the place of the *centre* of the upper left pixel; with a ``.prj`` that describes the system;
+  and the place of the *center* of the upper left pixel; with a ``.prj`` that describes the system;
 - beside any image: ``NAME.aux.xml``, in which GDAL keeps both.
 
 Written are tags into a TIFF, and a world file with an ``.aux.xml`` beside any other image. That is
@@ -53,7 +53,7 @@ TAG_TYPES = {
 }
 
 RASTER_TYPE, GEOGRAPHIC, PROJECTED = 1025, 2048, 3072  # GeoKeys
-PIXEL_IS_POINT = 2  # as raster type: tie points then mean the centres of pixels
+PIXEL_IS_POINT = 2  # as raster type: tie points then mean the centers of pixels
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _transform_from(tags: dict):
     else:
         return None
     return _sound(
-        _from_centre(a, b, c, d, e, f) if _is_point(_geokeys(tags)) else (a, b, c, d, e, f)
+        _from_center(a, b, c, d, e, f) if _is_point(_geokeys(tags)) else (a, b, c, d, e, f)
     )
 
 
@@ -156,7 +156,7 @@ def _read_world_file(path: Path):
         numbers = _numbers(words, 6)
         if numbers:
             a, d, b, e, c, f = numbers
-            return _sound(_from_centre(a, b, c, d, e, f))
+            return _sound(_from_center(a, b, c, d, e, f))
     return None
 
 
@@ -203,13 +203,13 @@ def _sound(transform):
     return transform if a * e - b * d != 0 else None
 
 
-def _from_centre(a, b, c, d, e, f):
-    """Move (c, f) from the centre of the upper left pixel to its corner."""
+def _from_center(a, b, c, d, e, f):
+    """Move (c, f) from the center of the upper left pixel to its corner."""
     return a, b, c - (a + b) / 2, d, e, f - (d + e) / 2
 
 
-def _to_centre(a, b, c, d, e, f):
-    """Move (c, f) from the corner of the upper left pixel to its centre."""
+def _to_center(a, b, c, d, e, f):
+    """Move (c, f) from the corner of the upper left pixel to its center."""
     return a, b, c + (a + b) / 2, d, e, f + (d + e) / 2
 
 
@@ -287,8 +287,8 @@ def save_georeferenced(
 
 
 def world_file(georeference: Georeference) -> str:
-    """Write a world file: a, d, b, e and the place of the centre of the upper left pixel."""
-    a, b, c, d, e, f = _to_centre(*georeference.transform)
+    """Write a world file: a, d, b, e and the place of the center of the upper left pixel."""
+    a, b, c, d, e, f = _to_center(*georeference.transform)
     return "".join(f"{number!r}\n" for number in (a, d, b, e, c, f))
 
 
@@ -296,7 +296,7 @@ def tiff_tags(georeference: Georeference) -> TiffImagePlugin.ImageFileDirectory_
     """Write a georeference as TIFF tags, for Pillow's ``save(..., tiffinfo=...)``."""
     transform = georeference.transform
     if _is_point(georeference.geokeys):
-        transform = _to_centre(*transform)
+        transform = _to_center(*transform)
     a, b, c, d, e, f = transform
     tags = dict(georeference.geokeys)
     if b == d == 0 and a > 0 > e:

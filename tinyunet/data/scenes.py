@@ -1,7 +1,7 @@
 """Painted scenes: aerial photographs of a landscape that does not exist, and their exact masks.
 
-They are made for one lesson: **colour alone cannot tell what something is.** Three materials cover
-the ground, and the colour is chosen by the material, never by the class:
+They are made for one lesson: **color alone cannot tell what something is.** Three materials cover
+the ground, and the color is chosen by the material, never by the class:
 
 ========= ============================================= =========================================
 material  belongs to                                    what tells the two classes apart
@@ -13,7 +13,7 @@ gray      the roof of a building, or a road             the outline
 
 A scene is a stack of maps of the same size (`Land`): class, material, tone and height of every
 pixel. The functions below draw into it one after another, in the order in which people change a
-landscape: fields, roads, houses, trees. Then `photograph` colours the materials and lets one sun
+landscape: fields, roads, houses, trees. Then `photograph` colors the materials and lets one sun
 shine on all of it. A pixel is about 40 cm wide, and heights are counted in pixels too.
 """
 
@@ -30,9 +30,9 @@ CLASSES = ("orchard meadow", "meadow", "forest", "building", "road")
 ORCHARD, MEADOW, FOREST, BUILDING, ROAD = range(len(CLASSES))
 NO_FIELD = 65535
 
-# A material has three colours (red, green, blue); the tone of a thing, 0 to 1, lies between them.
+# A material has three colors (red, green, blue); the tone of a thing, 0 to 1, lies between them.
 GRASS, LEAVES, GRAY = range(3)
-COLOURS = np.array(
+COLORS = np.array(
     [
         [[88, 124, 58], [126, 152, 74], [188, 180, 114]],  # lush, mown, dry
         [[44, 78, 42], [64, 98, 48], [96, 124, 62]],
@@ -222,7 +222,7 @@ def build_houses(land, course, rng, attempts, spread):
 
 def build_house(land, y, x, angle, half_width, half_length, rng):
     """Build a house with a flat or a gabled roof in a small garden, unless something is there."""
-    along = np.abs(x * np.cos(angle) + y * np.sin(angle))  # from the centre, along the ridge
+    along = np.abs(x * np.cos(angle) + y * np.sin(angle))  # from the center, along the ridge
     across = np.abs(y * np.cos(angle) - x * np.sin(angle))
     outside = np.maximum(along - half_length, across - half_width)  # beyond the nearest wall
     roof, garden = outside < 0, (outside < 7) & (land.label < BUILDING)
@@ -280,16 +280,16 @@ def draw_tree(land, distance, label, rng):
 
 
 def photograph(land, rng):
-    """Colour the materials, light them, add noise and a soft lens; returns (H, W, 3) uint8."""
+    """Color the materials, light them, add noise and a soft lens; returns (H, W, 3) uint8."""
     size = land.y.shape
     texture = 0.12 * smooth_noise(size, 24, rng) + 0.12 * smooth_noise(size, 4, rng)
     tone = np.clip(land.tone + texture * ROUGHNESS[land.material], 0, 1)
-    dark, middle, light = (COLOURS[land.material, k] for k in range(3))
+    dark, middle, light = (COLORS[land.material, k] for k in range(3))
     tone = 2 * tone[..., None]
-    colour = (
+    color = (
         dark + (middle - dark) * np.minimum(tone, 1) + (light - middle) * np.maximum(tone - 1, 0)
     )
-    image = colour * sunlight(land, rng)
+    image = color * sunlight(land, rng)
     image = np.clip(image + 5 * rng.standard_normal((*size, 1), np.float32), 0, 255)
     return np.asarray(Image.fromarray(np.uint8(image)).filter(ImageFilter.GaussianBlur(0.6)))
 

@@ -1,7 +1,7 @@
 """Tiles: a large scene with its mask becomes a folder of pairs.
 
-Neighbouring tiles resemble each other, and tiles that overlap share pixels. If some of them train
-the network and their neighbours judge it, the judgement is too kind. So the tiles of a scene are
+Neighboring tiles resemble each other, and tiles that overlap share pixels. If some of them train
+the network and their neighbors judge it, the judgment is too kind. So the tiles of a scene are
 divided by region: a block at one end for validation, the rest for training.
 """
 
@@ -72,7 +72,7 @@ def cut_tiles(
 
     A tile is named by the row and column of its first pixel in the scene: ``north_r0512_c0256``.
     Where the scene's sides are no multiple of the step, the last row and column of tiles move
-    inwards until they are whole, and overlap their neighbours by more than the others do.
+    inwards until they are whole, and overlap their neighbors by more than the others do.
 
     Tiles are PNG files; if the scene is georeferenced, TIFF files that are so too.
 
@@ -85,7 +85,7 @@ def cut_tiles(
     size : int
         Height and width of a tile, in pixels.
     overlap : int
-        Pixels that neighbours share, below `size`.
+        Pixels that neighbors share, below `size`.
     skip_empty : bool
         Leave out tiles whose mask holds class 0 only. A network that has never seen an empty tile
         tends to find things on every one, so they are kept unless asked otherwise.

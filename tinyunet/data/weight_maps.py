@@ -100,7 +100,7 @@ def border_weights(instances, w0=10.0, sigma=5.0):
     r"""Compute the second term of the paper's weights, large in thin gaps between objects.
 
     :math:`w_0 \exp(-(d_1 + d_2)^2 / 2 \sigma^2)` on the background, 0 inside the objects and where
-    there are fewer than two. Distances are Euclidean, from pixel centre to pixel centre.
+    there are fewer than two. Distances are Euclidean, from pixel center to pixel center.
 
     The weight of an object far away is nil, so each one is measured only in a window around it:
     beyond 5.3 sigma an error of at most w0 / 1,000,000 is made.

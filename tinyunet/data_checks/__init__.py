@@ -11,7 +11,7 @@ accuracy of 93 % that means nothing, as a score that is too good to be true.
 """
 
 from tinyunet.data_checks.findings import Finding
-from tinyunet.data_checks.repair import ColourTable, read_colours
+from tinyunet.data_checks.repair import ColorTable, read_colors
 from tinyunet.data_checks.report import (
     Report,
     draw_contact_sheet,
@@ -21,12 +21,12 @@ from tinyunet.data_checks.report import (
 )
 
 __all__ = [
-    "ColourTable",
+    "ColorTable",
     "Finding",
     "Report",
     "draw_contact_sheet",
     "examine",
-    "read_colours",
+    "read_colors",
     "repair_masks",
     "save_report",
 ]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 REACH = 16  # pixels: the largest shift that is looked for
-LARGEST = 1024  # pixels a side: of larger images the centre is looked at
+LARGEST = 1024  # pixels a side: of larger images the center is looked at
 
 # On real images with good masks the agreement is at most 0.028 and 2.5 spreads better elsewhere;
 # of masks that were shifted by 3 to 8 pixels, nine in ten show more than 0.05 and 4 spreads.
@@ -73,7 +73,7 @@ def agreement(image: np.ndarray, mask: np.ndarray, reach: int = REACH) -> np.nda
         Correlation coefficients. Entry (reach + down, reach + right) is for the mask moved down
         and right by so many pixels. All 0 where image or mask has no edges, or is too small.
     """
-    image, mask = centre(image), centre(mask)
+    image, mask = center(image), center(mask)
     sides = 2 * reach + 1
     products, image_power, mask_power = np.zeros((sides, sides)), 0.0, 0.0
     if min(mask.shape) <= sides:
@@ -106,7 +106,7 @@ def best_shift(agreements: np.ndarray) -> Shift:
     return Shift(int(row) - reach, int(column) - reach, float(gain), float(agreements.std()))
 
 
-def centre(array: np.ndarray, largest: int = LARGEST) -> np.ndarray:
-    """Cut the centre out of an array (H, W, ...), at most so many pixels a side."""
+def center(array: np.ndarray, largest: int = LARGEST) -> np.ndarray:
+    """Cut the center out of an array (H, W, ...), at most so many pixels a side."""
     top, left = (max(0, side - largest) // 2 for side in array.shape[:2])
     return array[top : top + largest, left : left + largest]

@@ -8,7 +8,7 @@ import numpy as np
 from tinyunet.data.tiles import NAME
 from tinyunet.data_checks.alignment import REACH, best_shift
 from tinyunet.data_checks.findings import Finding, listed, plural, size
-from tinyunet.data_checks.survey import Look, Survey
+from tinyunet.data_checks.survey import PairSummary, Survey
 
 CROP = 128  # of ``tinyunet train``, unless it is told otherwise
 LIKENESS = 0.985  # of thumbnails: different photographs stay below 0.8, JPEG copies lie above 0.98
@@ -66,7 +66,7 @@ def check_mask_sizes(seen: Survey) -> Iterator[Finding]:
             f"{plural(len(wrong), 'mask')} of another size than the image",
             "it is not clear which pixel belongs to which, so training stops.",
             "export the mask for exactly this image; or, if it shows the same, resize it with "
-            f"'nearest neighbour', as anything else invents classes: {listed(wrong)}.",
+            f"'nearest neighbor', as anything else invents classes: {listed(wrong)}.",
         )
 
 
@@ -97,7 +97,7 @@ def check_number_types(seen: Survey) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"The images differ in their number type ({shown})",
-            "8 bits end at 255 and 16 bits at 65535, but all images are standardised with the same "
+            "8 bits end at 255 and 16 bits at 65535, but all images are standardized with the same "
             "mean and deviation: to the network some will look black.",
             "export all of them with the same depth.",
         )
@@ -109,7 +109,7 @@ def check_constant(seen: Survey) -> Iterator[Finding]:
     if constant:
         yield Finding(
             "warning",
-            f"{plural(len(constant), 'image')} of a single colour",
+            f"{plural(len(constant), 'image')} of a single color",
             "there is nothing to see; with a mask of several classes it teaches to guess.",
             f"look at them, and remove those that are broken: {listed(constant)}.",
         )
@@ -121,7 +121,11 @@ def check_sizes(seen: Survey, depth: int) -> Iterator[Finding]:
     small = [look for look in looks if min(look.image_shape[:2]) < CROP]
     if small:
         fits = min(min(look.image_shape[:2]) for look in small) // step * step
-        advice = f"train with --crop {fits}" if fits else "train with a smaller --depth and --crop"
+        advice = (
+            f"train with --crop-size {fits}"
+            if fits
+            else "train with a smaller --depth and --crop-size"
+        )
         yield Finding(
             "warning",
             f"{plural(len(small), 'image')} smaller than {CROP} x {CROP}",
@@ -154,7 +158,7 @@ def check_alignment(seen: Survey) -> Iterator[Finding]:
             f"the edges of both agree best when the masks move by {together} (in pixels). A "
             "network learns to answer beside the point from them, and scores punish what is right.",
             "look at the contact sheet; check the export (extent, resolution, map projection, "
-            "corner or centre of pixels), and export the masks again.",
+            "corner or center of pixels), and export the masks again.",
         )
     elif shifted:
         yield Finding(
@@ -193,7 +197,9 @@ def check_leaks(seen: Survey, val_seen: Survey) -> Iterator[Finding]:
         )
 
 
-def copied(looks: Sequence[Look], others: Sequence[Look]) -> Iterator[tuple[str, list[str], str]]:
+def copied(
+    looks: Sequence[PairSummary], others: Sequence[PairSummary]
+) -> Iterator[tuple[str, list[str], str]]:
     """Find images of one set in another, or in the same; gives severity, pairs, and how alike."""
     same = same_images(looks, others)
     alike = alike_images(looks, others)
@@ -205,7 +211,9 @@ def copied(looks: Sequence[Look], others: Sequence[Look]) -> Iterator[tuple[str,
             yield severity, [a if a == b else f"{a} as {b}" for a, b in found], how
 
 
-def same_images(looks: Sequence[Look], others: Sequence[Look]) -> list[tuple[str, str]]:
+def same_images(
+    looks: Sequence[PairSummary], others: Sequence[PairSummary]
+) -> list[tuple[str, str]]:
     """List stems of images with the same pixels; within one set, each pair once."""
     stems = defaultdict(list)
     for look in looks:
@@ -216,7 +224,9 @@ def same_images(looks: Sequence[Look], others: Sequence[Look]) -> list[tuple[str
     return [(stems[look.digest][0], look.pair.stem) for look in others if look.digest in stems]
 
 
-def alike_images(looks: Sequence[Look], others: Sequence[Look]) -> list[tuple[str, str]]:
+def alike_images(
+    looks: Sequence[PairSummary], others: Sequence[PairSummary]
+) -> list[tuple[str, str]]:
     """List stems of images of the same size that look alike, but are not the same."""
     sizes = {look.image_shape[:2] for look in looks if look.digest}
     found = []
@@ -234,18 +244,18 @@ def alike_images(looks: Sequence[Look], others: Sequence[Look]) -> list[tuple[st
     return found
 
 
-def _thumbnails(looks: Sequence[Look]) -> np.ndarray:
+def _thumbnails(looks: Sequence[PairSummary]) -> np.ndarray:
     return np.stack([look.thumbnail for look in looks])
 
 
 def check_tiles(seen: Survey) -> Iterator[Finding]:
-    """Check that these are not tiles of a scene, whose neighbours a random split would mix."""
+    """Check that these are not tiles of a scene, whose neighbors a random split would mix."""
     stems = [look.pair.stem for look in seen.looks]
     if len(stems) > 1 and all(NAME.fullmatch(stem) for stem in stems):
         yield Finding(
             "warning",
             "The images are tiles of a scene",
-            "neighbours resemble each other. A random split trains on the neighbours of what it "
+            "neighbors resemble each other. A random split trains on the neighbors of what it "
             "validates on, and then the score is too good.",
             "train with --val-split spatial, or validate on another scene.",
         )

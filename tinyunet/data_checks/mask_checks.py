@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinyunet.data_checks.findings import Finding, listed, plural
-from tinyunet.data_checks.repair import GRAY, ColourTable, Repair, Unclear, plan_repair
-from tinyunet.data_checks.survey import Look, Survey
+from tinyunet.data_checks.repair import GRAY, ColorTable, Repair, Unclear, plan_repair
+from tinyunet.data_checks.survey import PairSummary, Survey
 
 LARGE = 0.8  # share of the pixels from which on a class dominates
 RARE = 0.005  # share below which a class is rare
@@ -49,7 +49,7 @@ class Classes:
 
 
 def check_masks(
-    seen: Survey, table: ColourTable | None, ignore_index: int | None
+    seen: Survey, table: ColorTable | None, ignore_index: int | None
 ) -> tuple[Classes | None, list[Finding]]:
     """Work out the classes, and make all checks that concern one set of masks.
 
@@ -60,16 +60,16 @@ def check_masks(
     findings : list of Finding
     """
     looks = [look for look in seen.looks if look.has_mask]
-    by_colour = speak_in_colours(looks, table)
-    findings = [*check_mixture(looks)] if by_colour else [*check_palettes(looks)]
+    by_color = speak_in_colors(looks, table)
+    findings = [*check_mixture(looks)] if by_color else [*check_palettes(looks)]
     if findings or not looks:
         return None, findings
-    values = [values_of(look, by_colour) for look in looks]
+    values = [values_of(look, by_color) for look in looks]
     try:
-        repair = plan_repair(values, by_colour=by_colour, table=table, ignore_index=ignore_index)
+        repair = plan_repair(values, by_color=by_color, table=table, ignore_index=ignore_index)
     except Unclear as error:
         return None, [Finding("problem", error.title, error.meaning, error.advice)]
-    if by_colour and all(palette_says(look, repair) for look in looks):
+    if by_color and all(palette_says(look, repair) for look in looks):
         repair = replace(repair, kind="classes")
     found = [repair.count(mask) for mask in values]
     largest = max([index for index in repair.lookup.values() if index != ignore_index], default=0)
@@ -83,68 +83,68 @@ def check_masks(
 # --- What the values are -----------------------------------------------------------------------
 
 
-def speak_in_colours(looks: Sequence[Look], table: ColourTable | None) -> bool:
-    """Tell whether colours carry the meaning: where there is no number, or a table is given."""
-    only_colours = any(
-        look.numbers is None and any(unpacked % GRAY for unpacked in look.colours) for look in looks
+def speak_in_colors(looks: Sequence[PairSummary], table: ColorTable | None) -> bool:
+    """Tell whether colors carry the meaning: where there is no number, or a table is given."""
+    only_colors = any(
+        look.numbers is None and any(unpacked % GRAY for unpacked in look.colors) for look in looks
     )
-    return only_colours or (table is not None and any(look.colours for look in looks))
+    return only_colors or (table is not None and any(look.colors for look in looks))
 
 
-def values_of(look: Look, by_colour: bool) -> Counter:
+def values_of(look: PairSummary, by_color: bool) -> Counter:
     """Give the counts of a mask's values, as `mask_values` in `repair` gives the values."""
-    if by_colour:
-        if look.colours is not None:
-            return look.colours
+    if by_color:
+        if look.colors is not None:
+            return look.colors
         return Counter({value * GRAY: count for value, count in look.numbers.items()})
     if look.numbers is not None:
         return look.numbers
-    return Counter({colour & 255: count for colour, count in look.colours.items()})
+    return Counter({color & 255: count for color, count in look.colors.items()})
 
 
-def palette_says(look: Look, repair: Repair) -> bool:
-    """Tell whether a mask has a palette, and its numbers are the classes of its colours."""
+def palette_says(look: PairSummary, repair: Repair) -> bool:
+    """Tell whether a mask has a palette, and its numbers are the classes of its colors."""
     return look.palette != {} and all(
-        repair.lookup[colour] == number for number, colour in look.palette.items()
+        repair.lookup[color] == number for number, color in look.palette.items()
     )
 
 
-def check_mixture(looks: Sequence[Look]) -> Iterator[Finding]:
-    """Check that no masks are gray (with more than black and white) while others are in colour."""
+def check_mixture(looks: Sequence[PairSummary]) -> Iterator[Finding]:
+    """Check that no masks are gray (with more than black and white) while others are in color."""
     gray = [
-        look.pair.stem for look in looks if look.colours is None and set(look.numbers) - {0, 255}
+        look.pair.stem for look in looks if look.colors is None and set(look.numbers) - {0, 255}
     ]
     if gray:
         yield Finding(
             "problem",
-            "Some masks are in colour, others in gray",
+            "Some masks are in color, others in gray",
             "a class has two different values, and nobody can tell which belong together.",
             f"save all masks the same way; gray are {listed(gray)}.",
         )
 
 
-def check_palettes(looks: Sequence[Look]) -> Iterator[Finding]:
-    """Check that each number has the same colour in every mask that has a palette."""
-    colours_of, numbers_of = defaultdict(set), defaultdict(set)
+def check_palettes(looks: Sequence[PairSummary]) -> Iterator[Finding]:
+    """Check that each number has the same color in every mask that has a palette."""
+    colors_of, numbers_of = defaultdict(set), defaultdict(set)
     for look in looks:
-        for number, colour in look.palette.items():
-            colours_of[number].add(colour)
-            numbers_of[colour].add(number)
-    for number, colours in sorted(colours_of.items()):
-        if len(colours) > 1 and any(len(numbers_of[colour]) > 1 for colour in colours):
-            shown = [f"#{colour:06x}" for colour in sorted(colours)]
+        for number, color in look.palette.items():
+            colors_of[number].add(color)
+            numbers_of[color].add(number)
+    for number, colors in sorted(colors_of.items()):
+        if len(colors) > 1 and any(len(numbers_of[color]) > 1 for color in colors):
+            shown = [f"#{color:06x}" for color in sorted(colors)]
             yield Finding(
                 "problem",
                 "The palettes differ from mask to mask",
                 f"the number in the file is the class, and {number} is {shown[0]} in one mask and "
-                f"{shown[1]} in another: a program numbered the colours anew in every file.",
-                "write a table of colours, a line for each class such as 'building: #3c1098', and "
-                "run this again with --colours FILE --write DIR.",
+                f"{shown[1]} in another: a program numbered the colors anew in every file.",
+                "write a table of colors, a line for each class such as 'building: #3c1098', and "
+                "run this again with --colors FILE --write DIR.",
             )
             return
 
 
-def check_form(repair: Repair, looks: Sequence[Look]) -> Iterator[Finding]:
+def check_form(repair: Repair, looks: Sequence[PairSummary]) -> Iterator[Finding]:
     """Check that the masks hold class numbers, not something that stands for them."""
     write = "run this again with --write DIR, and train with the masks that it writes there"
     values = sorted(set(repair.lookup.values()) if repair.kind == "classes" else repair.lookup)
@@ -177,11 +177,11 @@ def check_form(repair: Repair, looks: Sequence[Look]) -> Iterator[Finding]:
             f"the largest makes {values[-1] + 1} classes, most of them without a pixel.",
             f"{write}: {mapping}.",
         )
-    elif repair.kind == "colours":
+    elif repair.kind == "colors":
         yield Finding(
             "problem",
-            "The masks hold colours, all of which the table explains",
-            "training reads numbers, not colours.",
+            "The masks hold colors, all of which the table explains",
+            "training reads numbers, not colors.",
             f"{write}.",
         )
     elif max(values) <= 20 and not any(look.palette for look in looks):
@@ -189,7 +189,7 @@ def check_form(repair: Repair, looks: Sequence[Look]) -> Iterator[Finding]:
             "note",
             f"The masks hold class numbers ({shown}), as they should",
             "in an image viewer such small numbers look black. That is right.",
-            "look at the contact sheet instead (--out DIR), where classes are in colour.",
+            "look at the contact sheet instead (--out DIR), where classes are in color.",
         )
 
 

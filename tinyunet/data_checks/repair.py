@@ -1,7 +1,7 @@
 """Masks as people have them, and the class numbers that training needs.
 
 A mask should hold 0, 1, 2, ... Many are drawn for the eye instead: 0 and 255, because 1 would look
-black; or a colour for each class; or a number for each object. All of these are a **lookup**: each
+black; or a color for each class; or a number for each object. All of these are a **lookup**: each
 value that occurs stands for a class. `plan_repair` works out the lookup from the values of all the
 masks together, and `write_masks` applies it.
 """
@@ -29,10 +29,10 @@ from tinyunet.data.dataset import (
 )
 from tinyunet.errors import UserError
 
-GRAY = 0x010101  # times 0 to 255: the colours from black to white
+GRAY = 0x010101  # times 0 to 255: the colors from black to white
 DARK, LIGHT = 32, 224  # below and from which on a gray value is nearly black and nearly white
 MOST_CLASSES = 64  # more values than that are no classes
-FEW = 0.02  # share of pixels with colours that are in no table, from smoothed edges
+FEW = 0.02  # share of pixels with colors that are in no table, from smoothed edges
 
 
 # --- Reading, whatever it is -------------------------------------------------------------------
@@ -45,21 +45,21 @@ class RawMask(NamedTuple):
     ----------
     numbers : array (H, W), integers, or None
         The number of each pixel, where the file has one: gray value or palette index.
-    colours : array (H, W), int32, or None
-        The colour of each pixel as 0xRRGGBB, where the file has colours.
+    colors : array (H, W), int32, or None
+        The color of each pixel as 0xRRGGBB, where the file has colors.
     """
 
     numbers: np.ndarray | None
-    colours: np.ndarray | None
+    colors: np.ndarray | None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
-        return (self.colours if self.numbers is None else self.numbers).shape
+        return (self.colors if self.numbers is None else self.numbers).shape
 
 
 def read_raw_mask(path: str | Path) -> RawMask:
-    """Read a mask of any form: class numbers, gray picture, palette, colours, even a JPEG.
+    """Read a mask of any form: class numbers, gray picture, palette, colors, even a JPEG.
 
     Raises
     ------
@@ -80,25 +80,25 @@ def read_raw_mask(path: str | Path) -> RawMask:
 
 
 def has_palette(path: str | Path) -> bool:
-    """Tell whether a file, one that can be read, stores indices into a table of colours."""
+    """Tell whether a file, one that can be read, stores indices into a table of colors."""
     with without_pillows_limit(), Image.open(path, formats=FORMATS) as image:
         return image.mode == "P"
 
 
 def pack(picture: np.ndarray) -> np.ndarray:
-    """Make one number of each colour: (H, W, 3 or more) uint8 to (H, W) int32, 0xRRGGBB."""
+    """Make one number of each color: (H, W, 3 or more) uint8 to (H, W) int32, 0xRRGGBB."""
     red, green, blue = np.moveaxis(picture[:, :, :3].astype(np.int32), 2, 0)
     return (red << 16) | (green << 8) | blue
 
 
-def unpack_all(colours: np.ndarray) -> np.ndarray:
+def unpack_all(colors: np.ndarray) -> np.ndarray:
     """Split (H, W) of 0xRRGGBB into (H, W, 3), uint8."""
-    return np.stack(unpack(colours), axis=2).astype(np.uint8)
+    return np.stack(unpack(colors), axis=2).astype(np.uint8)
 
 
-def unpack(colour) -> tuple:
+def unpack(color) -> tuple:
     """Split 0xRRGGBB into red, green and blue."""
-    return colour >> 16, colour >> 8 & 255, colour & 255
+    return color >> 16, color >> 8 & 255, color & 255
 
 
 def count_values(values: np.ndarray) -> Counter:
@@ -107,18 +107,18 @@ def count_values(values: np.ndarray) -> Counter:
     return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
 
 
-# --- Colour tables -----------------------------------------------------------------------------
+# --- Color tables -----------------------------------------------------------------------------
 
 
-class ColourTable(NamedTuple):
-    """The classes by name, in order, and the colour of each as 0xRRGGBB."""
+class ColorTable(NamedTuple):
+    """The classes by name, in order, and the color of each as 0xRRGGBB."""
 
     names: tuple[str, ...]
-    colours: tuple[int, ...]
+    colors: tuple[int, ...]
 
 
-def read_colours(path: str | Path) -> ColourTable:
-    """Read which colour means which class.
+def read_colors(path: str | Path) -> ColorTable:
+    """Read which color means which class.
 
     Either a text file, a class a line, the first being class 0::
 
@@ -131,48 +131,48 @@ def read_colours(path: str | Path) -> ColourTable:
     Raises
     ------
     UserError
-        If the file cannot be read, a line is not understood, or a name or colour comes twice.
+        If the file cannot be read, a line is not understood, or a name or color comes twice.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise UserError(f"{path}: the colour table cannot be read ({reason})") from error
+        raise UserError(f"{path}: the color table cannot be read ({reason})") from error
     if path.suffix.lower() == ".json":
         rows = _rows_of_json(path, text)
     else:
         rows = [line.rpartition(":")[::2] for line in text.splitlines() if line.strip()]
-    names, colours = [], []
-    for name, colour in rows:
-        found = re.fullmatch(r"\s*#?([0-9a-fA-F]{6})\s*", str(colour))
+    names, colors = [], []
+    for name, color in rows:
+        found = re.fullmatch(r"\s*#?([0-9a-fA-F]{6})\s*", str(color))
         if not found or not str(name).strip():
             raise UserError(
-                f"{path}: {name}: {colour} is not understood; write a class in each line, as in "
+                f"{path}: {name}: {color} is not understood; write a class in each line, as in "
                 "'building: #3c1098', the first being class 0"
             )
         names.append(str(name).strip())
-        colours.append(int(found[1], 16))
-    for kind, entries in (("class", names), ("colour", [f"#{colour:06x}" for colour in colours])):
+        colors.append(int(found[1], 16))
+    for kind, entries in (("class", names), ("color", [f"#{color:06x}" for color in colors])):
         entry, count = max(Counter(entries).items(), key=lambda item: item[1], default=("", 0))
         if count != 1:
             problem = f"names the {kind} {entry} {count} times" if count else "holds no classes"
-            raise UserError(f"{path}: the colour table {problem}")
-    return ColourTable(tuple(names), tuple(colours))
+            raise UserError(f"{path}: the color table {problem}")
+    return ColorTable(tuple(names), tuple(colors))
 
 
 def _rows_of_json(path: Path, text: str) -> list[tuple]:
-    """List (name, colour) of a JSON colour table."""
+    """List (name, color) of a JSON color table."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not valid JSON ({error})") from error
     if isinstance(content, dict):
-        names, colours = content.get("classes"), content.get("palette")
-        if isinstance(names, list) and isinstance(colours, list) and len(names) == len(colours):
-            return list(zip(names, colours, strict=True))
+        names, colors = content.get("classes"), content.get("palette")
+        if isinstance(names, list) and isinstance(colors, list) and len(names) == len(colors):
+            return list(zip(names, colors, strict=True))
         return list(content.items())
-    raise UserError(f'{path}: a colour table in JSON looks like {{"building": "#3c1098", ...}}')
+    raise UserError(f'{path}: a color table in JSON looks like {{"building": "#3c1098", ...}}')
 
 
 # --- What the values mean ----------------------------------------------------------------------
@@ -200,19 +200,19 @@ class Repair:
     ----------
     kind : str
         What the masks are: "classes" (nothing to repair), "black and white", "gaps", "objects",
-        or "colours".
+        or "colors".
     lookup : mapping of int to int
         The class of each value that occurs.
     names : tuple of str
         Of the classes, where known.
-    by_colour : bool
-        Whether the values are colours, 0xRRGGBB, instead of numbers.
+    by_color : bool
+        Whether the values are colors, 0xRRGGBB, instead of numbers.
     """
 
     kind: str
     lookup: Mapping[int, int]
     names: tuple[str, ...] = ()
-    by_colour: bool = False
+    by_color: bool = False
 
     @property
     def is_needed(self) -> bool:
@@ -221,7 +221,7 @@ class Repair:
 
     def apply(self, raw: RawMask) -> np.ndarray:
         """Give the class of each pixel, (H, W), in the smallest type of whole numbers."""
-        values = mask_values(raw, self.by_colour)
+        values = mask_values(raw, self.by_color)
         known = np.array(sorted(self.lookup))
         classes = np.array([self.lookup[value] for value in known.tolist()])
         smallest = np.min_scalar_type(classes.max()) if classes.min() >= 0 else np.int32
@@ -235,18 +235,18 @@ class Repair:
         return counts
 
 
-def mask_values(raw: RawMask, by_colour: bool) -> np.ndarray:
-    """Give the values to look up. Gray is a colour too, and a gray colour a number."""
-    if by_colour:
-        return raw.colours if raw.colours is not None else raw.numbers.astype(np.int32) * GRAY
-    return raw.numbers if raw.numbers is not None else raw.colours & 255
+def mask_values(raw: RawMask, by_color: bool) -> np.ndarray:
+    """Give the values to look up. Gray is a color too, and a gray color a number."""
+    if by_color:
+        return raw.colors if raw.colors is not None else raw.numbers.astype(np.int32) * GRAY
+    return raw.numbers if raw.numbers is not None else raw.colors & 255
 
 
 def plan_repair(
     masks: Sequence[Mapping[int, int]],
     *,
-    by_colour: bool = False,
-    table: ColourTable | None = None,
+    by_color: bool = False,
+    table: ColorTable | None = None,
     ignore_index: int | None = None,
 ) -> Repair:
     """Work out which class each value in a set of masks stands for.
@@ -254,8 +254,8 @@ def plan_repair(
     ==================================  =======================================================
     values                              classes
     ==================================  =======================================================
-    colours, with a table               the table's; a few odd ones from smoothed edges go to
-                                        the nearest colour
+    colors, with a table               the table's; a few odd ones from smoothed edges go to
+                                        the nearest color
     0 and 255, or nearly                0 and 1: from 128 on it is white
     0 to n, n differing from mask to    0 and 1: each number is an object
     mask, large
@@ -267,9 +267,9 @@ def plan_repair(
     ----------
     masks : sequence of mappings
         How often each value occurs, a mapping for each mask.
-    by_colour : bool
-        The values are colours; a table is needed then.
-    table : ColourTable, optional
+    by_color : bool
+        The values are colors; a table is needed then.
+    table : ColorTable, optional
         For masks that hold class numbers it gives their names only.
     ignore_index : int, optional
         A value that stays as it is and is no class.
@@ -277,13 +277,13 @@ def plan_repair(
     Raises
     ------
     Unclear
-        If the values make no classes: too many, below 0, or colours that no table explains.
+        If the values make no classes: too many, below 0, or colors that no table explains.
     """
     total = Counter()
     for mask in masks:
         total.update(mask)
-    if by_colour:
-        return _plan_colours(total, table)
+    if by_color:
+        return _plan_colors(total, table)
     keep = {ignore_index: ignore_index} if ignore_index in total else {}
     total = Counter({value: count for value, count in total.items() if value != ignore_index})
     values = sorted(total)
@@ -341,35 +341,35 @@ def _are_objects(masks: Sequence[set[int]]) -> bool:
     return len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks)
 
 
-def _plan_colours(total: Mapping[int, int], table: ColourTable | None) -> Repair:
-    """Look every colour up in the table."""
+def _plan_colors(total: Mapping[int, int], table: ColorTable | None) -> Repair:
+    """PairSummary every color up in the table."""
     if table is None:
         shown = ", ".join(
-            f"#{colour:06x} ({count:,} pixels)" for colour, count in total.most_common(12)
+            f"#{color:06x} ({count:,} pixels)" for color, count in total.most_common(12)
         )
         raise Unclear(
-            f"The masks are colour images, with {len(total):,} colours",
-            "a mask holds a number for each pixel, its class. Which colour is which class, only "
+            f"The masks are color images, with {len(total):,} colors",
+            "a mask holds a number for each pixel, its class. Which color is which class, only "
             "you know.",
             "write a text file with a line for each class, such as 'building: "
-            f"#{next(iter(total)):06x}', class 0 first, and run this again with --colours FILE "
-            f"--write DIR. The most frequent colours: {shown}.",
+            f"#{next(iter(total)):06x}', class 0 first, and run this again with --colors FILE "
+            f"--write DIR. The most frequent colors: {shown}.",
         )
-    lookup = {colour: index for index, colour in enumerate(table.colours)}
-    strange = Counter({colour: count for colour, count in total.items() if colour not in lookup})
+    lookup = {color: index for index, color in enumerate(table.colors)}
+    strange = Counter({color: count for color, count in total.items() if color not in lookup})
     share = strange.total() / max(sum(total.values()), 1)
     if share > FEW:
-        shown = ", ".join(f"#{colour:06x} ({count:,})" for colour, count in strange.most_common(8))
+        shown = ", ".join(f"#{color:06x} ({count:,})" for color, count in strange.most_common(8))
         raise Unclear(
-            f"{100 * share:.1f} % of the mask pixels have a colour that is not in the table",
+            f"{100 * share:.1f} % of the mask pixels have a color that is not in the table",
             "their class is not known.",
             f"add to the table: {shown}.",
         )
-    listed = np.array([unpack(colour) for colour in table.colours])
-    for colour in strange:
-        distance = np.square(listed - unpack(colour)).sum(axis=1)
-        lookup[colour] = int(distance.argmin())
-    return Repair("colours", lookup, table.names, by_colour=True)
+    listed = np.array([unpack(color) for color in table.colors])
+    for color in strange:
+        distance = np.square(listed - unpack(color)).sum(axis=1)
+        lookup[color] = int(distance.argmin())
+    return Repair("colors", lookup, table.names, by_color=True)
 
 
 # --- Writing -----------------------------------------------------------------------------------

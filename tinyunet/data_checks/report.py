@@ -15,8 +15,8 @@ from tinyunet.data_checks.alignment import best_shift
 from tinyunet.data_checks.file_checks import check_copies, check_files, check_leaks, check_tiles
 from tinyunet.data_checks.findings import SEVERITIES, Finding, plural, size
 from tinyunet.data_checks.mask_checks import Classes, check_both, check_masks
-from tinyunet.data_checks.repair import ColourTable, read_raw_mask, unpack_all, write_masks
-from tinyunet.data_checks.survey import Look, Survey, survey
+from tinyunet.data_checks.repair import ColorTable, read_raw_mask, unpack_all, write_masks
+from tinyunet.data_checks.survey import PairSummary, Survey, survey
 from tinyunet.errors import UserError
 from tinyunet.plots.contact_sheet import contact_sheet
 from tinyunet.plots.pictures import as_rgb
@@ -109,7 +109,7 @@ def examine(
     *,
     val_images_dir: str | Path | None = None,
     val_masks_dir: str | Path | None = None,
-    colours: ColourTable | None = None,
+    colors: ColorTable | None = None,
     ignore_index: int | None = None,
     depth: int = 4,
     progress: bool = False,
@@ -122,8 +122,8 @@ def examine(
         Folders of files that pair by stem.
     val_images_dir, val_masks_dir : path, optional
         The same for validation; both or none.
-    colours : ColourTable, optional
-        Which colour means which class, from `read_colours`.
+    colors : ColorTable, optional
+        Which color means which class, from `read_colors`.
     ignore_index : int, optional
         The mask value of pixels that do not count.
     depth : int
@@ -142,13 +142,13 @@ def examine(
     if not 1 <= depth <= 16:
         raise UserError(f"a network of depth {depth} cannot be built: choose 1 to 16")
     seen = survey(images_dir, masks_dir, progress)
-    classes, findings = check_masks(seen, colours, ignore_index)
+    classes, findings = check_masks(seen, colors, ignore_index)
     findings += check_files(seen, depth)
     if val_images_dir is None:
         findings += [*check_copies(seen), *check_tiles(seen)]
     else:
         val_seen = survey(val_images_dir, val_masks_dir, progress)
-        val_classes, val_findings = check_masks(val_seen, colours, ignore_index)
+        val_classes, val_findings = check_masks(val_seen, colors, ignore_index)
         val_findings += check_files(val_seen, depth)
         findings += [
             finding._replace(title=f"In the validation set: {finding.title}")
@@ -204,9 +204,9 @@ def repair_masks(report: Report, out_dir: str | Path, progress: bool = False) ->
 
 
 def draw_contact_sheet(report: Report, most: int = 12) -> Image.Image:
-    """Show masks in colour over their images: first those that look shifted, then others.
+    """Show masks in color over their images: first those that look shifted, then others.
 
-    Masks whose meaning is not clear yet are shown in their own colours.
+    Masks whose meaning is not clear yet are shown in their own colors.
 
     Parameters
     ----------
@@ -234,11 +234,11 @@ def draw_contact_sheet(report: Report, most: int = 12) -> Image.Image:
     return contact_sheet(panels, list(names), ignore_index=report.classes.ignore_index)
 
 
-def _panel(look: Look, classes: Classes | None) -> tuple[str, np.ndarray, np.ndarray]:
+def _panel(look: PairSummary, classes: Classes | None) -> tuple[str, np.ndarray, np.ndarray]:
     """Read an image and its mask; the mask as classes, or as a picture while they are not known."""
     image, raw = read_image(look.pair.image_path), read_raw_mask(look.pair.mask_path)
     if classes is not None:
         return look.pair.stem, image, classes.repair.apply(raw)
-    if raw.colours is not None:
-        return look.pair.stem, image, unpack_all(raw.colours)
+    if raw.colors is not None:
+        return look.pair.stem, image, unpack_all(raw.colors)
     return look.pair.stem, image, as_rgb(raw.numbers.astype(np.float32))

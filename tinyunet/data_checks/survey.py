@@ -20,7 +20,7 @@ THUMBNAIL = 16  # pixels a side
 
 
 @dataclass
-class Look:
+class PairSummary:
     """What one pair looks like.
 
     Attributes
@@ -39,10 +39,10 @@ class Look:
     thumbnail : array (THUMBNAIL * THUMBNAIL,)
         The image's light and dark, coarsely; with mean 0 and length 1 (all 0 if there is none).
     mask_shape : tuple (H, W)
-    numbers, colours : Counter or None
-        How often each number, each colour (0xRRGGBB) occurs in the mask.
+    numbers, colors : Counter or None
+        How often each number, each color (0xRRGGBB) occurs in the mask.
     palette : dict
-        The colour of each number, if the mask has a palette.
+        The color of each number, if the mask has a palette.
     agreement : array or None
         See `tinyunet.data_checks.alignment.agreement`.
     """
@@ -56,7 +56,7 @@ class Look:
     thumbnail: np.ndarray | None = None
     mask_shape: tuple = ()
     numbers: Counter | None = None
-    colours: Counter | None = None
+    colors: Counter | None = None
     palette: dict = field(default_factory=dict)
     agreement: np.ndarray | None = None
 
@@ -68,11 +68,11 @@ class Look:
 
 @dataclass
 class Survey:
-    """What two folders hold: a `Look` at each pair, and the files without a partner."""
+    """What two folders hold: a `PairSummary` at each pair, and the files without a partner."""
 
     images_dir: Path
     masks_dir: Path
-    looks: list[Look]
+    looks: list[PairSummary]
     lone_images: list[Path]
     lone_masks: list[Path]
 
@@ -86,13 +86,15 @@ def survey(images_dir: str | Path, masks_dir: str | Path, progress: bool = False
         If there are no pairs; see `tinyunet.data.dataset.find_pairs`.
     """
     pairs = find_pairs(images_dir, masks_dir)
-    looks = [look_at(pair) for pair in tqdm(pairs, "looking", unit="pair", disable=not progress)]
+    looks = [
+        inspect_pair(pair) for pair in tqdm(pairs, "looking", unit="pair", disable=not progress)
+    ]
     return Survey(Path(images_dir), Path(masks_dir), looks, *unpaired(images_dir, masks_dir))
 
 
-def look_at(pair: Pair) -> Look:
+def inspect_pair(pair: Pair) -> PairSummary:
     """Read an image and its mask, and note what they are like."""
-    look = Look(pair)
+    look = PairSummary(pair)
     image = mask = None
     try:
         image = read_image(pair.image_path)
@@ -105,11 +107,11 @@ def look_at(pair: Pair) -> Look:
     except UserError as error:
         look.problems.append(str(error))
     if image is not None and mask is not None and image.shape[:2] == mask.shape:
-        look.agreement = agreement(image, mask.colours if mask.numbers is None else mask.numbers)
+        look.agreement = agreement(image, mask.colors if mask.numbers is None else mask.numbers)
     return look
 
 
-def note_image(look: Look, image: np.ndarray) -> None:
+def note_image(look: PairSummary, image: np.ndarray) -> None:
     """Note what the image is like."""
     look.image_shape, look.image_type = image.shape, str(image.dtype)
     look.is_constant = bool((image == image[0, 0]).all())
@@ -117,21 +119,21 @@ def note_image(look: Look, image: np.ndarray) -> None:
     if content.shape[2] in (2, 4) and content.dtype == np.uint8 and (content[..., -1] == 255).all():
         content = content[:, :, :-1]  # an alpha channel that says nothing
     if (content == content[:, :, :1]).all():
-        content = content[:, :, :1]  # gray, stored as colours
+        content = content[:, :, :1]  # gray, stored as colors
     shape = f"{content.shape} {content.dtype}".encode()
     look.digest = hashlib.sha256(shape + np.ascontiguousarray(content).tobytes()).digest()
     look.thumbnail = thumbnail(content)
 
 
-def note_mask(look: Look, mask: RawMask) -> None:
+def note_mask(look: PairSummary, mask: RawMask) -> None:
     """Note what the mask is like."""
     look.mask_shape = mask.shape
     look.numbers = None if mask.numbers is None else count_values(mask.numbers)
-    look.colours = None if mask.colours is None else count_values(mask.colours)
-    if mask.numbers is not None and mask.colours is not None:
+    look.colors = None if mask.colors is None else count_values(mask.colors)
+    if mask.numbers is not None and mask.colors is not None:
         numbers, first = np.unique(mask.numbers, return_index=True)
-        colours = mask.colours.ravel()[first]
-        look.palette = dict(zip(numbers.tolist(), colours.tolist(), strict=True))
+        colors = mask.colors.ravel()[first]
+        look.palette = dict(zip(numbers.tolist(), colors.tolist(), strict=True))
 
 
 def thumbnail(image: np.ndarray, side: int = THUMBNAIL) -> np.ndarray:

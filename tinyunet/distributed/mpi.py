@@ -36,7 +36,7 @@ PATIENCE = 5.0
 
 
 def team():
-    """Find out who else works on this run: a `Team` under ``mpiexec``, else `Alone`.
+    """Find who else works on this run: `Communicator` under ``mpiexec``, else `SingleProcess`.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def team():
     """
     size = next((int(os.environ[name]) for name in SIZE_VARIABLES if name in os.environ), None)
     if size == 1 or (size is None and not any(name in os.environ for name in RANK_VARIABLES)):
-        return Alone()
+        return SingleProcess()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
@@ -59,11 +59,11 @@ def team():
             f"{MPI.get_vendor()[0]}, and this mpiexec belongs to another MPI; start with the "
             "mpiexec of the same installation"
         )
-    return Alone() if MPI.COMM_WORLD.size == 1 else Team(MPI)
+    return SingleProcess() if MPI.COMM_WORLD.size == 1 else Communicator(MPI)
 
 
-class Alone:
-    """A team of one process; what `Team` does with several, here does nothing.
+class SingleProcess:
+    """A team of one process; what `Communicator` does with several, here does nothing.
 
     Use it as a context, ``with team() as members:``, around all that the processes do together.
 
@@ -71,13 +71,13 @@ class Alone:
     ----------
     rank, size : int
         Which process this is, of how many.
-    is_writer : bool
+    is_main_process : bool
         Whether this is the process that writes files and speaks.
-    neighbours : int
+    neighbors : int
         How many processes of the team share this one's processor cores, itself included.
     """
 
-    rank, size, is_writer, neighbours = 0, 1, True, 1
+    rank, size, is_main_process, neighbors = 0, 1, True, 1
 
     def share(self, count):
         """Tell which of `count` images are this process's: a slice, all of nearly equal size."""
@@ -96,7 +96,7 @@ class Alone:
         return None
 
 
-class Team(Alone):
+class Communicator(SingleProcess):
     """Several processes that MPI connects.
 
     Parameters
@@ -109,12 +109,12 @@ class Team(Alone):
         self.mpi = mpi
         self.everyone = mpi.COMM_WORLD
         self.rank, self.size = self.everyone.rank, self.everyone.size
-        self.is_writer = self.rank == 0
+        self.is_main_process = self.rank == 0
         # A line of its own for the farewell: what is said there can't be mistaken for work.
         self.farewell = self.everyone.Dup()
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         here = (self.mpi.Get_processor_name(), cores)
-        self.neighbours = self.everyone.allgather(here).count(here)
+        self.neighbors = self.everyone.allgather(here).count(here)
 
     def sum_in_place(self, *arrays):
         """Replace each array, on the device, by its sum over all processes.
@@ -158,7 +158,7 @@ class Team(Alone):
         elif isinstance(error, KeyboardInterrupt):
             status = 130
         if self._arrived(self.farewell.Ibarrier(), PATIENCE):
-            if not self.is_writer:
+            if not self.is_main_process:
                 raise SystemExit(status)
             return
         if status == 1:

@@ -3,13 +3,13 @@
 The gradient of a sum is the sum of the gradients, so the parts of a batch can be computed apart.
 NumPy lets go of Python's lock inside its loops and matrix products, so threads do run at the same
 time. Each has a *replica* of the network: the same parameters, its own activations and gradients.
-(Batch normalisation takes its statistics over each part, as PyTorch's DataParallel does.)
+(Batch normalization takes its statistics over each part, as PyTorch's DataParallel does.)
 
 Meanwhile the BLAS library, which would use all cores for each product, is kept at one thread: many
 small layers share the cores better image by image than product by product.
 
-The same split and sum serve several processes, on one computer or many: a
-`tinyunet.distributed.mpi.Team` first divides the batch among its members, and sums up in the end.
+The same split and sum serve several processes, on one computer or many: a `Communicator` of
+`tinyunet.distributed.mpi` first divides the batch among its members, and sums up in the end.
 """
 
 import os
@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threadpoolctl import ThreadpoolController
 
 from tinyunet.backend import device_name, keep_freed_memory, to_device, to_host, xp
-from tinyunet.distributed.mpi import Alone
+from tinyunet.distributed.mpi import SingleProcess
 from tinyunet.fast.threads import lend
 
 
@@ -30,14 +30,14 @@ class Replicas:
     network : Layer
     threads : int, optional
         By default as many as the process may use cores. On a GPU there is always one.
-    team : Team, optional
+    team : Communicator, optional
         The processes that share each batch; see `tinyunet.distributed.mpi`.
     """
 
     def __init__(self, network, threads=None, team=None):
-        team = team or Alone()
+        team = team or SingleProcess()
         if threads is None:
-            threads = max(1, available_cores() // team.neighbours)
+            threads = max(1, available_cores() // team.neighbors)
         if threads < 1:
             raise ValueError(f"threads {threads}: it must be 1 or more")
         if device_name() == "cuda":

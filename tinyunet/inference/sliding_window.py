@@ -4,7 +4,7 @@ A U-Net wants sizes that pool evenly, and memory for every activation of the who
 image is swept tile by tile, as in figure 2 of the U-Net paper (Ronneberger, Fischer and Brox 2015,
 https://arxiv.org/abs/1505.04597)::
 
-    +---------------+     The network sees the outer square, the window. Only its centre, the
+    +---------------+     The network sees the outer square, the window. Only its center, the
     |   margin      |     tile, is kept, because near the window's edge the network lacks context
     |   +-------+   |     (and a network with same padding sees zeros out there). The next window
     |   | tile  |   |     lies so that the kept tiles touch and none is missing.
@@ -41,7 +41,7 @@ DEFAULT_TILE = 256
 # usual depth of 4. Measured on real images in tiles of 128, against the full margin: 64 changed the
 # class of 2 pixels in 10,000 and no IoU by more than 0.0001; 32 changed 40 and 0.0011; 0 changed
 # 300 and 0.015. A window of 256 + 2 * 64 is two thirds of the work of 256 + 2 * 112.
-USUAL_MARGIN = 64
+DEFAULT_MARGIN = 64
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,13 @@ def mirrored(start: int, stop: int, length: int):
     return np.minimum(position, period - position) if length > 1 else position
 
 
-def sweep(
+def sliding_window(
     network,
     image,
     *,
     tile=DEFAULT_TILE,
     margin=None,
-    batch=None,
+    batch_size=None,
     threads=None,
     prepare=None,
     progress=False,
@@ -159,13 +159,13 @@ def sweep(
     margin : int, optional
         How much the network sees around each tile, in pixels; rounded up likewise. Without it, 64
         or the `full_margin` where that is less. A network with valid padding takes its own.
-    batch : int, optional
+    batch_size : int, optional
         How many windows go through the network at once. Without it, one for each thread, or 4 on
         a GPU.
     threads : int, optional
         Among how many threads these are shared. Without it, as many as there are cores.
     prepare : function, optional
-        Applied to each window (h, w, C) before the network: the standardisation.
+        Applied to each window (h, w, C) before the network: the standardization.
     progress : bool
         Show a progress bar over the windows.
 
@@ -180,26 +180,26 @@ def sweep(
     ------
     UserError
         If the image has other channels than the network takes, or is empty, or the tile, margin
-        or batch are no sensible numbers.
+        or batch size are no sensible numbers.
     """
     image = np.asarray(image)
     check_image(network, image)
     network.eval()
     replicas = Replicas(network, threads)
     if margin is None:
-        margin = min(USUAL_MARGIN, full_margin(network))
-    if batch is None:
-        batch = 4 if device_name() == "cuda" else len(replicas.replicas)
-    if tile < 1 or margin < 0 or batch < 1:
-        raise UserError(f"tile {tile}, margin {margin} or batch {batch} is too small")
+        margin = min(DEFAULT_MARGIN, full_margin(network))
+    if batch_size is None:
+        batch_size = 4 if device_name() == "cuda" else len(replicas.replicas)
+    if tile < 1 or margin < 0 or batch_size < 1:
+        raise UserError(f"tile {tile}, margin {margin} or batch size {batch_size} is too small")
     margin = round_up(margin, 2**network.depth)
     height, width = image.shape[:2]
     vertical = plan_axis(network, height, tile, margin)
     horizontal = plan_axis(network, width, tile, margin)
     corners = list(itertools.product(vertical.starts, horizontal.starts))
     with tqdm(total=len(corners), unit="tile", leave=False, disable=not progress) as bar:
-        for first in range(0, len(corners), batch):
-            group = corners[first : first + batch]
+        for first in range(0, len(corners), batch_size):
+            group = corners[first : first + batch_size]
             windows = np.stack([cut(image, vertical, horizontal, *corner) for corner in group])
             outputs = run_batch(replicas, prepare(windows) if prepare else windows)
             for (top, left), output in zip(group, outputs, strict=True):
@@ -244,11 +244,11 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     network : UNet
         The network.
     image : array (H, W, C) of float32
-        A standardised image of any size, on the host.
+        A standardized image of any size, on the host.
     ignore_index : int, optional
         If this is one of the classes, its probability is 0 and the others add up to 1.
     **sweeping
-        `tile`, `margin`, `batch`, `threads`, `prepare`, `progress`: see `sweep`.
+        `tile`, `margin`, `batch_size`, `threads`, `prepare`, `progress`: see `sliding_window`.
 
     Returns
     -------
@@ -257,7 +257,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     """
     height, width = image.shape[:2]
     result = np.empty((height, width, network.config["classes"]), dtype=np.float32)
-    for rows, columns, logits in sweep(network, image, **sweeping):
+    for rows, columns, logits in sliding_window(network, image, **sweeping):
         probabilities, _ = softmax(without(ignore_index, logits))
         result[rows, columns] = to_host(probabilities)
     return result
@@ -272,14 +272,14 @@ def predict_classes(model, image, *, probabilities=None, **sweeping):
     Parameters
     ----------
     model : Model
-        The network and its standardisation. The class `model.ignore_index` is never chosen: the
+        The network and its standardization. The class `model.ignore_index` is never chosen: the
         network was not trained on it.
     image : array (H, W, C)
-        An image of any size, not standardised, on the host.
+        An image of any size, not standardized, on the host.
     probabilities : ProbabilityFile, optional
         Where to leave the probabilities of all classes, too.
     **sweeping
-        `tile`, `margin`, `batch`, `threads`, `progress`: see `sweep`.
+        `tile`, `margin`, `batch_size`, `threads`, `progress`: see `sliding_window`.
 
     Returns
     -------
@@ -288,8 +288,8 @@ def predict_classes(model, image, *, probabilities=None, **sweeping):
     """
     dtype = np.uint8 if model.network.config["classes"] <= 256 else np.uint16
     result = np.empty(image.shape[:2], dtype=dtype)
-    prepare = model.standardization.apply
-    for rows, columns, logits in sweep(model.network, image, prepare=prepare, **sweeping):
+    prepare = model.standardization.transform
+    for rows, columns, logits in sliding_window(model.network, image, prepare=prepare, **sweeping):
         logits = without(model.ignore_index, logits)
         result[rows, columns] = to_host(logits.argmax(axis=-1))
         if probabilities is not None:

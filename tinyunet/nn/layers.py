@@ -20,7 +20,7 @@ class Parameter:
         The values; an optimizer changes them in place.
     grad : array of the same shape, or None
         The gradient of the loss, summed since the last `zero_grad`.
-    home : array of the same shape, or None
+    grad_buffer : array of the same shape, or None
         Where `grad` is to lie: an optimizer keeps all gradients in one row.
     name : str
         Where it sits in the network, such as ``"encoder.0.conv1.weight"``.
@@ -31,17 +31,17 @@ class Parameter:
     def __init__(self, data, trainable=True):
         self.data = data
         self.grad = None
-        self.home = None
+        self.grad_buffer = None
         self.name = ""
         self.trainable = trainable
 
     def add_gradient(self, gradient):
         """Add to `grad`: a parameter that is used twice gets the sum of both gradients."""
         if self.grad is not None:
-            self.grad = xp.add(self.grad, gradient, out=self.home)
-        elif self.home is not None:
-            self.home[...] = gradient
-            self.grad = self.home
+            self.grad = xp.add(self.grad, gradient, out=self.grad_buffer)
+        elif self.grad_buffer is not None:
+            self.grad_buffer[...] = gradient
+            self.grad = self.grad_buffer
         else:
             self.grad = gradient
 
@@ -52,7 +52,7 @@ class SharedParameter(Parameter):
     def __init__(self, original):
         self.original = original
         self.grad = None
-        self.home = None
+        self.grad_buffer = None
         self.name = original.name
         self.trainable = True
 
@@ -71,7 +71,7 @@ class Layer:
     """
 
     training = True
-    remembers = True
+    saves_backward = True
     _backward = None
 
     def __call__(self, *inputs):
@@ -86,15 +86,15 @@ class Layer:
 
     def backward(self, dy):
         """Turn the gradient of the output into that of the input; add up those of parameters."""
-        return self.recall()(dy)
+        return self.pop_backward()(dy)
 
-    def remember(self, result):
+    def save_backward(self, result):
         """Take an operation's (y, backward), keep backward if it is wanted, and hand on y."""
         y, backward = result
-        self._backward = backward if self.remembers else None
+        self._backward = backward if self.saves_backward else None
         return y
 
-    def recall(self):
+    def pop_backward(self):
         """Give out the backward of the last forward, and forget it.
 
         Raises
@@ -106,7 +106,7 @@ class Layer:
         if backward is None:
             raise RuntimeError(
                 f"{type(self).__name__}.backward needs a forward before it, once each time, in "
-                "training mode (or after eval(remember=True))"
+                "training mode (or after eval(save_backward=True))"
             )
         return backward
 
@@ -135,11 +135,11 @@ class Layer:
         """List the parameters that are trained, always in the same order."""
         return [parameter for _, parameter in self.named_parameters() if parameter.trainable]
 
-    def all_layers(self):
+    def modules(self):
         """List this layer and every layer inside it."""
         found = [self]
         for _, layer in self.children():
-            found += layer.all_layers()
+            found += layer.modules()
         return found
 
     def zero_grad(self):
@@ -148,33 +148,33 @@ class Layer:
             parameter.grad = None
 
     def train(self):
-        """Switch to training: dropout drops, batch normalisation uses the batch's statistics."""
-        return self._switch(training=True, remembers=True)
+        """Switch to training: dropout drops, batch normalization uses the batch's statistics."""
+        return self._switch(training=True, saves_backward=True)
 
-    def eval(self, remember=False):
+    def eval(self, save_backward=False):
         """Switch to use: no dropout, running averages for statistics, and nothing is remembered.
 
         With `remember`, backward works in this mode too: for the gradient of a trained network with
         respect to its image.
         """
-        return self._switch(training=False, remembers=remember)
+        return self._switch(training=False, saves_backward=save_backward)
 
-    def _switch(self, training, remembers):
-        for layer in self.all_layers():
-            layer.training, layer.remembers, layer._backward = training, remembers, None
+    def _switch(self, training, saves_backward):
+        for layer in self.modules():
+            layer.training, layer.saves_backward, layer._backward = training, saves_backward, None
         return self
 
     def set_seed(self, *seed):
         """Start the random numbers of every dropout layer anew, from ints or lists of ints."""
-        layers = [layer for layer in self.all_layers() if isinstance(layer, Dropout)]
+        layers = [layer for layer in self.modules() if isinstance(layer, Dropout)]
         for index, layer in enumerate(layers):
             layer.rng = random_generator(*seed, index)
 
-    def state(self):
+    def state_dict(self):
         """Copy all parameters to the host, running averages too: a dict of name to array."""
         return {name: to_host(parameter.data).copy() for name, parameter in self.named_parameters()}
 
-    def load_state(self, state):
+    def load_state_dict(self, state):
         """Put values back that `state` gave.
 
         Raises
@@ -246,13 +246,13 @@ class Conv2d(Layer):
     def forward(self, x):
         """Convolve (N, H, W, C) to (N, OH, OW, F)."""
         bias = self.bias.data if self.bias else None
-        return self.remember(
+        return self.save_backward(
             functional.conv2d(x, self.weight.data, bias, stride=self.stride, padding=self.padding)
         )
 
     def backward(self, dy, input_gradient=True):
         """Add up dweight and dbias; return dx, or None where it is not wanted."""
-        dx, dweight, *dbias = self.recall()(dy, input_gradient)
+        dx, dweight, *dbias = self.pop_backward()(dy, input_gradient)
         self.weight.add_gradient(dweight)
         if self.bias:
             self.bias.add_gradient(dbias[0])
@@ -274,8 +274,8 @@ class Conv2d(Layer):
         images, height, width, _ = self.output_shape(shape)
         return images * height * width * self.weight.data.size
 
-    def sees(self, count):
-        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+    def input_extent(self, count):
+        """Tell how many input pixels in a row `count` neighboring output pixels see at most."""
         return (count - 1) * self.stride[0] + max(self.kernel_size)
 
 
@@ -308,7 +308,7 @@ class ConvTranspose2d(Layer):
     def forward(self, x):
         """Spread (N, H, W, F) to (N, OH, OW, C)."""
         bias = self.bias.data if self.bias else None
-        return self.remember(
+        return self.save_backward(
             functional.conv_transpose2d(
                 x, self.weight.data, bias, stride=self.stride, padding=self.padding
             )
@@ -316,7 +316,7 @@ class ConvTranspose2d(Layer):
 
     def backward(self, dy):
         """Add up dweight and dbias; return dx."""
-        dx, dweight, *dbias = self.recall()(dy)
+        dx, dweight, *dbias = self.pop_backward()(dy)
         self.weight.add_gradient(dweight)
         if self.bias:
             self.bias.add_gradient(dbias[0])
@@ -338,8 +338,8 @@ class ConvTranspose2d(Layer):
         images, height, width, _ = shape
         return images * height * width * self.weight.data.size
 
-    def sees(self, count):
-        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+    def input_extent(self, count):
+        """Tell how many input pixels in a row `count` neighboring output pixels see at most."""
         return (count + max(self.kernel_size) - 2) // self.stride[0] + 1
 
 
@@ -351,34 +351,34 @@ class MaxPool2d(Layer):
 
     def forward(self, x):
         """Reduce (N, H, W, C) to (N, H / size, W / size, C)."""
-        return self.remember(functional.max_pool2d(x, self.size))
+        return self.save_backward(functional.max_pool2d(x, self.size))
 
     def output_shape(self, shape):
         """Work out the shape of the output."""
         functional.pooling.check_divisible(shape, self.size)
         return (shape[0], shape[1] // self.size, shape[2] // self.size, shape[3])
 
-    def sees(self, count):
-        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+    def input_extent(self, count):
+        """Tell how many input pixels in a row `count` neighboring output pixels see at most."""
         return count * self.size
 
 
 class UpsampleNearest2d(Layer):
-    """Nearest-neighbour upsampling."""
+    """Nearest-neighbor upsampling."""
 
     def __init__(self, scale=2):
         self.scale = scale
 
     def forward(self, x):
         """Enlarge (N, H, W, C) to (N, H * scale, W * scale, C)."""
-        return self.remember(functional.upsample_nearest2d(x, self.scale))
+        return self.save_backward(functional.upsample_nearest2d(x, self.scale))
 
     def output_shape(self, shape):
         """Work out the shape of the output."""
         return (shape[0], shape[1] * self.scale, shape[2] * self.scale, shape[3])
 
-    def sees(self, count):
-        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+    def input_extent(self, count):
+        """Tell how many input pixels in a row `count` neighboring output pixels see at most."""
         return (count + self.scale - 2) // self.scale + 1
 
 
@@ -389,7 +389,7 @@ class ReLU(Layer):
     ----------
     in_place : bool
         Overwrite the input, and in backward the gradient of the output. Right after a convolution
-        or normalisation this is safe: nobody else looks at what they give.
+        or normalization this is safe: nobody else looks at what they give.
     """
 
     def __init__(self, in_place=False):
@@ -397,14 +397,14 @@ class ReLU(Layer):
 
     def forward(self, x):
         """Apply to each number."""
-        return self.remember(functional.relu(x, self.in_place))
+        return self.save_backward(functional.relu(x, self.in_place))
 
     def output_shape(self, shape):
         """Work out the shape of the output: that of the input."""
         return shape
 
-    def sees(self, count):
-        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+    def input_extent(self, count):
+        """Tell how many input pixels in a row `count` neighboring output pixels see at most."""
         return count
 
 
@@ -418,12 +418,12 @@ class Dropout(ReLU):
     def forward(self, x):
         """Apply to each number."""
         if not self.training or self.rate == 0:
-            return self.remember((x, lambda dy: dy))
-        return self.remember(functional.dropout(x, self.rate, self.rng))
+            return self.save_backward((x, lambda dy: dy))
+        return self.save_backward(functional.dropout(x, self.rate, self.rng))
 
 
 class BatchNorm2d(ReLU):
-    """Batch normalisation, with running averages of mean and variance for use after training.
+    """Batch normalization, with running averages of mean and variance for use after training.
 
     Parameters
     ----------
@@ -443,11 +443,11 @@ class BatchNorm2d(ReLU):
         self.running_variance = Parameter(xp.ones(channels, dtype="float32"), trainable=False)
 
     def forward(self, x):
-        """Normalise by the batch's statistics in training, by the running averages in use."""
+        """Normalize by the batch's statistics in training, by the running averages in use."""
         gamma, beta = self.gamma.data, self.beta.data
         mean, variance = self.running_mean.data, self.running_variance.data
         if not self.training:
-            return self.remember(
+            return self.save_backward(
                 functional.batch_norm2d(
                     x, gamma, beta, epsilon=self.epsilon, mean=mean, variance=variance
                 )
@@ -458,7 +458,7 @@ class BatchNorm2d(ReLU):
         unbiased = batch_variance * (pixels / max(pixels - 1, 1))
         mean += self.momentum * (batch_mean - mean)
         variance += self.momentum * (unbiased - variance)
-        return self.remember(
+        return self.save_backward(
             functional.batch_norm2d(
                 x,
                 gamma,
@@ -472,7 +472,7 @@ class BatchNorm2d(ReLU):
 
     def backward(self, dy):
         """Add up dgamma and dbeta; return dx."""
-        dx, dgamma, dbeta = self.recall()(dy)
+        dx, dgamma, dbeta = self.pop_backward()(dy)
         self.gamma.add_gradient(dgamma)
         self.beta.add_gradient(dbeta)
         return dx
@@ -483,14 +483,14 @@ class Concat(Layer):
 
     def forward(self, skip, x):
         """Join (N, SH, SW, S) and (N, H, W, C) to (N, H, W, S + C)."""
-        return self.remember(functional.concat(skip, x))
+        return self.save_backward(functional.concat(skip, x))
 
     def output_shape(self, skip_shape, shape):
         """Work out the shape of the output."""
         return (*shape[:3], skip_shape[3] + shape[3])
 
-    def sees(self, count):
-        """Tell how many input pixels in a row `count` neighbouring output pixels see at most."""
+    def input_extent(self, count):
+        """Tell how many input pixels in a row `count` neighboring output pixels see at most."""
         return count
 
 

@@ -11,7 +11,7 @@ from tinyunet.fast.threads import for_each, shares
 
 # How many numbers are updated at a time. On a CPU a piece and what belongs to it stay in the cache
 # from one line of the update to the next; on a GPU one piece is one set of kernel launches.
-PIECE = {"cpu": 2**15, "cuda": 2**31}
+CHUNK_SIZE = {"cpu": 2**15, "cuda": 2**31}
 
 
 class Optimizer:
@@ -36,7 +36,7 @@ class Optimizer:
         How many steps were taken.
     """
 
-    memory_names: tuple = ()
+    state_names: tuple = ()
 
     def __init__(self, parameters, lr, weight_decay=0.0):
         self.parameters = list(parameters)
@@ -45,13 +45,13 @@ class Optimizer:
         self.steps = 0
         self.values = xp.concatenate([parameter.data.ravel() for parameter in self.parameters])
         self.gradients = xp.zeros_like(self.values)
-        self.memory = {name: xp.zeros_like(self.values) for name in self.memory_names}
+        self.memory = {name: xp.zeros_like(self.values) for name in self.state_names}
         first = 0
         for parameter in self.parameters:
             place = slice(first, first + parameter.data.size)
             shape = parameter.data.shape
             parameter.data = self.values[place].reshape(shape)
-            parameter.home = self.gradients[place].reshape(shape)
+            parameter.grad_buffer = self.gradients[place].reshape(shape)
             first = place.stop
 
     def zero_grad(self):
@@ -74,15 +74,15 @@ class Optimizer:
                     f"parameter {parameter.name} has no gradient: run backward before a step, and "
                     "give the optimizer only what is to be trained"
                 )
-            if parameter.grad is not parameter.home:
-                parameter.home[...] = parameter.grad
+            if parameter.grad is not parameter.grad_buffer:
+                parameter.grad_buffer[...] = parameter.grad
         return self.gradients
 
     def step(self):
         """Change the parameters in place, by their gradients."""
         self.gather_gradients()
         self.steps += 1
-        size = PIECE[device_name()]
+        size = CHUNK_SIZE[device_name()]
 
         def update_from(firsts):
             for first in firsts:
@@ -96,12 +96,12 @@ class Optimizer:
         """Change a piece of the values and of the memory, in place."""
         raise TypeError(f"{type(self).__name__} does not define update")
 
-    def state(self):
+    def state_dict(self):
         """Copy to the host what the next step needs: a dict of name to array."""
         memory = {name: to_host(array).copy() for name, array in self.memory.items()}
         return {"steps": to_host(self.steps), **memory}
 
-    def load_state(self, state):
+    def load_state_dict(self, state):
         """Put back what `state` gave.
 
         Raises
@@ -109,7 +109,7 @@ class Optimizer:
         ValueError
             If it is the state of another optimizer or network.
         """
-        expected = self.state()
+        expected = self.state_dict()
         if expected.keys() != state.keys() or any(
             expected[name].shape != state[name].shape for name in expected
         ):
@@ -135,7 +135,7 @@ class SGD(Optimizer):
         This times the parameter is added to its gradient.
     """
 
-    memory_names = ("velocity",)
+    state_names = ("velocity",)
 
     def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0):
         super().__init__(parameters, lr, weight_decay)
@@ -176,7 +176,7 @@ class Adam(Optimizer):
     Source: D. Kingma and J. Ba, Adam: a method for stochastic optimization (2015), algorithm 1.
     """
 
-    memory_names = ("mean", "mean_square")
+    state_names = ("mean", "mean_square")
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr, weight_decay)

@@ -51,8 +51,8 @@ class Standardization:
         constant = std <= 1e-6 * np.maximum(np.abs(mean), 1e-6)  # rounding leaves it just above 0
         return cls(mean, np.where(constant, 1.0, std))
 
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """Standardise an image (H, W, C), or a batch (N, H, W, C), of any number type.
+    def transform(self, image: np.ndarray) -> np.ndarray:
+        """Standardize an image (H, W, C), or a batch (N, H, W, C), of any number type.
 
         Returns
         -------

@@ -5,7 +5,7 @@ how far it sees; each layer tells it what becomes of these. So the table follows
 that training runs, and can't disagree with it.
 
 The *receptive field* of a pixel is the square of image pixels that it depends on. To find it, ask
-each layer, from the last to the first, how many of its input pixels a row of neighbouring output
+each layer, from the last to the first, how many of its input pixels a row of neighboring output
 pixels sees: 3 x 3 convolutions add two, pooling doubles, upsampling halves. Where a row of two or
 more meets upsampling, it depends on its place whether it touches one more; the most is what counts.
 """
@@ -112,7 +112,7 @@ class Probe:
 
     def __init__(self, shape, field, names, rows):
         self.shape = shape
-        # From a number of neighbouring pixels here to the number of image pixels that they see
+        # From a number of neighboring pixels here to the number of image pixels that they see
         self.field = field
         self.names = names
         self.rows = rows
@@ -126,7 +126,7 @@ class Probe:
 
         def field(count):
             # A join sees as far as the farthest-seeing of its inputs.
-            return max(probe.field(layer.sees(count)) for probe in probes)
+            return max(probe.field(layer.input_extent(count)) for probe in probes)
 
         images, height, width, channels = shape
         counted = hasattr(layer, "multiply_adds")

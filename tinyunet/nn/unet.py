@@ -51,12 +51,12 @@ class UNet(Layer):
         ``"same"`` keeps the image's size, which must be divisible by 2**depth. ``"valid"`` is the
         paper's: no border is invented, each convolution takes off a pixel on every side, and the
         output is smaller than the image.
-    up : ``"transpose"`` or ``"nearest"``
-        How the image doubles on the way up: a 2 x 2 transposed convolution, or nearest neighbours
+    upsampling : ``"transpose"`` or ``"nearest"``
+        How the image doubles on the way up: a 2 x 2 transposed convolution, or nearest neighbors
         followed by a 3 x 3 convolution.
     norm : None or ``"batch"``
-        Batch normalisation between convolution and ReLU. The convolution then has no bias, since
-        the normalisation would take it off again.
+        Batch normalization between convolution and ReLU. The convolution then has no bias, since
+        the normalization would take it off again.
     dropout : float
         Rate of the dropout at the end of the way down.
     seed : int
@@ -76,14 +76,14 @@ class UNet(Layer):
         base_channels=16,
         depth=4,
         padding="same",
-        up="transpose",
+        upsampling="transpose",
         norm=None,
         dropout=0.0,
         seed=0,
     ):
         for name, value, allowed in (
             ("padding", padding, ("same", "valid")),
-            ("up", up, ("transpose", "nearest")),
+            ("upsampling", upsampling, ("transpose", "nearest")),
             ("norm", norm, (None, "batch")),
         ):
             if value not in allowed:
@@ -104,7 +104,7 @@ class UNet(Layer):
             "base_channels": base_channels,
             "depth": depth,
             "padding": padding,
-            "up": up,
+            "upsampling": upsampling,
             "norm": norm,
             "dropout": dropout,
             "seed": seed,
@@ -128,7 +128,7 @@ class UNet(Layer):
             return Sequential(**layers)
 
         def up_step(channels_in, channels_out):
-            if up == "transpose":
+            if upsampling == "transpose":
                 return ConvTranspose2d(channels_in, channels_out, 2, stride=2, rng=rng)
             return Sequential(
                 upsample=UpsampleNearest2d(2),
@@ -142,8 +142,8 @@ class UNet(Layer):
         self.pools = [MaxPool2d(2) for _ in range(depth)]
         self.bottleneck = block(widths[-2], widths[-1], dropout)
         rising = widths[:-1][::-1]
-        self.ups = [up_step(2 * channels, channels) for channels in rising]
-        self.joins = [Concat() for _ in rising]
+        self.upsamplers = [up_step(2 * channels, channels) for channels in rising]
+        self.concats = [Concat() for _ in rising]
         self.decoder = [block(2 * channels, channels) for channels in rising]
         self.head = Conv2d(base_channels, classes, 1, rng=rng)
         # A tenth of the usual size: at first all classes are about equally likely, so the first
@@ -172,9 +172,11 @@ class UNet(Layer):
             skips.append(x)
             x = pool(x)
         x = self.bottleneck(x)
-        for up, join, block in zip(self.ups, self.joins, self.decoder, strict=True):
-            x = up(x)
-            x = join(skips.pop(), x)
+        for upsample, concat, block in zip(
+            self.upsamplers, self.concats, self.decoder, strict=True
+        ):
+            x = upsample(x)
+            x = concat(skips.pop(), x)
             x = block(x)
         return self.head(x)
 
@@ -187,13 +189,13 @@ class UNet(Layer):
         """
         dx = self.head.backward(dlogits)
         dskips = []
-        for up, join, block in zip(
-            self.ups[::-1], self.joins[::-1], self.decoder[::-1], strict=True
+        for upsample, concat, block in zip(
+            self.upsamplers[::-1], self.concats[::-1], self.decoder[::-1], strict=True
         ):
             dx = block.backward(dx)
-            dskip, dx = join.backward(dx)
+            dskip, dx = concat.backward(dx)
             dskips.append(dskip)
-            dx = up.backward(dx)
+            dx = upsample.backward(dx)
         dx = self.bottleneck.backward(dx)
         for block, pool in zip(self.encoder[:0:-1], self.pools[:0:-1], strict=True):
             dx = pool.backward(dx)
@@ -206,7 +208,7 @@ class UNet(Layer):
     def output_length(self, length):
         """Follow one side of an image, in pixels, through the network; None if it does not fit."""
         taken_off = 0 if self.padding == "same" else 2
-        up_taken_off = taken_off if self.config["up"] == "nearest" else 0
+        up_taken_off = taken_off if self.config["upsampling"] == "nearest" else 0
         for _ in range(self.depth):
             length -= 2 * taken_off
             if length < 2 or length % 2:

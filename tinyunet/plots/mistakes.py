@@ -18,7 +18,7 @@ from tinyunet.plots.pictures import (
     PALETTE,
     PAPER,
     as_rgb,
-    colour_mask,
+    color_mask,
     preview,
     stacked,
     text_size,
@@ -26,7 +26,7 @@ from tinyunet.plots.pictures import (
 )
 
 RIGHT, WRONG = PALETTE[0], PALETTE[4]  # blue, vermilion
-MISTAKE = (150, 0, 60)  # dark red, which is the colour of no class
+MISTAKE = (150, 0, 60)  # dark red, which is the color of no class
 PANEL = 240  # pixels, the longest side of a picture
 
 
@@ -88,9 +88,9 @@ def draw_confusion(
         shade = tuple(np.rint(255 + np.sqrt(share) * (full - 255.0)).astype(int).tolist())
         opposite = (corner[0] + cell, corner[1] + cell)
         draw.rectangle((*corner, *opposite), fill=shade, outline=FRAME)
-        centre = (corner[0] + cell / 2, corner[1] + cell / 2)
-        colour = PAPER if share > 0.4 else INK
-        write_text(draw, centre, percent(share, total[row]), size, "mm", colour)
+        center = (corner[0] + cell / 2, corner[1] + cell / 2)
+        color = PAPER if share > 0.4 else INK
+        write_text(draw, center, percent(share, total[row]), size, "mm", color)
     return sheet
 
 
@@ -128,7 +128,7 @@ def draw_mistakes(
     -------
     PIL.Image.Image, RGB
     """
-    names, colours = sheet_legend(class_names, ignore_index)
+    names, colors = sheet_legend(class_names, ignore_index)
     rows = []
     for number, (name, image, truth, prediction) in enumerate(cases, start=1):
         wrong = truth != prediction
@@ -136,7 +136,7 @@ def draw_mistakes(
         share = 100 * (wrong & counted).sum() / max(counted.sum(), 1)
         every = -(-max(truth.shape) // (4 * PANEL))  # a scene has far more than is shown
         thin = (slice(None, None, every),) * 2
-        masks = [colour_mask(mask[thin], ignore_index) for mask in (truth, prediction)]
+        masks = [color_mask(mask[thin], ignore_index) for mask in (truth, prediction)]
         pale = 255 - (255 - as_rgb(image[thin]).mean(axis=2)) / 3
         disagreement = np.repeat(pale[:, :, np.newaxis], 3, axis=2).astype(np.uint8)
         disagreement[(wrong & counted)[thin]] = MISTAKE
@@ -146,7 +146,7 @@ def draw_mistakes(
                 [(image[thin], *masks, disagreement)],
                 names if number == len(cases) else [],
                 titles=titles,
-                colours=colours,
+                colors=colors,
                 panel=PANEL,
             )
         )

@@ -1,6 +1,6 @@
-"""Pictures of what goes in and what comes out: masks in colour, previews, training curves.
+"""Pictures of what goes in and what comes out: masks in color, previews, training curves.
 
-Drawn with Pillow alone. Every colour is chosen so that people who see colours differently can
+Drawn with Pillow alone. Every color is chosen so that people who see colors differently can
 tell the classes apart; what is not counted is gray.
 """
 
@@ -40,13 +40,13 @@ FAINT = (225, 225, 225)
 FRAME = (150, 150, 150)
 
 
-# --- Colours ---------------------------------------------------------------------------------
+# --- Colors ---------------------------------------------------------------------------------
 
 
 # How linear red, green, blue look to people without red, green, or blue cones.
 # Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color Vision
 # Deficiency", 2009, severity 1.
-COLOUR_BLINDNESS = {
+COLOR_BLINDNESS = {
     "protanopia": (
         (0.152286, 1.052583, -0.204868),
         (0.114503, 0.786281, 0.099216),
@@ -67,11 +67,11 @@ COLOUR_BLINDNESS = {
 
 @functools.cache
 def palette(classes: int) -> np.ndarray:
-    """Give each class a colour that is easily told from the others.
+    """Give each class a color that is easily told from the others.
 
-    The first eight are those of `PALETTE`. Each further one is, among the colours of a regular
-    grid, the one farthest from the nearest colour taken so far (and from white and the gray of
-    ignored pixels). After some three hundred, colours repeat.
+    The first eight are those of `PALETTE`. Each further one is, among the colors of a regular
+    grid, the one farthest from the nearest color taken so far (and from white and the gray of
+    ignored pixels). After some three hundred, colors repeat.
 
     Returns
     -------
@@ -80,35 +80,35 @@ def palette(classes: int) -> np.ndarray:
     """
     levels = np.linspace(0, 255, 7).round().astype(np.uint8)
     grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    colours = list(PALETTE)
-    nearest = colour_distance(grid[:, np.newaxis], [*colours, IGNORED, PAPER]).min(axis=1)
-    while len(colours) < min(classes, len(PALETTE) + len(grid)):
-        colours.append(grid[nearest.argmax()])
-        nearest = np.minimum(nearest, colour_distance(grid, colours[-1]))
-    chosen = np.array(colours)[np.arange(classes) % len(colours)]
+    colors = list(PALETTE)
+    nearest = color_distance(grid[:, np.newaxis], [*colors, IGNORED, PAPER]).min(axis=1)
+    while len(colors) < min(classes, len(PALETTE) + len(grid)):
+        colors.append(grid[nearest.argmax()])
+        nearest = np.minimum(nearest, color_distance(grid, colors[-1]))
+    chosen = np.array(colors)[np.arange(classes) % len(colors)]
     chosen.flags.writeable = False  # the next caller gets the same array, from the cache
     return chosen
 
 
-def colour_distance(colours, others) -> np.ndarray:
-    """Measure how different colours look, to those who see the smallest difference.
+def color_distance(colors, others) -> np.ndarray:
+    """Measure how different colors look, to those who see the smallest difference.
 
     The distance in CIELAB (where about 2 is just noticeable), at its smallest over common vision
-    and the three kinds of `COLOUR_BLINDNESS`.
+    and the three kinds of `COLOR_BLINDNESS`.
 
     Parameters
     ----------
-    colours, others : arrays (..., 3), sRGB from 0 to 255
+    colors, others : arrays (..., 3), sRGB from 0 to 255
         Compared element by element, as NumPy broadcasts them.
     """
-    visions = [np.eye(3), *COLOUR_BLINDNESS.values()]
-    differences = [_lab(colours, vision) - _lab(others, vision) for vision in visions]
+    visions = [np.eye(3), *COLOR_BLINDNESS.values()]
+    differences = [_lab(colors, vision) - _lab(others, vision) for vision in visions]
     return np.min([np.linalg.norm(difference, axis=-1) for difference in differences], axis=0)
 
 
-def _lab(colours, vision) -> np.ndarray:
+def _lab(colors, vision) -> np.ndarray:
     """Convert sRGB to CIELAB (white point D65), as seen through a matrix on linear RGB."""
-    srgb = np.asarray(colours) / 255
+    srgb = np.asarray(colors) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     linear = (linear @ np.transpose(vision)).clip(0, 1)
     to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
@@ -117,18 +117,18 @@ def _lab(colours, vision) -> np.ndarray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def colour_mask(
-    mask: np.ndarray, ignore_index: int | None = None, colours: np.ndarray | None = None
+def color_mask(
+    mask: np.ndarray, ignore_index: int | None = None, colors: np.ndarray | None = None
 ) -> np.ndarray:
-    """Paint each pixel of a mask in the colour of its class.
+    """Paint each pixel of a mask in the color of its class.
 
     Parameters
     ----------
     mask : array (H, W), integers
     ignore_index : int, optional
         Pixels of this value are painted gray.
-    colours : array (K, 3), uint8, optional
-        A colour for each class, instead of those of `palette`.
+    colors : array (K, 3), uint8, optional
+        A color for each class, instead of those of `palette`.
 
     Returns
     -------
@@ -137,19 +137,19 @@ def colour_mask(
     Raises
     ------
     UserError
-        If the mask holds a value for which there is no colour.
+        If the mask holds a value for which there is no color.
     """
     ignored = np.zeros(mask.shape, bool) if ignore_index is None else mask == ignore_index
     classes = np.where(ignored, 0, mask)
     largest = int(classes.max(initial=0))
-    if colours is None:
-        colours = palette(max(largest + 1, len(PALETTE)))
-    if largest >= len(colours) or classes.min(initial=0) < 0:
+    if colors is None:
+        colors = palette(max(largest + 1, len(PALETTE)))
+    if largest >= len(colors) or classes.min(initial=0) < 0:
         raise UserError(
             f"the mask holds values from {classes.min()} to {largest}, but there are "
-            f"{len(colours)} colours, for 0 to {len(colours) - 1}"
+            f"{len(colors)} colors, for 0 to {len(colors) - 1}"
         )
-    painted = np.asarray(colours, dtype=np.uint8)[classes]
+    painted = np.asarray(colors, dtype=np.uint8)[classes]
     painted[ignored] = IGNORED
     return painted
 
@@ -189,7 +189,7 @@ def preview(
     *,
     ignore_index: int | None = None,
     titles: Sequence[str] = ("image", "truth", "prediction"),
-    colours: np.ndarray | None = None,
+    colors: np.ndarray | None = None,
     panel: int = 256,
 ) -> Image.Image:
     """Lay out images and masks in rows and columns, titles above, the legend of classes below.
@@ -198,15 +198,15 @@ def preview(
     ----------
     rows : sequence of rows, each a sequence of arrays
         As many arrays in a row as there are titles: (H, W, C) is shown as an image, (H, W) as a
-        mask in colours. In a row all are drawn to the same scale, that of the first.
+        mask in colors. In a row all are drawn to the same scale, that of the first.
     class_names : sequence of str
         For the legend. Of more than 24 classes only those in the picture are listed.
     ignore_index : int, optional
         The mask value that is painted gray.
     titles : sequence of str
         One over each column; may hold line breaks.
-    colours : array (K, 3), uint8, optional
-        A colour for each class, instead of those of `palette`.
+    colors : array (K, 3), uint8, optional
+        A color for each class, instead of those of `palette`.
     panel : int
         Longest side of the first picture in a row, in pixels of the result.
 
@@ -214,15 +214,15 @@ def preview(
     -------
     PIL.Image.Image, RGB
     """
-    colours = palette(max(len(class_names), len(PALETTE))) if colours is None else colours
-    pictures = [_row_of_pictures(row, ignore_index, colours, panel) for row in rows]
+    colors = palette(max(len(class_names), len(PALETTE))) if colors is None else colors
+    pictures = [_row_of_pictures(row, ignore_index, colors, panel) for row in rows]
     margin, gap = 16, 10
     title_height = max(text_size(title, 18)[1] for title in titles) + 8
     widths = [
         max([text_size(title, 18)[0], *(row[column].width for row in pictures)])
         for column, title in enumerate(titles)
     ]
-    entries = _legend_entries(rows, class_names, ignore_index, colours)
+    entries = _legend_entries(rows, class_names, ignore_index, colors)
     entry_widths = [_entry_width(name) for name, _ in entries]
     width = max([sum(widths) + gap * (len(widths) - 1), *entry_widths])
     if sum(entry_widths) > width:  # several lines: in columns, like a table
@@ -245,10 +245,10 @@ def preview(
             canvas.paste(picture, (x, y))
             draw.rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline=FRAME)
         top += row_height + gap
-    for index, ((name, colour), entry_width) in enumerate(zip(entries, entry_widths, strict=True)):
+    for index, ((name, color), entry_width) in enumerate(zip(entries, entry_widths, strict=True)):
         if index % per_line == 0:
             left, top = margin, top + 28 * (index > 0)
-        draw.rectangle((left, top + 6, left + 18, top + 24), fill=colour, outline=FRAME)
+        draw.rectangle((left, top + 6, left + 18, top + 24), fill=color, outline=FRAME)
         write_text(draw, (left + 26, top + 15), name, 16, "lm")
         left += entry_width
     return canvas
@@ -265,14 +265,14 @@ def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def _row_of_pictures(row, ignore_index, colours, panel) -> list[Image.Image]:
+def _row_of_pictures(row, ignore_index, colors, panel) -> list[Image.Image]:
     """Turn the arrays of a row into pictures, all to the scale at which the first fits."""
     scale = panel / max(row[0].shape[:2])
     pictures = []
     for array in row:
         is_mask = array.ndim == 2
-        rgb = colour_mask(array, ignore_index, colours) if is_mask else as_rgb(array)
-        # A mask has no colours in between, and magnified pixels should look like pixels.
+        rgb = color_mask(array, ignore_index, colors) if is_mask else as_rgb(array)
+        # A mask has no colors in between, and magnified pixels should look like pixels.
         nearest = is_mask or scale >= 1
         size = [max(1, round(scale * side)) for side in (array.shape[1], array.shape[0])]
         method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
@@ -280,12 +280,12 @@ def _row_of_pictures(row, ignore_index, colours, panel) -> list[Image.Image]:
     return pictures
 
 
-def _legend_entries(rows, class_names, ignore_index, colours):
-    """List (name, colour) of each class to explain, and of ignored pixels where there are any."""
+def _legend_entries(rows, class_names, ignore_index, colors):
+    """List (name, color) of each class to explain, and of ignored pixels where there are any."""
     masks = [array for row in rows for array in row if array.ndim == 2]
     present = set(np.unique(np.concatenate([np.unique(mask) for mask in masks] or [[]])).tolist())
     entries = [
-        (name, tuple(int(value) for value in colours[index]))
+        (name, tuple(int(value) for value in colors[index]))
         for index, name in enumerate(class_names)
         if index != ignore_index and (len(class_names) <= 24 or index in present)
     ]
@@ -333,9 +333,9 @@ def plot_curves(metrics: Iterable[Mapping], path: str | Path) -> None:
     place = _axes(draw, (left, top, right, bottom), last_step, y_ticks, "training loss")
     smooth = _smooth(loss)
     curves = [("as logged", pale, 2), ("running mean", blue, 5)]
-    for points, (_, colour, width) in zip((loss, smooth), curves, strict=True):
-        _curve(draw, place, points, colour, width)
-    _key(draw, right, top, [(name, colour) for name, colour, _ in curves])
+    for points, (_, color, width) in zip((loss, smooth), curves, strict=True):
+        _curve(draw, place, points, color, width)
+    _key(draw, right, top, [(name, color) for name, color, _ in curves])
 
     top, bottom = 2 * 362, 2 * 576
     y_ticks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -366,7 +366,7 @@ def _points(rows: Sequence[Mapping], name: str) -> list[tuple[float, float]]:
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Average each value with its neighbours, a fiftieth of the curve to either side."""
+    """Average each value with its neighbors, a fiftieth of the curve to either side."""
     reach = max(1, len(points) // 50)
     sums = np.cumsum([0.0, *(value for _, value in points)])
     smooth = []
@@ -411,25 +411,25 @@ def _axes(draw, box, last_step, y_ticks, title):
     return place
 
 
-def _curve(draw, place, points, colour, width) -> None:
+def _curve(draw, place, points, color, width) -> None:
     if len(points) > 1:
-        draw.line([place(point) for point in points], fill=colour, width=width, joint="curve")
+        draw.line([place(point) for point in points], fill=color, width=width, joint="curve")
     elif points:
-        _dot(draw, place(points[0]), width, colour)
+        _dot(draw, place(points[0]), width, color)
 
 
-def _dot(draw, centre, radius, colour) -> None:
-    x, y = centre
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+def _dot(draw, center, radius, color) -> None:
+    x, y = center
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
 
 def _key(draw, right, top, entries) -> None:
     """Explain the curves in a line right above the panel, at its right end."""
     x, y = right, top - 32
-    for name, colour in reversed(entries):
+    for name, color in reversed(entries):
         x -= text_size(name, 30)[0]
         write_text(draw, (x, y), name, 30, "lm")
-        draw.line((x - 60, y, x - 14, y), fill=colour, width=8)
+        draw.line((x - 60, y, x - 14, y), fill=color, width=8)
         x -= 100
 
 
@@ -456,13 +456,13 @@ def _readable(text: str, size: int):
     return plain or "?", _font(size)
 
 
-def write_text(draw, position, text: str, size: int, anchor: str, colour=INK) -> None:
+def write_text(draw, position, text: str, size: int, anchor: str, color=INK) -> None:
     """Write a text, of one or more lines, with its anchor (as Pillow names them) at a position."""
     text, font = _readable(text, size)
     if "\n" not in text:
-        draw.text(position, text, fill=colour, font=font, anchor=anchor)
+        draw.text(position, text, fill=color, font=font, anchor=anchor)
         return
-    draw.multiline_text(position, text, fill=colour, font=font, anchor=anchor, align="center")
+    draw.multiline_text(position, text, fill=color, font=font, anchor=anchor, align="center")
 
 
 def text_size(text: str, size: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tinyunet.errors import UserError
 
 CHOICES = {
-    "up": ("transpose", "nearest"),
+    "upsampling": ("transpose", "nearest"),
     "padding": ("same", "valid"),
     "norm": ("batch", "none"),
     "loss": ("ce", "dice", "ce+dice"),
@@ -32,10 +32,10 @@ class TrainingConfig:
     val_split : str
         Which are set aside: "random", chosen by the seed, or "spatial", a block at the end of each
         scene, for tiles that `tinyunet.data.tiles` cut.
-    steps, batch, crop : int
+    steps, batch_size, crop_size : int
         How many steps; crops a step; height and width of a crop in pixels.
-    base, depth, up, padding, norm, dropout
-        The network, as in `UNet` (`base` is its `base_channels`; `norm` "batch" or "none").
+    base_channels, depth, upsampling, padding, norm, dropout
+        The network, as in `UNet` (`norm` "batch" or "none").
     lr : float
         The highest learning rate: it rises to this over the first twentieth of the steps, then
         falls to 0 along half a cosine.
@@ -54,11 +54,11 @@ class TrainingConfig:
         Bend the crops at random, as the U-Net paper does.
     ignore_index : int, optional
         Mask pixels of this value don't count, neither in training nor in any score.
-    val_every : int
+    val_interval : int
         How many steps from one checkpoint to the next: validation, files and pictures.
-    early_stop : int, optional
+    patience : int, optional
         Stop after so many validations in a row without a better score.
-    preview_every : int, optional
+    preview_interval : int, optional
         Draw the preview every so many steps, too, not only at checkpoints.
     seed : int
         Decides everything random.
@@ -78,11 +78,11 @@ class TrainingConfig:
     val_fraction: float = 0.2
     val_split: str = "random"
     steps: int = 1000
-    batch: int = 8
-    crop: int = 128
-    base: int = 16
+    batch_size: int = 8
+    crop_size: int = 128
+    base_channels: int = 16
     depth: int = 4
-    up: str = "transpose"
+    upsampling: str = "transpose"
     padding: str = "same"
     norm: str = "batch"
     dropout: float = 0.0
@@ -94,9 +94,9 @@ class TrainingConfig:
     elastic: bool = False
     class_names: list[str] | None = None
     ignore_index: int | None = None
-    val_every: int = 100
-    early_stop: int | None = None
-    preview_every: int | None = None
+    val_interval: int = 100
+    patience: int | None = None
+    preview_interval: int | None = None
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
@@ -113,8 +113,8 @@ class TrainingConfig:
     def check(self) -> None:
         """Raise a UserError if a setting makes no sense by itself."""
         for name in (
-            *("steps", "batch", "crop", "base", "depth", "threads"),
-            *("val_every", "early_stop", "preview_every"),
+            *("steps", "batch_size", "crop_size", "base_channels", "depth", "threads"),
+            *("val_interval", "patience", "preview_interval"),
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -145,5 +145,5 @@ class TrainingConfig:
 # and what is looked at meanwhile. Everything else decides the result.
 MAY_CHANGE = (
     *("images", "masks", "instances", "out", "device", "threads", "resume"),
-    *("steps", "early_stop", "preview_every"),
+    *("steps", "patience", "preview_interval"),
 )

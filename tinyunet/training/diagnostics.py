@@ -22,8 +22,8 @@ def tiles_split_at_random(stems: list[str]) -> str | None:
         return None
     return (
         "the images are tiles of a scene, and those to validate on are chosen at random: each has "
-        "neighbours that look like it among those to learn from, so the scores will be too good; "
-        "--val-split spatial sets a block of neighbours aside"
+        "neighbors that look like it among those to learn from, so the scores will be too good; "
+        "--val-split spatial sets a block of neighbors aside"
     )
 
 
@@ -39,7 +39,7 @@ def one_class_only(scores: Scores, class_names: list[str]) -> str | None:
     )
 
 
-def learning_by_heart(history: list[dict]) -> str | None:
+def overfitting(history: list[dict]) -> str | None:
     """Warn, once in a run, when validation gets worse while the training loss still falls.
 
     Scores swing from one validation to the next, so it takes four in a row that stay 0.02 below the
@@ -67,7 +67,7 @@ def learning_by_heart(history: list[dict]) -> str | None:
     return (
         f"validation was best at step {step} (mean IoU {best:.3f}) and has been worse since, while "
         "the training loss still falls: the network is learning the training images by heart. "
-        "model.npz keeps the best; more images or --elastic help, and --early-stop 5 would end "
+        "model.npz keeps the best; more images or --elastic help, and --patience 5 would end "
         "such a run"
     )
 

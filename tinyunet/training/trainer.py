@@ -41,7 +41,7 @@ from tinyunet.data.weight_maps import (
     suggest_class_weights,
     weight_map,
 )
-from tinyunet.distributed.mpi import Alone
+from tinyunet.distributed.mpi import SingleProcess
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import evaluate
@@ -106,7 +106,7 @@ def train(
         not read then.
     progress : bool
         Show a progress bar.
-    team : Team, optional
+    team : Communicator, optional
         The processes that share the work, from `tinyunet.distributed.mpi.team`. All of them call
         this function; only one writes files, validates and shows its progress.
 
@@ -170,10 +170,10 @@ def new_network(config: TrainingConfig, in_channels: int, classes: int) -> UNet:
     return UNet(
         in_channels,
         classes,
-        base_channels=config.base,
+        base_channels=config.base_channels,
         depth=config.depth,
         padding=config.padding,
-        up=config.up,
+        upsampling=config.upsampling,
         norm=None if config.norm == "none" else config.norm,
         dropout=config.dropout,
         seed=config.seed,
@@ -206,7 +206,7 @@ class Trainer:
         The images to learn from and those to be judged by.
     state : TrainingState, optional
         Where to go on; without it the run starts anew.
-    team : Team, optional
+    team : Communicator, optional
         The processes that share the work.
 
     Raises
@@ -219,14 +219,14 @@ class Trainer:
 
     def __init__(self, config, training: Dataset, validation: Dataset, state=None, team=None):
         self.config, self.training, self.validation = config, training, validation
-        self.team = team or Alone()
+        self.team = team or SingleProcess()
         self.model = state.model if state else new_model(config, training, validation)
         self.network = self.model.network
         try:
-            self.network.check_size(config.crop, config.crop)
+            self.network.check_size(config.crop_size, config.crop_size)
         except SizeError as error:
-            raise UserError(f"crops of {config.crop}: {error}") from error
-        check_crop(training, config.crop)
+            raise UserError(f"crops of {config.crop_size}: {error}") from error
+        check_crop(training, config.crop_size)
         classes = self.network.config["classes"]
         for name, masks in (("validation", validation.masks), ("training", training.masks)):
             counts = count_classes(masks, classes, config.ignore_index)
@@ -253,7 +253,7 @@ class Trainer:
         self.seconds_before = 0.0
         if state:
             self.model.metadata["settings"] = asdict(replace(config, resume=False))
-            self.optimizer.load_state(state.optimizer)
+            self.optimizer.load_state_dict(state.optimizer)
             self.finished = state.progress["step"]
             self.history = state.progress["history"]
             self.best_step = state.progress["best_step"]
@@ -266,29 +266,29 @@ class Trainer:
         """Go on until the last step, with a checkpoint now and then."""
         config = self.config
         self.team.wait()  # until all have looked at the folder, before one writes into it
-        if self.team.is_writer:
+        if self.team.is_main_process:
             self.prepare_folder()
         enough = self.has_stopped_improving()
         with tqdm(
             total=config.steps,
             initial=self.finished,
             desc="training",
-            disable=not (progress and self.team.is_writer),
+            disable=not (progress and self.team.is_main_process),
         ) as bar:
             while self.finished < config.steps and not enough:
                 self.step()
                 last = self.finished == config.steps
-                checkpoint = last or self.finished % config.val_every == 0
+                checkpoint = last or self.finished % config.val_interval == 0
                 if checkpoint or self.finished % self.LOG_EVERY == 0:
                     row = self.log()
                     if checkpoint:
                         bar.set_description("validating")
                         self.check_weights()
-                        if self.team.is_writer:
+                        if self.team.is_main_process:
                             self.checkpoint(row)
                         enough = self.has_stopped_improving()
                         bar.set_description("training")
-                    bar.set_postfix_str(self.news())
+                    bar.set_postfix_str(self.progress_text())
                 if not checkpoint and self.is_time_to_look():
                     self.folder.write_preview(self.validation)
                 bar.update()
@@ -316,8 +316,8 @@ class Trainer:
         images, labels, instances = sample_with_instances(
             self.training,
             self.model.standardization,
-            batch=config.batch,
-            crop=config.crop,
+            batch_size=config.batch_size,
+            crop_size=config.crop_size,
             rng=np.random.default_rng([config.seed, self.finished]),
             elastic=config.elastic,
         )
@@ -326,8 +326,8 @@ class Trainer:
             if instances is None:
                 instances = [None] * len(labels)
             weights = [self.weigh(*masks) for masks in zip(labels, instances, strict=True)]
-            pixel_weights = self.cut_to_output(np.stack(weights))
-        return images, self.cut_to_output(labels), pixel_weights
+            pixel_weights = self.center_crop(np.stack(weights))
+        return images, self.center_crop(labels), pixel_weights
 
     def weigh(self, mask, instances=None):
         """Give each pixel of a mask its weight; without instances, connected pieces are objects."""
@@ -335,8 +335,8 @@ class Trainer:
             instances = connected_components(np.where(mask == self.config.ignore_index, 0, mask))
         return weight_map(mask, instances, self.class_weights)
 
-    def cut_to_output(self, labels):
-        """Cut the labels (N, H, W) to the centre that a network with valid padding predicts."""
+    def center_crop(self, labels):
+        """Cut the labels (N, H, W) to the center that a network with valid padding predicts."""
         height, width = labels.shape[1:]
         rows, columns = self.network.output_size(height, width)
         top, left = (height - rows) // 2, (width - columns) // 2
@@ -362,7 +362,9 @@ class Trainer:
         losses = [float(loss) for loss in self.losses]  # here the device is waited for
         for number, loss in enumerate(losses, start=self.finished - len(losses) + 1):
             if not math.isfinite(loss):
-                self.stop(f"the loss became {loss} in step {number}{self.trace_back(number)}")
+                self.stop(
+                    f"the loss became {loss} in step {number}{self.find_nonfinite_layer(number)}"
+                )
         self.losses = []
         row = {"step": self.finished, "loss": sum(losses) / len(losses), "lr": self.optimizer.lr}
         row["seconds"] = round(self.seconds_before + time.perf_counter() - self.started, 2)
@@ -377,7 +379,7 @@ class Trainer:
         for name, value in zip(self.model.class_names, scores.iou, strict=True):
             row[f"iou {name}"] = value
         self.say(diagnostics.one_class_only(scores, self.model.class_names))
-        self.say(diagnostics.learning_by_heart(self.history))
+        self.say(diagnostics.overfitting(self.history))
         if self.best_step == 0 or (scores.mean_iou or 0) > (self.best_mean_iou or 0):
             self.best_step, self.best_mean_iou = self.finished, scores.mean_iou
             self.folder.save_best(self.finished, scores)
@@ -404,12 +406,12 @@ class Trainer:
 
     def has_stopped_improving(self) -> bool:
         """Wait for the whole team; tell whether the last validations were all no better."""
-        if self.config.early_stop is None:
+        if self.config.patience is None:
             self.team.wait()
             return False
         since = [row for row in self.history if row["step"] > self.best_step]
         count = sum("val_mean_iou" in row for row in since)
-        enough = self.team.is_writer and count >= self.config.early_stop
+        enough = self.team.is_main_process and count >= self.config.patience
         if enough:
             self.say(f"no better score in {count} validations, so training stops early")
         votes = xp.asarray([float(enough)])
@@ -422,14 +424,14 @@ class Trainer:
             if not bool(xp.isfinite(parameter.data).all()):
                 self.stop(f"by step {self.finished} {parameter.name} was no longer finite")
 
-    def trace_back(self, number: int) -> str:
+    def find_nonfinite_layer(self, number: int) -> str:
         """Find out which layer failed first in a step: do the steps since the checkpoint again."""
         if self.team.size > 1:  # the others would have to come along
             return ""
         self.say(f"the loss was no number in step {number}; looking where that began")
         state = last_state(self.config.out)
-        self.network.load_state(state.model.network.state())
-        self.optimizer.load_state(state.optimizer)
+        self.network.load_state_dict(state.model.network.state_dict())
+        self.optimizer.load_state_dict(state.optimizer)
         self.finished = state.progress["step"]
         while self.finished < number - 1:
             self.step()
@@ -446,15 +448,15 @@ class Trainer:
 
     def is_time_to_look(self) -> bool:
         """Tell whether the preview is to be drawn between two checkpoints."""
-        every = self.config.preview_every
-        return every is not None and self.team.is_writer and self.finished % every == 0
+        every = self.config.preview_interval
+        return every is not None and self.team.is_main_process and self.finished % every == 0
 
     def say(self, text: str | None) -> None:
         """Tell the person who waits something, beside the progress bar."""
         if text:
             tqdm.write(f"step {self.finished}: {text}", file=sys.stderr)
 
-    def news(self) -> str:
+    def progress_text(self) -> str:
         """Say in a few words how it goes, for the progress bar."""
         text = f"loss {self.history[-1]['loss']:.3f}"
         scores = [row["val_mean_iou"] for row in self.history if "val_mean_iou" in row]

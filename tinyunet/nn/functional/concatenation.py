@@ -3,7 +3,7 @@ r"""Concatenation: the skip connection's details beside the decoder's overview.
 **The idea.** Two images of the same size are stacked along their channels, the skip first: the next
 convolution then sees at each pixel *what* the coarse path found there and *where exactly* the edges
 are. In the paper's network, whose convolutions have no padding, the skip is larger than what comes
-up from below, and its centre is cut out.
+up from below, and its center is cut out.
 
 .. math:: y = [\, \mathrm{crop}(skip),\; x \,]
 
@@ -15,7 +15,7 @@ from tinyunet.backend import xp
 
 
 def crop(x, height, width):
-    """Cut out the centre of each image.
+    """Cut out the center of each image.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def crop(x, height, width):
             f"cannot cut {height} x {width} out of an image of {image_shape[1]} x {image_shape[2]}"
         )
     top, left = (image_shape[1] - height) // 2, (image_shape[2] - width) // 2
-    centre = (slice(None), slice(top, top + height), slice(left, left + width))
-    y = x[centre]
+    center = (slice(None), slice(top, top + height), slice(left, left + width))
+    y = x[center]
 
     def backward(dy):
         if dy.shape == image_shape:  # nothing was cut off
             return dy
         dx = xp.zeros(image_shape, dtype=dy.dtype)
-        dx[centre] = dy
+        dx[center] = dy
         return dx
 
     return y, backward
@@ -60,7 +60,7 @@ def concat(skip, x):
     Parameters
     ----------
     skip : array (N, SH, SW, S)
-        From the encoder; if it is larger than `x`, its centre is used.
+        From the encoder; if it is larger than `x`, its center is used.
     x : array (N, H, W, C)
         From below.
 
@@ -77,8 +77,8 @@ def concat(skip, x):
     """
     if skip.shape[0] != x.shape[0]:
         raise ValueError(f"skip and x are batches of {skip.shape[0]} and {x.shape[0]} images")
-    centre, crop_backward = crop(skip, *x.shape[1:3])
-    y = xp.concatenate([centre, x], axis=3)
+    center, crop_backward = crop(skip, *x.shape[1:3])
+    y = xp.concatenate([center, x], axis=3)
     skip_channels = skip.shape[3]
 
     def backward(dy):

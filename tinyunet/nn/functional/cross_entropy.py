@@ -15,7 +15,7 @@ The right-hand form never takes the logarithm of a probability that was rounded 
 .. math:: dz_{ik} = \frac{w_i}{\sum_j w_j} \left( p_{ik} - [k = t_i] \right) dL
 
 If no pixel counts, loss and gradient are 0 (PyTorch gives NaN, which would end a training whose
-batch fell on an unlabelled spot).
+batch fell on an unlabeled spot).
 """
 
 from tinyunet.backend import xp

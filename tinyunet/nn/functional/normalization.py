@@ -1,4 +1,4 @@
-r"""Batch normalisation: give every channel mean 0 and variance 1, then a learned scale and shift.
+r"""Batch normalization: give every channel mean 0 and variance 1, then a learned scale and shift.
 
 **The idea.** For each channel, over all M pixels of all images of the batch,
 
@@ -12,7 +12,7 @@ pixel. With :math:`d\hat x = \gamma\, dy`, and writing mean(.) for the mean over
           - \hat x \; \mathrm{mean}(d\hat x \cdot \hat x) \right)
 
 The two terms that are taken off are what no change of x can achieve: moving the mean of the output,
-and its spread. A batch of one colour has variance 0; :math:`\epsilon` keeps the division alive.
+and its spread. A batch of one color has variance 0; :math:`\epsilon` keeps the division alive.
 
 When the network is used, an image must not depend on what else is in the batch: mean and variance
 are then constants (running averages from training), and only :math:`dx = d\hat x / \sqrt{\cdot}`
@@ -26,7 +26,7 @@ from tinyunet.nn.functional.convolution import sum_over_pixels
 
 
 def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None, of_batch=False):
-    """Normalise each channel, then scale and shift it.
+    """Normalize each channel, then scale and shift it.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None, of_b
     epsilon : float
         Added to the variance.
     mean, variance : arrays (C,), optional
-        Constants to normalise with (inference). Without them the batch's own are used (training).
+        Constants to normalize with (inference). Without them the batch's own are used (training).
     of_batch : bool
         The mean and variance given are no constants but what `batch_statistics` found for this
         very batch, so that they need not be worked out twice.

@@ -1,4 +1,4 @@
-r"""Nearest-neighbour upsampling: every pixel becomes a block of equal pixels.
+r"""Nearest-neighbor upsampling: every pixel becomes a block of equal pixels.
 
 .. math:: y[n, i, j, c] = x[n,\; \lfloor i / s \rfloor,\; \lfloor j / s \rfloor,\; c]
 
