@@ -17,7 +17,7 @@ height, width, the channels of the image they read, and of the one they make. K 
 import argparse
 
 import numpy as np
-from PIL import Image
+from PIL import Image  # only to write the picture
 
 
 def relu(x):
@@ -62,7 +62,7 @@ def max_pool2d(x):
 
 
 def conv_transpose2d(x, weight, bias):
-    """Double the size: pixel (h, w), of F channels, paints pixels (2h + u, 2w + v), of C."""
+    """Run a convolution backwards, F channels to C: pixel (h, w) paints the four (2h+u, 2w+v)."""
     (N, H, W, _), C = x.shape, len(bias)
     y = np.einsum("nhwf,uvcf->nhuwvc", x, weight)  # sums over f, which is gone at right
 
@@ -84,7 +84,7 @@ def softmax_cross_entropy(logits, labels):
 
 
 def block(x, weight1, bias1, weight2, bias2):
-    """Two convolutions, a ReLU after each."""
+    """Apply two convolutions, a ReLU after each."""
     y, conv1_backward = conv2d(x, weight1, bias1)
     y, relu1_backward = relu(y)
     y, conv2_backward = conv2d(y, weight2, bias2)
@@ -134,7 +134,7 @@ def initial_parameters(channels, classes, base, rng):
     """Draw random kernels so that numbers neither grow nor fade with depth (He); zero biases."""
 
     def layer(size, C, F, up=False):
-        fan_in, outputs = (F, C) if up else (size * size * C, F)  # fan_in: products summed in y
+        fan_in, outputs = (F, C) if up else (size * size * C, F)  # fan_in: how many y sums
         return [rng.normal(0, (2 / fan_in) ** 0.5, (size, size, C, F)), np.zeros(outputs)]
 
     return {
@@ -165,7 +165,7 @@ def paint(count, size, rng):
 
 
 def main(arguments=None):
-    """Train on images painted for each step, measure on others, draw these."""
+    """Train on images painted for each step, measure on others, and draw those."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=250, help="steps of training (250)")
     parser.add_argument("--out", default="unet_on_one_page.png", help="picture to write")
@@ -182,7 +182,7 @@ def main(arguments=None):
         for name, arrays in parameters.items():
             for array, v, g in zip(arrays, velocities[name], gradients[name], strict=True):
                 v[...] = 0.9 * v - 0.1 * g  # downhill, with momentum
-                array += v  # in place
+                array += v  # changes the parameters in place
         if step % 50 == 0 or step == options.steps:
             found = unet(new_images, parameters)[0].argmax(axis=-1)
             iou = np.sum((found == 2) & (truth == 2)) / np.sum((found == 2) | (truth == 2))
