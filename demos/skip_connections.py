@@ -28,7 +28,7 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 
 try:
     import matplotlib
