@@ -12,7 +12,6 @@ from unittest import mock
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
-from parts.learning import training_steps
 
 from tinyunet.backend import to_device, xp
 from tinyunet.data.scenes import CLASSES, paint_scenes
@@ -24,6 +23,7 @@ from tinyunet.nn.optimizers import Adam
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.pictures import PALETTE
+from tinyunet.training.loop import random_batches, training_steps
 
 try:
     import matplotlib
@@ -101,9 +101,9 @@ def train(scenes, options):
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy()
     optimizer = Adam(network.parameters(), 2e-3)
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
-    training = training_steps(range(options.steps), *learning, crop_size=CROP, seed=options.seed)
-    return [float(loss) for _, loss in training]
+    batches = random_batches(scenes, standardization, crop_size=CROP, seed=options.seed)
+    steps = training_steps(range(options.steps), batches, replicas, optimizer, cross_entropy)
+    return [float(loss) for _, loss in steps]
 
 
 def ends(losses):

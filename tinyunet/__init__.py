@@ -1,9 +1,23 @@
 """A U-Net from scratch: every layer and every gradient written by hand, on NumPy or CuPy."""
 
+from typing import TYPE_CHECKING
+
 from tinyunet.backend import use_device
 from tinyunet.nn.gradcheck import check_adjoint, check_gradients
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import UNet
 
-__all__ = ["UNet", "check_adjoint", "check_gradients", "summarize", "use_device"]
+if TYPE_CHECKING:
+    from tinyunet.segmenter import Segmenter
+
+__all__ = ["Segmenter", "UNet", "check_adjoint", "check_gradients", "summarize", "use_device"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    """Import the Segmenter when it is asked for: what it needs takes longer than all the rest."""
+    if name == "Segmenter":
+        from tinyunet.segmenter import Segmenter
+
+        return Segmenter
+    raise AttributeError(f"module 'tinyunet' has no attribute {name!r}")

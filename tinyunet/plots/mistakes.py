@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tinyunet.inference.evaluation import Scores, figure
+from tinyunet.inference.evaluation import Scores, format_score
 from tinyunet.plots.contact_sheet import sheet_legend, shortened
 from tinyunet.plots.pictures import (
     FRAME,
@@ -80,7 +80,9 @@ def draw_confusion(
         write_text(draw, (left - 10, middle), name, 16, "rm")
         share = f"{100 * total[index] / max(total.sum(), 1):.1f} %"
         write_text(draw, (end + 60, middle), share, 16, "mm")
-        write_text(draw, (end + 140, middle), figure(scores.iou[shown[index]]).strip(), 16, "mm")
+        write_text(
+            draw, (end + 140, middle), format_score(scores.iou[shown[index]]).strip(), 16, "mm"
+        )
     for row, column in np.ndindex(*pixels.shape):
         share = pixels[row, column] / total[row] if total[row] else 0.0
         corner = (left + cell * column, top + cell * row)
