@@ -30,7 +30,7 @@ from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.optimizers import Adam, cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 from tinyunet.training.loop import random_batches, training_steps
 
 try:

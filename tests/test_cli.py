@@ -222,7 +222,7 @@ def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, mon
     outcomes = {"conv2d": 1e-9, "relu": 1e-10}
 
     def run_cases():
-        from tinyunet.cli.selfcheck import Outcome
+        from tinyunet.nn.gradcheck_cases import Outcome
 
         return (Outcome(name, error, 0.1) for name, error in outcomes.items())
 

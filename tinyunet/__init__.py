@@ -3,15 +3,23 @@
 from typing import TYPE_CHECKING
 
 from tinyunet.backend import use_device
-from tinyunet.nn.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.gradcheck import check_adjoint, check_gradients, check_layer
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import UNet
 
 if TYPE_CHECKING:
     from tinyunet.segmenter import Segmenter
 
-__all__ = ["Segmenter", "UNet", "check_adjoint", "check_gradients", "summarize", "use_device"]
-__version__ = "0.1.0"
+__all__ = [
+    "Segmenter",
+    "UNet",
+    "check_adjoint",
+    "check_gradients",
+    "check_layer",
+    "summarize",
+    "use_device",
+]
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str):

@@ -9,9 +9,9 @@ from threadpoolctl import threadpool_info
 import tinyunet
 from tinyunet.backend import cuda_problem, installed_cupy_packages, use_device
 from tinyunet.checkpoint import load_model
-from tinyunet.cli.selfcheck import run_cases, table
 from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
+from tinyunet.nn.gradcheck_cases import run_cases
 from tinyunet.nn.summary import summarize
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.setup import new_network
@@ -59,6 +59,17 @@ def run_gradcheck(options) -> int:
     for line in table(noted()):
         print(line, flush=True)
     return 1 if any(outcome.error is None for outcome in outcomes) else 0
+
+
+def table(outcomes):
+    """Write outcomes as a table that a person can read, a line at a time."""
+    yield f"{'operation':34}  {'largest relative error':>22}  {'seconds':>7}"
+    yield f"{'-' * 34}  {'-' * 22}  {'-' * 7}"
+    for outcome in outcomes:
+        error = "WRONG" if outcome.error is None else f"{outcome.error:.1e}"
+        yield f"{outcome.name:34}  {error:>22}  {outcome.seconds:7.2f}"
+        if outcome.message:
+            yield f"    {outcome.message}"
 
 
 def run_info(options) -> None:

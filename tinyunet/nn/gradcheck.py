@@ -1,48 +1,77 @@
 r"""Is a backward right? Compare it with the slope that one can measure.
 
 **The idea.** A gradient says how the result changes when the arguments change a little. So change
-them a little and look. For a function f of one number, the *central difference*
+them a little and look. For a function f of one number, the *central difference* is
 
 .. math:: f'(x) \approx \frac{f(x + h) - f(x - h)}{2 h}
 
-errs by about :math:`h^2` (f bends) plus :math:`10^{-16} / h` (floating-point rounding): for float64
-there is a best h in between. We do not guess it. Differences over h and 2h are compared; what they
-differ by shows how far to trust them, and of several h the most trustworthy is taken. Where even
-that one is poor, the function has a kink (a ReLU at 0, a tie in a maximum) and no slope to compare
-with: the checker says so instead of blaming the backward.
+**Many outputs.** A backward turns ``dy`` into ``dx``, so it stands for the gradient of one number,
+:math:`L = \sum y \cdot dy`, with a fixed upstream gradient ``dy``. This must be *random*. With all
+ones, a softmax whose backward returns zero passes, since its outputs always sum to one.
 
-**Many outputs.** A backward turns ``dy`` into ``dx``, so it stands for the scalar function
-:math:`\sum y \cdot dy` with a fixed upstream gradient ``dy``. This must be *random*. With all ones,
-a softmax whose backward returns zero passes, since its outputs always sum to one.
+**Many inputs.** Move one entry at a time: this shows where an error is. Or move all of them at once
+along a random direction: this costs no more than one entry, and an error anywhere shows in it with
+near certainty.
 
-**Many inputs.** Going coordinate by coordinate shows exactly where an error sits, but f has to be
-evaluated anew for each entry. One random direction through all arguments at once costs no more than
-one entry, and an error anywhere shows in it with near certainty. Both are done, the coordinates on
-a random sample.
+`naive_error` is all of this in a dozen lines; read it first. `check_gradients` below is the same
+idea made robust. It chooses h by itself, tells a kink from a wrong gradient, catches a function
+that overwrites what it is given, and says in words what is wrong. `check_layer` does the same for
+a layer and its parameters.
 
-**No epsilon at all** is needed for linear operations: backward must be the adjoint,
+**No h at all** is needed for linear operations: backward must be the adjoint,
 :math:`\langle A x, y \rangle = \langle x, A^T y \rangle`, to rounding (`check_adjoint`).
 
 Sources: HIPS autograd's ``check_vjp`` and Chainer's ``gradient_check`` (random directions); the
 course notes of Stanford's CS231n (what a relative error means, kinks).
 """
 
+import copy
+import inspect
+
 import numpy as np
 
 from tinyunet.backend import to_device, to_host, xp
 
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+
+def naive_error(function, x, h=1e-5):
+    """Measure the relative error of a backward: the whole idea, entry by entry.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the array x, returns ``(y, backward)``.
+    x : float64 array
+    h : float
+        How far an entry is moved to either side.
+
+    Returns
+    -------
+    error : float
+        The largest difference between ``dx`` and the measured slopes, over the largest of either.
+    """
+    y, backward = function(x)
+    dy = np.random.default_rng(0).standard_normal(y.shape)
+    dx, measured = backward(dy), np.zeros(x.shape)
+    for entry in np.ndindex(x.shape):
+        step = np.zeros(x.shape)
+        step[entry] = h
+        rise = function(x + step)[0] - function(x - step)[0]  # of each output
+        measured[entry] = (rise * dy).sum() / (2 * h)
+    return abs(dx - measured).max() / max(abs(dx).max(), abs(measured).max())
+
+
+# -- The same idea, made robust --------------------------------------------------------------------
 
 
 class GradientError(AssertionError):
-    """A backward does not give the gradient of its forward; the message says where."""
+    """A backward does not give the gradient of its forward; the message says where and how."""
 
 
 class KinkError(AssertionError):
     """The function has no slope at this point, so there is nothing to compare a backward with."""
 
 
-def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24):
+def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24, names=None):
     """Check the backward of ``function(*arguments)`` against measured slopes.
 
     Parameters
@@ -58,6 +87,8 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
         For the upstream gradient, the direction, and the choice of coordinates.
     coordinates : int
         How many entries of each argument are checked one by one.
+    names : sequence of str, optional
+        What the arguments are called; by default what the function itself calls them.
 
     Returns
     -------
@@ -67,125 +98,208 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
     Raises
     ------
     GradientError
-        If a gradient is wrong, has another shape or dtype than its argument, differs when backward
-        is called again, or if backward changes what it was given.
+        If a gradient is wrong, has another shape or dtype than its argument, or differs when
+        backward is called again; or if forward or backward changes what it was given.
     KinkError
         If the function has a kink at the arguments.
     TypeError
-        If no argument is a floating array.
+        If no argument is a floating array, or one is not float64.
     """
+    names = list(names or argument_names(function, len(arguments)))
+    checked = floating_arguments(arguments, names)
     rng = np.random.default_rng(seed)
-    checked = [index for index, argument in enumerate(arguments) if is_floating(argument)]
-    if not checked:
-        raise TypeError("none of the arguments is a floating array: there is no gradient to check")
-    y, backward = function(*arguments)
+    y, backward = call_forward(function, arguments, names)
     dy = random_like(y, rng)
-    gradients = call_backward(backward, dy, arguments, checked)
+    gradients = call_backward(backward, y, dy, arguments, checked, names)
 
-    def loss(*moved):
-        return float((function(*moved)[0] * dy).sum())
+    def loss(*moved_arguments):
+        return float((function(*moved_arguments)[0] * dy).sum())
 
-    # An argument whose gradient is tiny beside the others' (a bias before batch normalization has
-    # none at all) is measured on their scale: its own would be rounding noise. So is a function
-    # that is constant (a softmax over one class) on the scale of its values.
-    floor = max(
+    # A difference is judged beside the size of the gradient. An argument whose gradient is tiny
+    # next to the others' (a bias before batch normalization has none at all) is judged on their
+    # scale: its own would be rounding noise. A function that is constant (a softmax over one
+    # class) is judged on the scale of its values.
+    smallest_scale = max(
         1e-3 * max((float(abs(g).max()) for g in gradients if g.size), default=0.0),
         1e-6 * float(((y * dy) ** 2).sum()) ** 0.5,
     )
     worst = 0.0
     for index, gradient in zip(checked, gradients, strict=True):
         error = check_coordinates(
-            loss, arguments, index, gradient, floor, tolerance, rng, coordinates
+            loss, arguments, index, gradient, smallest_scale, tolerance, rng, coordinates, names
         )
         worst = max(worst, error)
-    return max(worst, check_direction(loss, arguments, checked, gradients, floor, tolerance, rng))
+    error = check_direction(loss, arguments, checked, gradients, smallest_scale, tolerance, rng)
+    return max(worst, error)
 
 
-def check_coordinates(loss, arguments, index, gradient, floor, tolerance, rng, coordinates):
+def check_layer(layer, *inputs, tolerance=1e-6, seed=0, coordinates=24):
+    """Check a layer's backward: the gradients of its inputs and of all its parameters.
+
+    The check runs on a copy of the layer, in float64; the layer itself is left as it is.
+
+    Parameters
+    ----------
+    layer : Layer
+        In training mode, or after ``eval(remember=True)``.
+    *inputs : float64 arrays
+        What its forward takes.
+    tolerance, seed, coordinates
+        As for `check_gradients`. Dropout draws its numbers from the seed.
+
+    Returns
+    -------
+    error : float
+        The largest relative error found.
+
+    Raises
+    ------
+    GradientError
+        If a gradient is wrong; names the input or the parameter, such as ``conv1.weight``.
+    KinkError, TypeError
+        As for `check_gradients`.
+    """
+    function, values = as_function(layer, len(inputs), seed)
+    names = argument_names(layer.forward, len(inputs)) + list(values)
+    return check_gradients(
+        function,
+        *inputs,
+        *values.values(),
+        tolerance=tolerance,
+        seed=seed,
+        coordinates=coordinates,
+        names=names,
+    )
+
+
+def as_function(layer, inputs=1, seed=0):
+    """Make a copy of a layer a pure function of its inputs and all its parameters' values.
+
+    Returns
+    -------
+    function : callable
+        Takes the inputs, then the parameters' values; returns ``(y, backward)``.
+    values : dict of name to float64 array
+        The parameters' values.
+    """
+    layer = copy.deepcopy(layer)
+    parameters = {name: p for name, p in layer.named_parameters() if p.trainable}
+    for parameter in parameters.values():
+        parameter.grad_buffer = None
+
+    def function(*arguments):
+        for parameter, value in zip(parameters.values(), arguments[inputs:], strict=True):
+            parameter.data = value
+        layer.set_seed(seed)
+        y = layer(*arguments[:inputs])
+
+        def backward(dy):
+            # Forward once more: a layer's backward can be called once only.
+            for parameter, value in zip(parameters.values(), arguments[inputs:], strict=True):
+                parameter.data, parameter.grad = value, None
+            layer.set_seed(seed)
+            layer(*arguments[:inputs])
+            gradients = as_tuple(layer.backward(dy))
+            return (*gradients, *(parameter.grad for parameter in parameters.values()))
+
+        return y, backward
+
+    return function, {name: p.data.astype("float64") for name, p in parameters.items()}
+
+
+def check_coordinates(
+    loss, arguments, index, gradient, smallest_scale, tolerance, rng, coordinates, names
+):
     """Compare one argument's gradient with measured slopes, entry by entry on a random sample."""
     argument = arguments[index]
     sample = rng.permutation(argument.size)[:coordinates]
     if not len(sample):
         return 0.0
-    analytical = to_host(gradient).ravel()[sample]
-    known_scale = max(abs(analytical).max(), floor)
+    claimed = to_host(gradient).ravel()[sample]
+    scale = max(abs(claimed).max(), smallest_scale)
     measured = np.empty(len(sample))
     for place, entry in enumerate(sample):
         direction = np.zeros(argument.size)
         direction[entry] = 1
         direction = to_device(direction.reshape(argument.shape).astype(argument.dtype))
-        measured[place] = slope(loss, arguments, {index: direction}, tolerance, known_scale)
-    differences = abs(analytical - measured)
-    scale = max(known_scale, abs(measured).max())
+        measured[place] = slope(loss, arguments, {index: direction}, tolerance, scale)
+    # A backward that gives zero everywhere has no size: the measured slopes must count as well.
+    scale = max(scale, abs(measured).max())
     if scale == 0:
         return 0.0
+    differences = abs(claimed - measured)
     error = differences.max() / scale
     if not error <= tolerance:  # written so that a NaN fails
         worst = int(differences.argmax())
         wrong = int((~(differences <= tolerance * scale)).sum())
         where = tuple(int(i) for i in np.unravel_index(sample[worst], argument.shape))
         raise GradientError(
-            f"the gradient of argument {index}, shape {argument.shape}, is wrong at {wrong} of "
+            f"{gradient_name(names[index])}, shape {argument.shape}, is wrong at {wrong} of "
             f"{len(sample)} entries looked at. The worst is {where}: backward says "
-            f"{analytical[worst]:.9g}, measured is {measured[worst]:.9g} "
+            f"{claimed[worst]:.9g}, measured is {measured[worst]:.9g} "
             f"(relative error {error:.2g}, allowed {tolerance:.2g})"
         )
     return float(error)
 
 
-def check_direction(loss, arguments, checked, gradients, floor, tolerance, rng):
+def check_direction(loss, arguments, checked, gradients, smallest_scale, tolerance, rng):
     """Compare with the slope along one random direction through all arguments at once."""
     directions = {index: random_like(arguments[index], rng) for index in checked}
     products = [
         gradient * directions[index] for index, gradient in zip(checked, gradients, strict=True)
     ]
-    analytical = sum(float(product.sum()) for product in products)
+    claimed = sum(float(product.sum()) for product in products)
     # The sum may cancel to nearly nothing by chance; its terms' size tells what to compare with.
     size = sum(float((product * product).sum()) for product in products) ** 0.5
-    scale = max(abs(analytical), size, floor)
+    scale = max(abs(claimed), size, smallest_scale)
     measured = slope(loss, arguments, directions, tolerance, scale)
-    # A backward that gives zero everywhere has no size: the measured slope must count as well.
     scale = max(scale, abs(measured))
-    error = abs(analytical - measured) / scale if scale else 0.0
+    error = abs(claimed - measured) / scale if scale else 0.0
     if not error <= tolerance:
         raise GradientError(
             f"the slope along a random direction through all arguments is wrong: backward says "
-            f"{analytical:.9g}, measured is {measured:.9g} (relative error {error:.2g}, allowed "
+            f"{claimed:.9g}, measured is {measured:.9g} (relative error {error:.2g}, allowed "
             f"{tolerance:.2g})"
         )
     return float(error)
 
 
-def slope(loss, arguments, directions, tolerance, scale):
-    """Measure the slope of `loss` along a direction, with the step that can be trusted most.
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
-    `directions` maps an argument's index to an array of its shape. The formula
-    (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h combines two central differences so that their
-    errors of order h^2 cancel. How far the two are apart bounds how far the result can be off.
+
+def slope(loss, arguments, directions, tolerance, scale):
+    """Measure the slope of `loss` along a direction, with the step h that can be trusted most.
+
+    `directions` maps an argument's index to an array of its shape; an uncertainty is judged beside
+    `scale`. With f(h) for the loss after a step of h along the direction, there are two central
+    differences, over h and over 2h. Both err by the third derivative, times h^2 / 6 and 4 h^2 / 6,
+    so that (4 near - far) / 3 is free of that error. A large step errs by the curve, a small one by
+    rounding; so several are tried, and the one with the smallest uncertainty counts.
     """
-    best, trust = np.nan, np.inf
+    best, smallest_uncertainty = np.nan, np.inf
     here = loss(*arguments)
-    for step in STEPS:
+    for h in STEPS:
         forth, back, far_forth, far_back = (
-            loss(*moved(arguments, directions, factor * step)) for factor in (1, -1, 2, -2)
+            loss(*moved(arguments, directions, factor * h)) for factor in (1, -1, 2, -2)
         )
-        near, far = (forth - back) / (2 * step), (far_forth - far_back) / (4 * step)
-        combined = (4 * near - far) / 3
-        rounding = 1e-16 * (abs(forth) + abs(back) + abs(far_forth) + abs(far_back)) / step
-        # At a kink exactly here both differences agree on a slope that is none. But f then rises to
-        # both sides in proportion to h, where a smooth function bends away by the square of h.
-        kink = abs(2 * (forth + back) - (far_forth + far_back) / 2 - 3 * here) / step
+        near, far = (forth - back) / (2 * h), (far_forth - far_back) / (4 * h)
+        rounding = 1e-16 * (abs(forth) + abs(back) + abs(far_forth) + abs(far_back)) / h
+        # A kink exactly here does not show in `near` and `far`: they agree, halfway between the
+        # slopes of the two sides. It shows in how f leaves its tangent. A smooth f does so by the
+        # square of h, so over 2h four times as far as over h; at a kink only twice as far.
+        near_bend, far_bend = forth + back - 2 * here, far_forth + far_back - 2 * here
+        kink = abs(4 * near_bend - far_bend) / (2 * h)
         uncertainty = abs(near - far) + kink + rounding
-        if not uncertainty >= trust:
-            best, trust = combined, uncertainty
-        if trust <= tolerance / 10 * scale:
+        if not uncertainty >= smallest_uncertainty:
+            best, smallest_uncertainty = (4 * near - far) / 3, uncertainty
+        if smallest_uncertainty <= tolerance / 10 * scale:
             break
     # The combination errs less than its two parts differ, hence the factor.
-    if not trust <= 10 * tolerance * max(scale, abs(best)):
+    if not smallest_uncertainty <= 10 * tolerance * max(scale, abs(best)):
         raise KinkError(
-            f"no slope can be measured here: it is {best:.6g}, uncertain by {trust:.2g}. The "
-            "function has a kink (a ReLU at 0, a tie in a maximum), so move the arguments away "
-            "from it; or it is not the same each time it is called"
+            f"no slope can be measured here: it is {best:.6g}, uncertain by "
+            f"{smallest_uncertainty:.2g}. The function has a kink at or very near this point "
+            "(a ReLU at 0, a tie in a maximum): move the arguments away from it"
         )
     return best
 
@@ -249,11 +363,10 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
     GradientError
         If the two products differ.
     """
-    result, backward = function(x)
+    names = argument_names(function, 1)
+    result, backward = call_forward(function, [x], names)
     y = random_like(result, np.random.default_rng(seed))
-    adjoint = backward(y)
-    if adjoint.shape != x.shape:
-        raise GradientError(f"backward gives shape {adjoint.shape} for an argument of {x.shape}")
+    (adjoint,) = call_backward(backward, result, y, [x], [0], names)
     forth, back = float((result * y).sum()), float((x * adjoint).sum())
     scale = float(((result * y) ** 2).sum() ** 0.5 + ((x * adjoint) ** 2).sum() ** 0.5)
     error = abs(forth - back) / scale if scale else 0.0
@@ -265,41 +378,181 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
     return error
 
 
-def call_backward(backward, dy, arguments, checked):
-    """Call a backward as a careful user would: twice, watching what it returns and touches."""
-    dy_before = dy.copy()
-    arguments_before = [arguments[index].copy() for index in checked]
-    gradients = as_tuple(backward(dy))
+# -- Calling a function as a careful user would ----------------------------------------------------
+
+
+def floating_arguments(arguments, names):
+    """List the places of the arguments whose gradients are checked: all floating arrays."""
+    checked = [index for index, argument in enumerate(arguments) if is_floating(argument)]
+    if not checked:
+        raise TypeError("none of the arguments is a floating array: there is no gradient to check")
+    for index in checked:
+        if arguments[index].dtype != "float64":
+            raise TypeError(
+                f"{names[index]} is {arguments[index].dtype}, too coarse to tell a small mistake "
+                f'from rounding: check in float64, {names[index]}.astype("float64")'
+            )
+    return checked
+
+
+def call_forward(function, arguments, names):
+    """Call a function twice, on copies of its arguments; returns ``(y, backward)`` if all is well.
+
+    Raises
+    ------
+    GradientError
+        If it does not return a pair (y, backward), overwrites an argument, gives float32 for
+        float64 or numbers that are not finite, or gives something else the second time.
+    """
+    results = []
+    for _call in range(2):
+        given = [a.copy() if isinstance(a, xp.ndarray) else a for a in arguments]
+        result = function(*given)
+        if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
+            raise GradientError(
+                f"forward returns {describe(result)}, not the pair (y, backward): end it with "
+                "`return y, backward`"
+            )
+        for name, before, after in zip(names, arguments, given, strict=True):
+            refuse_overwriting("forward", name, before, after)
+        results.append(result)
+    (y, backward), (again, _) = results
+    y = xp.asarray(y)
+    precisions = {a.dtype for a in arguments if is_floating(a)}
+    if y.dtype not in precisions:
+        raise GradientError(
+            f"forward returns {y.dtype} for arguments of {precisions.pop()}: an operation keeps "
+            "the dtype that it is given (is one of its own arrays made with another dtype?)"
+        )
+    if not bool(xp.isfinite(y).all()):
+        raise GradientError("forward's result has entries that are NaN or infinite")
+    if not bool((y == xp.asarray(again)).all()):
+        raise GradientError(
+            "forward gives another result when called again with the same arguments: there is no "
+            "slope to measure (if it draws random numbers, draw them from the same seed each time)"
+        )
+    return y, backward
+
+
+def call_backward(backward, y, dy, arguments, checked, names):
+    """Call a backward twice, watching what it returns and touches; returns the gradients.
+
+    Raises
+    ------
+    GradientError
+        If it returns something else than one gradient for each argument, with its shape and dtype,
+        if the second call differs from the first, or if it overwrites what it was given.
+    """
+    dy_given, y_before = dy.copy(), y.copy()
+    before = [arguments[index].copy() for index in checked]
+    returned = backward(dy_given)
+    refuse_overwriting("backward", "dy", dy, dy_given)
+    refuse_overwriting("backward", "y, the result of forward,", y_before, y)
+    for index, copied in zip(checked, before, strict=True):
+        refuse_overwriting("backward", names[index], copied, arguments[index])
+    gradients = as_tuple(returned)
+    check_returned(gradients, returned, arguments, checked, names)
+    gradients = tuple(gradient.copy() for gradient in gradients)
+    again = as_tuple(backward(dy.copy()))
+    for index, first, second in zip(checked, gradients, again, strict=True):
+        if not bool((first == second).all()):
+            raise GradientError(
+                f"a second call of backward gives another {gradient_name(names[index])}: it must "
+                "not change what it uses (does it draw random numbers, or overwrite an array?)"
+            )
+    return gradients
+
+
+def check_returned(gradients, returned, arguments, checked, names):
+    """See that backward returned one gradient for each argument, of its shape and dtype."""
+    expected = [gradient_name(names[index]) for index in checked]
+    order = expected[0] if len(expected) == 1 else f"({', '.join(expected)})"
+    if returned is None:
+        raise GradientError(f"backward returns nothing: end it with `return {order}`")
+    if isinstance(returned, list):
+        raise GradientError(f"backward returns a list, not a tuple: end it with `return {order}`")
     if len(gradients) != len(checked):
         raise GradientError(
-            f"backward gives {len(gradients)} gradients for {len(checked)} floating arguments"
+            f"backward returns {count(len(gradients), 'gradient')} for "
+            f"{count(len(checked), 'argument')}: it should return {order}"
         )
-    for index, gradient in zip(checked, gradients, strict=True):
-        argument = arguments[index]
-        if gradient is None or gradient.shape != argument.shape:
-            shape = None if gradient is None else gradient.shape
+    shapes = [arguments[index].shape for index in checked]
+    for index, gradient, name, shape in zip(checked, gradients, expected, shapes, strict=True):
+        if gradient is None:
+            raise GradientError(f"{name} is None: backward never computes it")
+        if not isinstance(gradient, xp.ndarray | xp.generic):
+            raise GradientError(f"{name} is {describe(gradient)}, not an array of shape {shape}")
+        if gradient.shape != shape:
+            given = [getattr(other, "shape", None) for other in gradients]
+            swapped = given != shapes and sorted(map(str, given)) == sorted(map(str, shapes))
             raise GradientError(
-                f"the gradient of argument {index} has shape {shape}, not {argument.shape}"
+                f"{name} has shape {gradient.shape}, but {names[index]} has {shape}: "
+                + (
+                    f"return the gradients in the order {order}"
+                    if swapped
+                    else why(gradient, shape)
+                )
             )
-        if gradient.dtype != argument.dtype:
+        if gradient.dtype != arguments[index].dtype:
             raise GradientError(
-                f"the gradient of argument {index} is {gradient.dtype}, not {argument.dtype}"
+                f"{name} is {gradient.dtype}, but {names[index]} is {arguments[index].dtype}: an "
+                "array made in backward needs that dtype too (np.zeros_like keeps it)"
             )
         if not bool(xp.isfinite(gradient).all()):
-            raise GradientError(f"the gradient of argument {index} has entries that are not finite")
-    gradients = tuple(gradient.copy() for gradient in gradients)
-    again = as_tuple(backward(dy))
-    for index, first, second in zip(checked, gradients, again, strict=True):
-        if not bool((first == second).all() | (first != first).any()):
-            raise GradientError(
-                f"a second call of backward gives argument {index} another gradient"
-            )
-    if not bool((dy == dy_before).all()):
-        raise GradientError("backward changes the upstream gradient it was given")
-    for index, before in zip(checked, arguments_before, strict=True):
-        if not bool((arguments[index] == before).all()):
-            raise GradientError(f"argument {index} was changed")
-    return gradients
+            raise GradientError(f"{name} has entries that are NaN or infinite")
+
+
+def why(gradient, shape):
+    """Say how a gradient could come to a wrong shape."""
+    if gradient.size == int(np.prod(shape)) and sorted(gradient.shape) == sorted(shape):
+        return "its axes are in another order"
+    if gradient.size == int(np.prod(shape)):
+        return "the same number of entries, so a reshape is missing, or a keepdims=True too much"
+    return "a gradient always has the shape of its namesake"
+
+
+def refuse_overwriting(who, name, before, after):
+    """Raise if an array is no longer what it was."""
+    if not isinstance(before, xp.ndarray) or before.dtype.kind not in "fiub":
+        return
+    changed = to_host((before != after) & ((before == before) | (after == after)))
+    if changed.any():
+        where = tuple(int(i) for i in np.argwhere(changed)[0])
+        raise GradientError(
+            f"{who} overwrites {name} (at {int(changed.sum())} of {changed.size} entries, first at "
+            f"{where}). Others still need that array: make a new one, or work on a copy"
+        )
+
+
+def argument_names(function, wanted):
+    """Name a function's first arguments as it does itself; `argument 2` where it does not."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C have no signature
+        parameters = ()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return named[:wanted] + [f"argument {index}" for index in range(len(named), wanted)]
+
+
+def gradient_name(name):
+    """Name the gradient of an argument: ``dx`` for ``x`` (``dy`` means the upstream alone)."""
+    return f"d{name}" if name.isidentifier() and name != "y" else f"the gradient of {name}"
+
+
+def describe(value):
+    """Say what a value is: "None", "a tuple of 3", "an array of shape (2, 3)"."""
+    if value is None:
+        return "None"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, xp.ndarray):
+        return f"an array of shape {value.shape}"
+    return f"a {type(value).__name__}"
+
+
+def count(number, noun):
+    """Write a number with its noun: "1 gradient", "2 gradients"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def as_tuple(value):

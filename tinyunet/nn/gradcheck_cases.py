@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tinyunet.backend import random_generator, to_device, xp
 from tinyunet.nn import functional
-from tinyunet.nn.gradcheck import GradientError, check_gradients
+from tinyunet.nn.gradcheck import GradientError, as_function, check_gradients
 from tinyunet.nn.unet import UNet
 
 
@@ -148,24 +148,8 @@ def cases(seed=0):
 
 def network_case(name, network, image):
     """Make a network a function of its image and all its parameters, as a checker wants it."""
-    parameters = network.parameters()
-
-    def function(x, *values):
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.data = value
-        logits = network(x)
-
-        def backward(dlogits):
-            # Forward once more: a layer's backward can be called once only.
-            network.zero_grad()
-            network(x)
-            dx = network.backward(dlogits)
-            return (dx, *(parameter.grad for parameter in parameters))
-
-        return logits, backward
-
-    values = [parameter.data.astype("float64") for parameter in parameters]
-    return Case(name, function, (image, *values))
+    function, values = as_function(network)
+    return Case(name, function, (image, *values.values()))
 
 
 def run_cases(tolerance=1e-6):
@@ -180,14 +164,3 @@ def run_cases(tolerance=1e-6):
         except GradientError as wrong:
             error, message = None, str(wrong)
         yield Outcome(case.name, error, time.perf_counter() - start, message)
-
-
-def table(outcomes):
-    """Write outcomes as a table that a person can read, a line at a time."""
-    yield f"{'operation':34}  {'largest relative error':>22}  {'seconds':>7}"
-    yield f"{'-' * 34}  {'-' * 22}  {'-' * 7}"
-    for outcome in outcomes:
-        error = "WRONG" if outcome.error is None else f"{outcome.error:.1e}"
-        yield f"{outcome.name:34}  {error:>22}  {outcome.seconds:7.2f}"
-        if outcome.message:
-            yield f"    {outcome.message}"
