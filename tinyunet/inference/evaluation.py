@@ -234,9 +234,9 @@ def evaluate_each(
 
     Returns
     -------
-    list of (confusion, (loss, weight))
-        For each image the confusion matrix (K, K) of int64; and the loss, summed over its tiles
-        by their weights, with the sum of the weights. Without a loss both are 0.
+    list of tuple
+        For each image the confusion matrix (K, K) of int64, and a pair of floats: the loss, summed
+        over the tiles by their weights, and the sum of the weights. Without a loss both are 0.
     """
     classes = model.network.config["classes"]
     replicas = Replicas(model.network, threads)  # for its threads: each takes an image
