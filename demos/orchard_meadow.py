@@ -22,7 +22,7 @@ from parts.command_line import demo_parser, prepare
 from tqdm import tqdm
 
 from tinyunet.backend import device_name, random_generator
-from tinyunet.data.scenes import CLASSES, paint_scenes
+from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.inference.evaluation import Scores, confusion_matrix
 from tinyunet.nn.layers import BatchNorm2d, Conv2d, ReLU, Sequential
@@ -43,7 +43,7 @@ try:
 except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
-COLORS = PALETTE[[1, 3, 2, 4, 5]] / 255  # orange, yellow, green, red, sky blue: one for each class
+COLORS = CLASS_COLORS / 255
 HELD_OUT = 12  # scenes that no model learns from
 MODEL_COLORS = ("#c8c8c8", "#8a8a8a", PALETTE[0] / 255)
 

@@ -68,8 +68,7 @@ def table(outcomes):
     for outcome in outcomes:
         error = "WRONG" if outcome.error is None else f"{outcome.error:.1e}"
         yield f"{outcome.name:34}  {error:>22}  {outcome.seconds:7.2f}"
-        if outcome.message:
-            yield f"    {outcome.message}"
+        yield from (f"    {line}" for line in outcome.message.splitlines())
 
 
 def run_info(options) -> None:
