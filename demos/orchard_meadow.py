@@ -27,7 +27,8 @@ from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.inference.evaluation import Scores, confusion_matrix
 from tinyunet.nn.layers import BatchNorm2d, Conv2d, ReLU, Sequential
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.operations import operations
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
@@ -102,7 +103,7 @@ def train_network(name, network, crop, training, held_out, options):
     """Train a network on random crops of the scenes, watching its score on those held out."""
     standardization = Standardization.fit(training.images)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
-    optimizer = Adam(network.parameters())
+    optimizer = operations.Adam(network.parameters())
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
 
     def predict(images):

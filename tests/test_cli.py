@@ -14,7 +14,7 @@ from PIL import Image
 
 import tinyunet
 from tests.test_training import blobs, write_folders
-from tinyunet import backend
+from tinyunet import cuda
 from tinyunet.checkpoint import load_model
 from tinyunet.cli.main import main
 from tinyunet.data.georeference import Georeference, read_georeference, save_georeferenced
@@ -214,7 +214,7 @@ def test_info_names_the_versions_and_what_is_missing(capsys):
     assert tinyunet.__version__ in text
     assert np.__version__ in text
     assert "threads" in text
-    problem = backend.cuda_problem()
+    problem = cuda.cuda_problem()
     assert (problem or "driver for") in text
 
 
@@ -394,7 +394,7 @@ def test_a_mistake_with_a_model_at_hand(trained, folder, capsys, command, messag
 
 
 def test_cuda_that_is_missing_gives_the_reason_and_what_to_install(folder, capsys, monkeypatch):
-    monkeypatch.setattr(backend, "installed_cupy_packages", lambda: [])
+    monkeypatch.setattr(cuda, "installed_cupy_packages", lambda: [])
     assert main([*TRAIN.split(), "--device", "cuda"]) == 2
     error = capsys.readouterr().err
     assert "CuPy is not installed" in error and "pip install" in error

@@ -2,13 +2,18 @@
 
 from typing import TYPE_CHECKING
 
+from tinyunet import fast
 from tinyunet.backend import use_device
 from tinyunet.nn.gradcheck import check_adjoint, check_gradients, check_layer
+from tinyunet.nn.operations import operations, use_operations
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import UNet
 
 if TYPE_CHECKING:
     from tinyunet.segmenter import Segmenter
+
+operations.choices["fast"] = fast
+use_operations("fast")
 
 __all__ = [
     "Segmenter",
@@ -18,6 +23,7 @@ __all__ = [
     "check_layer",
     "summarize",
     "use_device",
+    "use_operations",
 ]
 __version__ = "0.2.0"
 

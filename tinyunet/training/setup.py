@@ -18,7 +18,8 @@ from tinyunet.distributed.mpi import SingleProcess
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.nn.losses import LOSSES
-from tinyunet.nn.optimizers import SGD, Adam, cosine
+from tinyunet.nn.operations import operations
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import SizeError, UNet
 from tinyunet.training.config import TrainingConfig
@@ -88,9 +89,9 @@ class Training:
         weights = None if config.weight_map else self.class_weights
         self.loss = LOSSES[config.loss](weights, config.ignore_index)
         if config.optimizer == "sgd":
-            self.optimizer = SGD(self.network.parameters(), config.lr, config.momentum)
+            self.optimizer = operations.SGD(self.network.parameters(), config.lr, config.momentum)
         else:
-            self.optimizer = Adam(self.network.parameters(), config.lr)
+            self.optimizer = operations.Adam(self.network.parameters(), config.lr)
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
         self.replicas = Replicas(self.network, config.threads, self.communicator)
 
