@@ -3,7 +3,7 @@
 A figure has no background of its own, so the page's shows through. What stands directly on the page
 (letters, lines, arrows) has a gray that is as far from white as from a dark page. What is a number
 stands on a cell of its own color, dark on light or light on dark. The colors are those of
-`tinyunet.plots.pictures`, chosen so that people who see colors differently can tell them apart.
+`tinyunet.plots.colors`, chosen so that people who see colors differently can tell them apart.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from matplotlib import pyplot
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 
 BOOK = Path(__file__).resolve().parent.parent
 IMAGES = BOOK / "images"
@@ -228,10 +228,19 @@ def write(axes, row, column, text, *, size=11, **settings):
 
 def demo(name):
     """Load a demo as a module, so that a figure shows what the demo computes, not a copy of it."""
-    demos = BOOK.parent / "demos"
-    if str(demos) not in sys.path:
-        sys.path.append(str(demos))
-    spec = importlib.util.spec_from_file_location(f"demo_{name}", demos / f"{name}.py")
+    return script(BOOK.parent / "demos" / f"{name}.py")
+
+
+def interactive(name):
+    """Load a script of the pages to play with as a module."""
+    return script(BOOK / "interactive" / f"{name}.py")
+
+
+def script(path):
+    """Load a script as a module; as when it is run, it finds its neighbors."""
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
