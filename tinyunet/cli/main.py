@@ -14,6 +14,7 @@ from tinyunet.backend import DEVICES
 from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
+from tinyunet.cli.export import run_export
 from tinyunet.cli.predict import run_predict
 from tinyunet.cli.train import run_train
 from tinyunet.errors import UserError
@@ -105,6 +106,12 @@ def parser() -> Parser:
     add("--json", metavar="FILE", help="also write the scores as JSON")
     add("--out", metavar="DIR", help="also draw the confusion matrix and the worst images")
     add_sweep_options(add)
+
+    add = command("export", run_export, "write a model as an ONNX file, for QGIS").add_argument
+    add("model", metavar="MODEL", help="a model file, such as RUN/model.npz")
+    add("--out", metavar="FILE", required=True, help="the file to write, such as model.onnx")
+    add("--tile", type=whole(1), default=512, metavar="N", help="side of its images (512)")
+    add("--resolution", type=float, metavar="CM", help="size of a pixel on the ground, in cm")
 
     inspect = command("inspect", run_inspect, "show a network layer by layer")
     inspect.argument_default = argparse.SUPPRESS

@@ -1,0 +1,130 @@
+"""An exported network predicts what ours does, in another program, and says what QGIS must know."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyunet.checkpoint import Model, save_model
+from tinyunet.cli.main import main
+from tinyunet.errors import UserError
+from tinyunet.inference.sliding_window import predict_probabilities
+from tinyunet.nn.functional import softmax
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import UNet
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'tinyunet[onnx]'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from tinyunet.export.onnx_file import export_onnx  # noqa: E402
+
+
+def model_with_statistics(seed, channels=3, classes=3, ignore_index=None, **network):
+    """Make a model as training leaves it: running statistics and standardization of its own."""
+    rng = np.random.default_rng(seed)
+    net = UNet(channels, classes, base_channels=2, seed=seed, **network)
+    for name, parameter in net.named_parameters():
+        values = rng.uniform(0.5, 2, parameter.data.shape)
+        if "running" in name or "gamma" in name or "beta" in name or "bias" in name:
+            parameter.data[...] = values
+    standardization = Standardization(rng.uniform(80, 160, channels), rng.uniform(20, 60, channels))
+    names = [f"class {index}" for index in range(classes)]
+    return Model(net.eval(), standardization, names, ignore_index)
+
+
+def run(path, image):
+    """Predict as Deepness does: 8-bit values over 255, channels first; gives (H, W, K)."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    x = np.float32(image[None].transpose(0, 3, 1, 2) / 255)
+    (probabilities,) = session.run(None, {session.get_inputs()[0].name: x})
+    return probabilities[0].transpose(1, 2, 0)
+
+
+@settings(max_examples=20)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    channels=st.integers(1, 4),
+    classes=st.integers(2, 5),
+    depth=st.integers(1, 3),
+    upsampling=st.sampled_from(["transpose", "nearest"]),
+    norm=st.sampled_from([None, "batch"]),
+    dropout=st.sampled_from([0.0, 0.3]),
+    blocks=st.integers(1, 3),
+)
+def test_the_exported_network_equals_ours(
+    tmp_path_factory, seed, channels, classes, depth, upsampling, norm, dropout, blocks
+):
+    model = model_with_statistics(
+        seed, channels, classes, depth=depth, upsampling=upsampling, norm=norm, dropout=dropout
+    )
+    tile = blocks * 2**depth
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    export_onnx(model, path, tile=tile)
+    image = np.random.default_rng(seed).integers(0, 256, (tile, tile, channels)).astype("uint8")
+    ours, _ = softmax(model.network(model.standardization.transform(image)[None])[0])
+    np.testing.assert_allclose(run(path, image), ours, atol=1e-5)
+
+
+@pytest.mark.parametrize(("upsampling", "tile"), [("transpose", 28), ("nearest", 30)])
+def test_a_network_without_padding_predicts_the_whole_tile_by_mirroring(tmp_path, upsampling, tile):
+    model = model_with_statistics(5, depth=1, padding="valid", upsampling=upsampling, norm="batch")
+    export_onnx(model, tmp_path / "model.onnx", tile=tile)
+    image = np.random.default_rng(1).integers(0, 256, (tile, tile, 3)).astype("uint8")
+    ours = predict_probabilities(model.network, model.standardization.transform(image))
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", image), ours, atol=1e-5)
+
+
+def test_the_ignored_class_is_never_chosen(tmp_path):
+    model = model_with_statistics(3, depth=1, ignore_index=1)
+    export_onnx(model, tmp_path / "model.onnx", tile=6)
+    image = np.random.default_rng(1).integers(0, 256, (6, 6, 3)).astype("uint8")
+    probabilities = run(tmp_path / "model.onnx", image)
+    assert (probabilities[..., 1] == 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_a_normalization_leaves_no_node_of_its_own(tmp_path):
+    export_onnx(model_with_statistics(0, depth=2, norm="batch"), tmp_path / "m.onnx", tile=8)
+    kinds = {node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node}
+    assert kinds == {"Mul", "Add", "Conv", "Relu", "MaxPool", "ConvTranspose", "Concat", "Softmax"}
+
+
+def test_qgis_finds_what_it_must_know(tmp_path):
+    model = model_with_statistics(0, depth=1)
+    export_onnx(model, tmp_path / "model.onnx", tile=64, resolution=12.5)
+    stored = onnx.load(tmp_path / "model.onnx")
+    found = {entry.key: json.loads(entry.value) for entry in stored.metadata_props}
+    assert found["model_type"] == "Segmentor"
+    assert found["class_names"] == {"0": "class 0", "1": "class 1", "2": "class 2"}
+    assert (found["tile_size"], found["tiles_size"], found["resolution"]) == (64, 64, 12.5)
+    # An overlap of at least the reach of the network: no seams.
+    assert found["tiles_overlap"] / 100 * 64 >= model.network.receptive_field // 2
+    assert [dim.dim_value for dim in stored.graph.input[0].type.tensor_type.shape.dim] == [
+        *(1, 3, 64, 64)
+    ]
+
+
+def test_a_tile_that_does_not_fit_is_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match="height 30 is not divisible by 4; nearest that fit: 28"):
+        export_onnx(model_with_statistics(0, depth=2), tmp_path / "model.onnx", tile=30)
+    with pytest.raises(UserError, match="resolution 0: give the size of a pixel in cm"):
+        export_onnx(model_with_statistics(0, depth=1), tmp_path / "m.onnx", tile=8, resolution=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_a_file_and_says_what_to_do_with_it(tmp_path, capsys):
+    model = model_with_statistics(0, depth=1)
+    save_model(
+        tmp_path / "model.npz",
+        model.network,
+        standardization=model.standardization,
+        class_names=model.class_names,
+    )
+    out = tmp_path / "model.onnx"
+    arguments = ["export", str(tmp_path / "model.npz"), "--out", str(out), "--tile", "32"]
+    assert main(arguments) == 0
+    assert f"{out} is ready for onnxruntime, and for QGIS" in capsys.readouterr().out
+    assert main([*arguments[:-1], "33"]) == 2
+    assert "height 33 is not divisible by 2" in capsys.readouterr().err

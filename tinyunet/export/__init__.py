@@ -1,0 +1,1 @@
+"""A trained network in a format that other programs read."""
