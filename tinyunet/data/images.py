@@ -152,8 +152,8 @@ def read_image(path: str | Path) -> np.ndarray:
     return with_palette_as_colors(raster).pixels()
 
 
-def open_raster(path: str | Path) -> Raster:
-    """Open an image file of any kind.
+def open_raster(path: str | Path, turn: bool = True) -> Raster:
+    """Open an image file of any kind, turned as its EXIF data say if `turn`.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def open_raster(path: str | Path) -> Raster:
             return open_with_rasterio(path, special, tags)
     elif start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
         return open_with_rasterio(path, "is a JPEG 2000")
-    return open_with_pillow(path)
+    return open_with_pillow(path, turn)
 
 
 # --- Which TIFFs Pillow reads right ------------------------------------------------------------
@@ -243,7 +243,7 @@ def _beside(path: Path) -> list[Path]:
 # --- Pillow ------------------------------------------------------------------------------------
 
 
-def open_with_pillow(path: Path) -> Raster:
+def open_with_pillow(path: Path, turn: bool = True) -> Raster:
     """Decode an image with Pillow."""
     try:
         with warnings.catch_warnings(), without_pillows_limit():
@@ -266,8 +266,9 @@ def open_with_pillow(path: Path) -> Raster:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 image.load()
-                turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
-                ImageOps.exif_transpose(image, in_place=True)
+                turned = turn and image.getexif().get(ORIENTATION, 1) in range(2, 9)
+                if turned:
+                    ImageOps.exif_transpose(image, in_place=True)
     except UserError:
         raise
     except Image.UnidentifiedImageError as error:

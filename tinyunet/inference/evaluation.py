@@ -210,9 +210,15 @@ def confusion_of_each(
     def compare(first, offset):
         index = first + offset
         prediction = predict_classes(
-            model, dataset.images[index], tile=tile, margin=margin, threads=1
+            model,
+            dataset.images[index],
+            valid=dataset.valid_of(index),
+            tile=tile,
+            margin=margin,
+            threads=1,
         )
-        return confusion_matrix(dataset.masks[index], prediction, classes, model.ignore_index)
+        truth = dataset.masks[index][:, :]
+        return confusion_matrix(truth, prediction, classes, model.ignore_index)
 
     model.network.eval()
     with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress) as bar:

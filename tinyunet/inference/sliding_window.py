@@ -31,6 +31,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinyunet.backend import device_name, to_device, to_host, xp
+from tinyunet.data.dataset import Windowed, read_mirrored
 from tinyunet.distributed.replicas import Replicas, split
 from tinyunet.errors import UserError
 from tinyunet.nn.functional import softmax
@@ -110,29 +111,6 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def mirrored(start: int, stop: int, length: int):
-    """Return the pixels that positions `start` to `stop` show when the image is mirrored.
-
-    With 4 pixels, positions -3 ... 8 show 3 2 1 0 1 2 3 2 1 0 1 2: the image runs back and forth
-    and the pixel at the border is not repeated.
-
-    Parameters
-    ----------
-    start, stop : int
-        The positions, as in `range`; any integers.
-    length : int
-        The number of pixels there are, at least 1.
-
-    Returns
-    -------
-    array (stop - start,) of int
-        Indices 0 to length - 1.
-    """
-    period = max(1, 2 * (length - 1))  # there and back
-    position = np.arange(start, stop) % period
-    return np.minimum(position, period - position) if length > 1 else position
-
-
 def sliding_window(
     network,
     image,
@@ -182,7 +160,7 @@ def sliding_window(
         If the image has other channels than the network takes, or is empty, or the tile, margin
         or batch size are no sensible numbers.
     """
-    image = np.asarray(image)
+    image = image if isinstance(image, Windowed) else np.asarray(image)
     check_image(network, image)
     network.eval()
     replicas = Replicas(network, threads)
@@ -231,9 +209,8 @@ def run_batch(replicas: Replicas, windows) -> list:
 def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
     """Cut the window whose tile begins at (top, left) out of the image, mirrored at the borders."""
     top, left = top - vertical.before, left - horizontal.before
-    rows = mirrored(top, top + vertical.window, image.shape[0])
-    columns = mirrored(left, left + horizontal.window, image.shape[1])
-    return image[rows[:, None], columns]
+    rows = slice(top, top + vertical.window)
+    return read_mirrored(image, rows, slice(left, left + horizontal.window))
 
 
 def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
@@ -263,7 +240,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     return result
 
 
-def predict_classes(model, image, *, probabilities=None, **sweeping):
+def predict_classes(model, image, *, valid=None, out=None, probabilities=None, **sweeping):
     """Return the most probable class of each pixel of an image as it comes from its file.
 
     Memory beyond the image and the class map is that of a batch of windows: the probabilities of
@@ -274,8 +251,12 @@ def predict_classes(model, image, *, probabilities=None, **sweeping):
     model : Model
         The network and its standardization. The class `model.ignore_index` is never chosen: the
         network was not trained on it.
-    image : array (H, W, C)
+    image : array (H, W, C), or `tinyunet.data.dataset.Windowed`
         An image of any size, not standardized, on the host.
+    valid : array (H, W) of bool, optional
+        Which pixels are data; the others are shown to the network as the mean.
+    out : optional
+        Where to write the classes, by ``out[rows, columns] = classes``; without it, a new array.
     probabilities : ProbabilityFile, optional
         Where to leave the probabilities of all classes, too.
     **sweeping
@@ -287,8 +268,15 @@ def predict_classes(model, image, *, probabilities=None, **sweeping):
         Class indices, on the host.
     """
     dtype = np.uint8 if model.network.config["classes"] <= 256 else np.uint16
-    result = np.empty(image.shape[:2], dtype=dtype)
+    result = np.empty(image.shape[:2], dtype=dtype) if out is None else out
     prepare = model.standardization.transform
+    if valid is not None:
+
+        def read(rows, columns):
+            window = rows, columns
+            return model.standardization.transform(image[window], valid[window])
+
+        image, prepare = Windowed(image.shape, np.float32, read), None
     for rows, columns, logits in sliding_window(model.network, image, prepare=prepare, **sweeping):
         logits = without(model.ignore_index, logits)
         result[rows, columns] = to_host(logits.argmax(axis=-1))

@@ -29,12 +29,8 @@ from tinyunet.data.augmentation import check_crop, sample_with_instances
 from tinyunet.data.dataset import (
     Dataset,
     count_classes,
-    find_pairs,
-    load_instances,
-    load_pairs,
     number_of_classes,
 )
-from tinyunet.data.tiles import spatial_split
 from tinyunet.data.weight_maps import (
     connected_components,
     scipys_ndimage,
@@ -51,6 +47,7 @@ from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import SizeError, UNet
 from tinyunet.training import diagnostics
 from tinyunet.training.config import CHOICES, TrainingConfig
+from tinyunet.training.datasets import load_datasets
 from tinyunet.training.run_folder import (
     RunFolder,
     last_state,
@@ -137,34 +134,6 @@ def train(
 # -- Before the first step -------------------------------------------------------------------------
 
 
-def load_datasets(config: TrainingConfig, state: TrainingState | None, progress: bool):
-    """Read the folders; returns the training and the validation images."""
-    classes = channels = None
-    if state is not None:
-        network = state.model.network.config
-        classes, channels = network["classes"], network["in_channels"]
-    elif config.class_names:
-        classes = len(config.class_names)
-
-    def load(images, masks, channels):
-        pairs = find_pairs(images, masks)
-        return load_pairs(pairs, classes, config.ignore_index, channels, progress)
-
-    training = load(config.images, config.masks, channels)
-    if config.instances is not None:
-        load_instances(training, config.instances)
-    if config.val_images is not None:
-        return training, load(config.val_images, config.val_masks, training.channels)
-    if config.val_split == "random":
-        warning = diagnostics.tiles_split_at_random(training.stems)
-        if warning:
-            warnings.warn(warning, stacklevel=2)
-        return training.split(config.val_fraction, config.seed)
-    sizes = [max(image.shape[:2]) for image in training.images]
-    chosen = spatial_split(training.stems, config.val_fraction, sizes)
-    return tuple(training.subset(indices) for indices in chosen)
-
-
 def new_network(config: TrainingConfig, in_channels: int, classes: int) -> UNet:
     """Make an untrained network by the settings."""
     return UNet(
@@ -182,14 +151,19 @@ def new_network(config: TrainingConfig, in_channels: int, classes: int) -> UNet:
 
 def new_model(config: TrainingConfig, training: Dataset, validation: Dataset) -> Model:
     """Make an untrained network that fits the images, and what belongs to it."""
-    names = config.class_names
-    if names is None:
+    table, ignore_index = training.table, config.ignore_index
+    names, metadata = config.class_names, {"settings": asdict(config)}
+    if table is not None:
+        names, ignore_index = table.names, table.ignore_index
+        metadata["class_table"] = str(table)
+        metadata["image_format"] = asdict(training.image_format)
+        metadata["images"] = training.sources
+    elif names is None:
         classes = number_of_classes(training.masks + validation.masks, config.ignore_index)
         names = [f"class {index}" for index in range(classes)]
     network = new_network(config, training.channels, len(names))
-    standardization = Standardization.fit(training.images)
-    metadata = {"settings": asdict(config)}
-    return Model(network, standardization, list(names), config.ignore_index, metadata)
+    standardization = Standardization.fit(training.valid_pixels())
+    return Model(network, standardization, list(names), ignore_index, metadata)
 
 
 # -- The run ---------------------------------------------------------------------------------------
@@ -229,7 +203,7 @@ class Trainer:
         check_crop(training, config.crop_size)
         classes = self.network.config["classes"]
         for name, masks in (("validation", validation.masks), ("training", training.masks)):
-            counts = count_classes(masks, classes, config.ignore_index)
+            counts = count_classes(masks, classes, self.model.ignore_index)
             if not counts.any():
                 raise UserError(f"no pixel of the {name} masks counts: all are to be ignored")
 
@@ -238,12 +212,12 @@ class Trainer:
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
         self.class_weights = None
         if config.class_weights == "auto":
-            self.class_weights = suggest_class_weights(counts, config.ignore_index)
+            self.class_weights = suggest_class_weights(counts, self.model.ignore_index)
         if config.weight_map:
             scipys_ndimage()  # if it is missing, say so now
         # A weight map holds the class weights already.
         weights = None if config.weight_map else self.class_weights
-        self.loss = LOSSES[config.loss](weights, config.ignore_index)
+        self.loss = LOSSES[config.loss](weights, self.model.ignore_index)
 
         self.folder = RunFolder(config, self.model)
         self.finished = 0  # steps
@@ -332,7 +306,7 @@ class Trainer:
     def weigh(self, mask, instances=None):
         """Give each pixel of a mask its weight; without instances, connected pieces are objects."""
         if instances is None:  # pixels that don't count are no object
-            instances = connected_components(np.where(mask == self.config.ignore_index, 0, mask))
+            instances = connected_components(np.where(mask == self.model.ignore_index, 0, mask))
         return weight_map(mask, instances, self.class_weights)
 
     def center_crop(self, labels):
