@@ -26,8 +26,8 @@ from tinyunet.data.dataset import Pair, load_pairs
 from tinyunet.data.scenes import CLASSES, paint_scene
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
-from tinyunet.plots.contact_sheet import contact_sheet
-from tinyunet.plots.pictures import as_rgb
+from tinyunet.plots.colors import as_rgb
+from tinyunet.plots.pictures import contact_sheet
 
 
 def variants(image, mask, crop, rng):

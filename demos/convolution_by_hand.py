@@ -15,7 +15,7 @@ from parts.command_line import demo_parser, prepare
 from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.data.scenes import paint_scene
 from tinyunet.nn.functional import conv2d, im2col
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 
 try:
     import matplotlib

@@ -22,7 +22,7 @@ from parts.model_and_image import add_arguments, check_arguments, describe_part,
 
 from tinyunet.atomic_io import save_text
 from tinyunet.errors import UserError
-from tinyunet.plots.pictures import as_rgb, palette
+from tinyunet.plots.colors import as_rgb, palette
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 EMPTY = '<script type="application/json" id="numbers">null</script>'

@@ -16,7 +16,7 @@ from parts.feature_levels import strongest, view
 from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
 
 from tinyunet.errors import UserError
-from tinyunet.plots.pictures import as_rgb, color_mask, palette
+from tinyunet.plots.colors import as_rgb, color_mask, palette
 
 try:
     import matplotlib
@@ -41,7 +41,7 @@ def draw(path, seen, class_names, scores, count):
     whole.update(left=0.015, right=0.985, top=0.96, bottom=0.02)
     upper, lower = whole
     top = upper.subgridspec(1, 3, width_ratios=(1, 1.5, 1), wspace=0.16)
-    classes = color_mask(prediction.maps.argmax(axis=-1), colors=colors)
+    classes = color_mask(prediction.maps.argmax(axis=-1))
     panels = (("image", as_rgb(seen.image)), (f"prediction, sees {field(prediction)}", classes))
     for slot, (title, picture) in zip((top[0], top[2]), panels, strict=True):
         axes = figure.add_subplot(slot)

@@ -15,7 +15,7 @@ from parts.command_line import demo_parser, prepare
 
 from tinyunet.backend import random_generator, to_device, to_host
 from tinyunet.nn.functional import conv2d, softmax_cross_entropy
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 
 try:
     import matplotlib

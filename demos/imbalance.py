@@ -21,7 +21,7 @@ from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.optimizers import Adam
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 
 try:
     import matplotlib

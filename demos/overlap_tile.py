@@ -22,7 +22,7 @@ from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.optimizers import Adam
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import color_mask
+from tinyunet.plots.colors import color_mask
 
 try:
     import matplotlib

@@ -22,7 +22,7 @@ from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.optimizers import SGD
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 
 try:
     import matplotlib

@@ -18,7 +18,7 @@ from tinyunet.backend import to_device, to_host, xp
 from tinyunet.data.scenes import CLASSES, paint_scene
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 
 try:
     import matplotlib

@@ -38,7 +38,7 @@ class UNet(nn.Module):
     """The U-Net of tinyunet; the settings are those of `tinyunet.nn.unet.UNet`."""
 
     def __init__(
-        self, in_channels, classes, base_channels, depth, padding, up, norm, dropout, seed=0
+        self, in_channels, classes, base_channels, depth, padding, upsampling, norm, dropout, seed=0
     ):
         super().__init__()
         border = 1 if padding == "same" else 0
@@ -58,7 +58,7 @@ class UNet(nn.Module):
             return nn.Sequential(layers)
 
         def up_step(channels_in, channels_out):
-            if up == "transpose":
+            if upsampling == "transpose":
                 return nn.ConvTranspose2d(channels_in, channels_out, 2, stride=2)
             upsample, conv = (
                 nn.Upsample(scale_factor=2),

@@ -19,7 +19,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "**.py"]
 
 # Markdown: $...$ and $$...$$ as code-hosting pages have it; a link may point to any heading.
 myst_enable_extensions = ["amsmath", "dollarmath"]
@@ -32,8 +32,10 @@ napoleon_google_docstring = False
 html_theme = "furo"
 html_title = "tinyunet"
 html_show_copyright = False
-html_static_path = ["_static"]
-html_css_files = ["book.css"]
+# The pieces to play with: a page loads what it needs of them (interactive/pieces.js).
+html_static_path = ["_static", "interactive"]
+html_css_files = ["book.css", "pieces.css"]
+html_js_files = ["pieces.js"]
 
 
 def tidy(app, page, source):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
+from tests.browser import browser, shared_browser  # noqa: F401  (fixtures)
 from tinyunet import backend
 
 # The tests' matrices are small: several BLAS threads would wait for each other twice as long.

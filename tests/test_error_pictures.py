@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from tinyunet.inference.evaluation import Scores
-from tinyunet.plots.mistakes import MISTAKE, draw_confusion, draw_mistakes, percent, worst_images
+from tinyunet.plots.colors import PALETTE
+from tinyunet.plots.pictures import (
+    MISTAKE,
+    draw_confusion,
+    draw_mistakes,
+    marked,
+    percent,
+    worst_images,
+)
 
 
 def test_the_images_with_most_wrong_pixels_are_the_worst():
@@ -42,18 +50,38 @@ def test_the_confusion_is_drawn_for_any_number_of_classes(classes, ignore_index)
     assert picture.width < 1400
 
 
+def test_right_is_blue_and_wrong_is_red():
+    right, wrong = (np.array(counts) for counts in ([[9, 0], [0, 5]], [[0, 9], [5, 0]]))
+    for confusion, color in ((right, PALETTE[0]), (wrong, PALETTE[4])):
+        picture = draw_confusion(Scores.from_confusion(confusion), ["a", "b"])
+        cells = (np.array(picture) == color).all(axis=2)
+        assert cells.sum() > 20_000
+        (rows, columns) = np.nonzero(cells)
+        on_diagonal = np.corrcoef(rows, columns)[0, 1] > 0
+        assert on_diagonal == (confusion is right)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 5])
-def test_only_pixels_that_count_are_shown_as_wrong(channels):
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 255, (240, 120, channels), dtype=np.uint8)
+def test_wrong_pixels_are_marked_in_red_over_a_pale_image(channels):
+    image = np.random.default_rng(0).integers(0, 255, (24, 12, channels), dtype=np.uint8)
+    wrong = np.zeros((24, 12), bool)
+    wrong[3:7, 2:] = True
+    picture = marked(image, wrong)
+    np.testing.assert_array_equal((picture == MISTAKE).all(axis=2), wrong)
+    assert picture[~wrong].min() >= 170
+
+
+def test_only_pixels_that_count_are_shown_as_wrong():
+    image = np.zeros((240, 120, 3), np.uint8)
     truth = np.zeros((240, 120), np.uint8)
-    prediction = truth.copy()
     truth[:120] = 255
 
     def red(prediction):
         picture = draw_mistakes([("a", image, truth, prediction)], ["ground"], 255)
-        return (np.array(picture) == MISTAKE).all(axis=2).sum()
+        shade = np.array(picture).astype(int)
+        return (shade[:, :, 0] > shade[:, :, 1] + 75).sum()
 
+    prediction = np.zeros_like(truth)
     assert red(prediction) == 0
-    prediction[100:140, :50] = 1
-    assert red(prediction) == 20 * 50
+    prediction[100:140, :50] = 2
+    np.testing.assert_allclose(red(prediction), 20 * 50, rtol=0.2)

@@ -86,7 +86,7 @@ def test_lines_are_told_apart_by_everybody(make):
     import figure_style
     from matplotlib.colors import to_rgb
 
-    from tinyunet.plots.pictures import color_distance
+    from tests.color_vision import color_distance
 
     names = ("BLUE", "VERMILION", "GREEN", "ORANGE")
     colors = [[255 * c for c in to_rgb(getattr(figure_style, name))] for name in names]

@@ -13,4 +13,4 @@ __all__ = [
     "summarize",
     "use_device",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -3,7 +3,7 @@
 A figure has no background of its own, so the page's shows through. What stands directly on the page
 (letters, lines, arrows) has a gray that is as far from white as from a dark page. What is a number
 stands on a cell of its own color, dark on light or light on dark. The colors are those of
-`tinyunet.plots.pictures`, chosen so that people who see colors differently can tell them apart.
+`tinyunet.plots.colors`, chosen so that people who see colors differently can tell them apart.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from matplotlib import pyplot
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from tinyunet.plots.pictures import PALETTE
+from tinyunet.plots.colors import PALETTE
 
 BOOK = Path(__file__).resolve().parent.parent
 IMAGES = BOOK / "images"

@@ -77,7 +77,9 @@ def test_dice_loss_equals_its_definition(xp, case):
 @settings(max_examples=50)
 def test_gradients_of_dice_loss(case, smooth):
     logits, labels, options = case
-    check_gradients(partial(dice_loss, smooth=smooth, **options), logits, labels, tolerance=SMOOTH)
+    # Along some random directions the loss changes by 1e-5 only, and rounding is no longer 1e-7 of it.
+    loss = partial(dice_loss, smooth=smooth, **options)
+    check_gradients(loss, logits, labels, tolerance=10 * SMOOTH)
 
 
 @given(segmentations())

@@ -9,7 +9,7 @@ from tinyunet.cli.terminal import on_terminal
 from tinyunet.data.dataset import find_pairs, load_pairs, meaning_of
 from tinyunet.inference.evaluation import Scores, confusion_of_each
 from tinyunet.inference.sliding_window import predict_classes
-from tinyunet.plots.mistakes import draw_confusion, draw_mistakes, worst_images
+from tinyunet.plots.pictures import draw_confusion, draw_mistakes, worst_images
 
 
 def run_evaluate(options) -> None:

@@ -13,8 +13,8 @@ from tinyunet.data.dataset import list_images, read_image
 from tinyunet.data.georeference import read_georeference, save_georeferenced
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
-from tinyunet.plots.contact_sheet import overlay
-from tinyunet.plots.pictures import preview
+from tinyunet.plots.colors import overlay
+from tinyunet.plots.pictures import draw_grid, legend_of
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
 
@@ -63,13 +63,9 @@ def overview(model: Model, image, classes):
     """Draw the image beside itself in the colors of the classes, with their legend."""
     every = -(-max(classes.shape) // LONGEST)
     image, classes = image[::every, ::every], classes[::every, ::every]
-    return preview(
-        [(image, overlay(image, classes))],
-        model.class_names,
-        ignore_index=model.ignore_index,
-        titles=("image", "prediction"),
-        panel=max(256, *classes.shape),
-    )
+    row = [("image", image), ("prediction", overlay(image, classes))]
+    legend = legend_of(model.class_names, [classes], model.ignore_index)
+    return draw_grid([row], legend, panel=max(256, *classes.shape))
 
 
 def images_to_predict(given: list[str], out: Path, classes_to_write: int) -> list[Path]:

@@ -18,8 +18,8 @@ from tinyunet.data_checks.mask_checks import Classes, check_both, check_masks
 from tinyunet.data_checks.repair import ColorTable, read_raw_mask, unpack_all, write_masks
 from tinyunet.data_checks.survey import PairSummary, Survey, survey
 from tinyunet.errors import UserError
-from tinyunet.plots.contact_sheet import contact_sheet
-from tinyunet.plots.pictures import as_rgb
+from tinyunet.plots.colors import as_rgb
+from tinyunet.plots.pictures import contact_sheet
 
 
 @dataclass

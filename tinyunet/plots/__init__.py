@@ -1,1 +1,1 @@
-"""Pictures: curves, previews, confusion matrices, contact sheets."""
+"""Pictures: one color for each class, curves, previews, confusion matrices, contact sheets."""
