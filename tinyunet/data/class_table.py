@@ -458,8 +458,9 @@ def work_out(
         if values[0] >= 0 and values[-1] < len(names):
             values = range(len(names))
         if len(values) != len(names):
+            strange = next(mask for mask in masks if values[-1] in mask.counts)
             raise UserError(
-                f"the masks hold {len(values)} values ({', '.join(map(str, values[:8]))}), but "
+                f"{strange.path}: holds the value {values[-1]}; the masks hold {len(values)} values ({', '.join(map(str, values[:8]))}), but "
                 f"there are {len(names)} class names: {', '.join(names)}"
             )
     elif 2 * len(values) >= values[-1] + 1 - values[0]:
@@ -538,7 +539,7 @@ def _refuse_smooth(values: Sequence[int], total: Counter, inner: Counter) -> Non
         return
     soft = [value for value in between if inner[value] < 0.3 * total[value]]
     share = sum(total[value] for value in between) / sum(total[value] for value in values)
-    if 2 * len(soft) > len(between) and (share < 0.3 or len(between) > MOST_CLASSES):
+    if 2 * len(soft) > len(between) and share < 0.3:
         half = (values[0] + values[-1]) // 2
         raise Ambiguous(
             f"The masks hold values between {values[0]} and {values[-1]} that nowhere form an area "

@@ -254,49 +254,59 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def open_pair(pair: Pair, exif: str | None = None) -> tuple[Raster, Raster]:
-    """Open an image and its mask, and see that they show the same pixels.
+    """Open an image and its mask, and see that they show the same pixels; see `fit_together`."""
+    image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
+    return fit_together(image, mask, exif), mask
+
+
+def fit_together(image: Raster, mask: Raster, exif: str | None = None) -> Raster:
+    """See that an image and its mask show the same pixels.
 
     Parameters
     ----------
-    pair : Pair
+    image, mask : Raster
     exif : str, optional
         What to do where EXIF data say that the image is to be turned, but the mask is not: "turn"
         if the mask was drawn on the turned image, "stored" if on the stored pixels. Without it,
         the size must tell.
 
+    Returns
+    -------
+    Raster
+        The image, turned or not as fits the mask.
+
     Raises
     ------
     UserError
-        If one cannot be read, or their sizes or places differ.
+        If their sizes or places differ, or it cannot be told whether the image is to be turned.
     """
-    image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
     if image.turned and not mask.turned and exif != "turn":
-        stored = open_raster(pair.image_path, turn=False)
+        stored = open_raster(image.path, turn=False)
         fits = [each.shape[:2] == mask.shape[:2] for each in (image, stored)]
         if all(fits) and exif is None:
             raise UserError(
-                f"{pair.image_path}: its EXIF data say that it is to be turned, and those of the "
-                f"mask {pair.mask_path.name} do not: give --exif turn if the mask was drawn on the "
-                "turned image, --exif stored if on the stored pixels"
+                f"{image.path}: its EXIF data say that it is to be turned, and those of the mask "
+                f"{mask.path.name} do not: give --exif turn if the mask was drawn on the turned "
+                "image, --exif stored if on the stored pixels"
             )
         if fits[1]:
             warn_once("EXIF data say that images are to be turned; masks show that they are not")
             image = stored
     if image.shape[:2] != mask.shape[:2]:
         raise UserError(
-            f"{pair.mask_path}: has {size(mask)} pixels, but its image {pair.image_path.name} has "
+            f"{mask.path}: has {size(mask)} pixels, but its image {image.path.name} has "
             f"{size(image)} (height x width): a mask has a class for each pixel of its image"
         )
     apart = places_apart(image.place, mask.place, image.shape)
     if apart:
-        raise UserError(f"{pair.mask_path}: {apart} its image {pair.image_path.name}")
-    return image, mask
+        raise UserError(f"{mask.path}: {apart} its image {image.path.name}")
+    return image
 
 
 def places_apart(first: Place | None, second: Place | None, shape) -> str:
     """Say how far two places are apart, if more than a hundredth of a pixel; else "".
 
-    The result reads on with a name: "lies 300 pixels right of and 0 below" ....
+    The result reads on with a name: "lies 300 pixels to the right and 0 down from" ...
     """
     if first is None or second is None:
         return ""

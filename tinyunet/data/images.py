@@ -372,6 +372,8 @@ def import_rasterio(path: str | Path, special: str):
     try:
         import rasterio
         import rasterio.enums
+        import rasterio.features
+        import rasterio.warp
     except ImportError as error:
         raise UserError(
             f"{path}: {special}, which is read with rasterio: pip install 'tinyunet[geo]'"
@@ -406,6 +408,7 @@ def open_with_rasterio(path: Path, special: str, tags: dict | None = None) -> Ra
         with _GDAL_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is not georeferenced
             file = _open_handle(path)
+            pages = len(file.subdatasets)
             if file.count == 0:
                 raise UserError(f"{path}: holds several images, none of them at the top")
             dtypes, shape = set(file.dtypes), (*file.shape, file.count)
@@ -434,6 +437,8 @@ def open_with_rasterio(path: Path, special: str, tags: dict | None = None) -> Ra
         raise
     except Exception as error:  # the tags may hold anything
         raise UserError(f"{path}: is broken or incomplete ({_first_line(error)})") from error
+    if pages > 1:
+        warn_once(f"{path}: has {pages} frames or pages; only the first is read")
     if photometric in (5, 6, 8, 9, 10) and interpretation == ["red", "green", "blue", "alpha"]:
         raise UserError(  # what GDAL gives is a conversion
             f"{path}: stores {PHOTOMETRICS[photometric]} in a way that is not read as it is: save "
@@ -634,7 +639,7 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
         If the numbers of the image mean something else than those of the training images.
     """
     raster = prepare(raster, wanted.bands, wanted.alpha)
-    if wanted.color == "RGB" and raster.color == "gray":
+    if (wanted.color, raster.color, wanted.dtype) == ("RGB", "gray", str(raster.dtype)):
         warn_once("gray images are given to a model of RGB images: the same in all three channels")
         raster = replace(raster.bands([0, 0, 0]), color="RGB", band_names=wanted.band_names)
     unnamed = tuple(f"band {k}" for k in range(1, raster.shape[2] + 1))

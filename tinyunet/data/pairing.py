@@ -47,7 +47,7 @@ def list_images(place: str | Path) -> dict[str, Path]:
     """
     place = Path(place)
     if not place.exists():
-        raise UserError(f"{place}: no such file or folder")
+        raise UserError(f"{place}: no such {'file' if place.suffix else 'folder'}")
     if place.is_file():
         return {unicodedata.normalize("NFC", place.stem): place}
     try:

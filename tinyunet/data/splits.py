@@ -86,6 +86,8 @@ def best_block(counts: np.ndarray, fraction: float) -> tuple[float, int, int]:
         The block is ``strips[first:last]``; at least one strip stays outside.
     """
     strips = len(counts)
+    if strips < 2:
+        return -1.0, 0, 0
     width = min(max(round(fraction * strips), 1), strips - 1)
     total = counts.sum(axis=0)
     present = total > 0
@@ -123,35 +125,24 @@ def _split_tiles(dataset: Dataset, fraction: float) -> tuple[list[int], list[int
     ]
     training, validation = [], []
     for tiles in scenes.values():
-        best = None
-        for axis in (1, 0):
-            begins = sorted({place[axis] for _, place in tiles})
-            if len(begins) < 2:
-                continue
+        parts, best = ([index for index, _ in tiles], []), -1.0
+        sides = [sorted({place[axis] for _, place in tiles}) for axis in (0, 1)]
+        for axis in (1, 0) if len(sides[1]) >= len(sides[0]) else (0, 1):
+            begins = sides[axis]
             strips = np.zeros((len(begins), classes))
             for index, place in tiles:
                 strips[begins.index(place[axis])] += counts[index]
             score, first, last = best_block(strips, fraction)
-            more = len(begins) > (best[3] if best else 0)  # the longer side has finer shares
-            if best is None or score > best[0] + 0.1 or (more and score > best[0] - 0.1):
-                chosen = begins[first:last]
-                best = (score, axis, chosen, len(begins))
-        if best is None:
-            training += [index for index, _ in tiles]
-            continue
-        _, axis, chosen, _ = best
-        inside = [index for index, place in tiles if place[axis] in chosen]
-        stop = max(
-            place[axis] + dataset.images[index].shape[axis]
-            for index, place in tiles
-            if place[axis] in chosen
-        )
-        validation += inside
-        training += [
-            index
-            for index, place in tiles
-            if place[axis] >= stop or place[axis] + dataset.images[index].shape[axis] <= chosen[0]
-        ]
+            chosen = begins[first:last]
+            ends = {k: place[axis] + dataset.images[k].shape[axis] for k, place in tiles}
+            inside = [k for k, place in tiles if place[axis] in chosen]
+            stop = max((ends[k] for k in inside), default=0)
+            outside = [k for k, place in tiles if place[axis] >= stop or ends[k] <= chosen[0]]
+            # The longer side comes first: it divides more finely.
+            if inside and outside and score > best + 0.1:
+                parts, best = (outside, inside), score
+        training += parts[0]
+        validation += parts[1]
     return training, validation
 
 

@@ -240,6 +240,15 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     return result
 
 
+def standardized(standardization, image, valid) -> Windowed:
+    """Give an image whose windows are standardized where they are read, the mean without data."""
+
+    def read(rows, columns):
+        return standardization.transform(image[rows, columns], valid[rows, columns])
+
+    return Windowed(image.shape, np.float32, read)
+
+
 def predict_classes(model, image, *, valid=None, out=None, probabilities=None, **sweeping):
     """Return the most probable class of each pixel of an image as it comes from its file.
 
@@ -271,12 +280,7 @@ def predict_classes(model, image, *, valid=None, out=None, probabilities=None, *
     result = np.empty(image.shape[:2], dtype=dtype) if out is None else out
     prepare = model.standardization.transform
     if valid is not None:
-
-        def read(rows, columns):
-            window = rows, columns
-            return model.standardization.transform(image[window], valid[window])
-
-        image, prepare = Windowed(image.shape, np.float32, read), None
+        image, prepare = standardized(model.standardization, image, valid), None
     for rows, columns, logits in sliding_window(model.network, image, prepare=prepare, **sweeping):
         logits = without(model.ignore_index, logits)
         result[rows, columns] = to_host(logits.argmax(axis=-1))

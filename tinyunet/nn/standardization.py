@@ -32,7 +32,7 @@ class Standardization:
 
     @classmethod
     def fit(cls, images: Iterable[np.ndarray]) -> "Standardization":
-        """Measure mean and standard deviation over all pixels of all images.
+        r"""Measure mean and standard deviation over all pixels of all images.
 
         Each array adds its number of pixels, its mean and its sum of squared differences to those
         of the arrays before it (T. F. Chan, G. H. Golub and R. J. LeVeque, *Updating formulae and

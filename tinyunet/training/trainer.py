@@ -16,7 +16,6 @@ number of the step is all there is to remember.
 import math
 import sys
 import time
-import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinyunet.backend import to_device, use_device, xp
-from tinyunet.checkpoint import Model, TrainingState
+from tinyunet.checkpoint import Model
 from tinyunet.data.augmentation import check_crop, sample_with_instances
 from tinyunet.data.dataset import (
     Dataset,
