@@ -12,17 +12,17 @@ import sys
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
-from parts.learning import training_steps
 from tqdm import tqdm
 
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.inference.sliding_window import full_margin, predict_probabilities
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import color_mask
+from tinyunet.training.loop import random_batches, training_steps
 
 try:
     import matplotlib
@@ -43,10 +43,10 @@ def train(options):
     standardization = Standardization.fit(scenes.images)
     network = UNet(3, len(CLASSES), base_channels=8, depth=DEPTH, norm="batch", seed=options.seed)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
-    optimizer = Adam(network.parameters(), lr=4e-3)
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    optimizer = operations.Adam(network.parameters(), lr=4e-3)
+    batches = random_batches(scenes, standardization, crop_size=64, seed=options.seed)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
-    for _ in training_steps(bar, *learning, crop_size=64, seed=options.seed):
+    for _ in training_steps(bar, batches, replicas, optimizer, cross_entropy):
         pass
     return network, standardization
 

@@ -12,18 +12,17 @@ from unittest import mock
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
-from parts.learning import training_steps
 
 from tinyunet.backend import to_device, xp
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.distributed.replicas import Replicas
-from tinyunet.nn import functional
 from tinyunet.nn.gradcheck import GradientError, check_gradients
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
+from tinyunet.training.loop import random_batches, training_steps
 
 try:
     import matplotlib
@@ -34,7 +33,7 @@ except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
 CROP = 64
-RIGHT = {name: getattr(functional, name) for name in ("conv_transpose2d", "max_pool2d", "concat")}
+RIGHT = {name: getattr(operations, name) for name in ("conv_transpose2d", "max_pool2d", "concat")}
 
 
 # --- The mistakes: a right forward with a wrong backward -------------------------------------
@@ -100,10 +99,10 @@ def train(scenes, options):
     network = UNet(3, len(CLASSES), base_channels=8, depth=2, seed=options.seed)
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy()
-    optimizer = Adam(network.parameters(), 2e-3)
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
-    training = training_steps(range(options.steps), *learning, crop_size=CROP, seed=options.seed)
-    return [float(loss) for _, loss in training]
+    optimizer = operations.Adam(network.parameters(), 2e-3)
+    batches = random_batches(scenes, standardization, crop_size=CROP, seed=options.seed)
+    steps = training_steps(range(options.steps), batches, replicas, optimizer, cross_entropy)
+    return [float(loss) for _, loss in steps]
 
 
 def ends(losses):
@@ -144,7 +143,7 @@ def main(arguments=None):
     wrong = [verdict(function) for function in RIGHT.values()]
     verdicts = {"right gradients": next(filter(None, wrong), None)}
     for name, broken in MISTAKES.items():
-        with mock.patch.object(functional, broken.__name__, broken):  # the layers call this one
+        with mock.patch.object(operations, broken.__name__, broken):  # the layers call this one
             curves[name] = train(scenes, options)
         verdicts[name] = verdict(broken)
     for name, losses in curves.items():

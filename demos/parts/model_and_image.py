@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from parts.learning import training_steps
 from tinyunet.checkpoint import Model, load_model
 from tinyunet.data.dataset import read_image
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
@@ -18,9 +17,11 @@ from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import DEFAULT_TILE
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.operations import operations
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
+from tinyunet.training.loop import random_batches, training_steps
 
 DEPTH = 3
 
@@ -115,12 +116,13 @@ def trained(options):
     standardization = Standardization.fit(scenes.images)
     network = UNet(3, len(CLASSES), base_channels=12, depth=DEPTH, norm="batch", seed=options.seed)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
-    optimizer = Adam(network.parameters())
+    optimizer = operations.Adam(network.parameters())
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    batches = random_batches(scenes, standardization, crop_size=96, seed=options.seed)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
-    settings = {"crop_size": 96, "seed": options.seed, "learning_rate": learning_rate}
-    for _ in training_steps(bar, *learning, **settings):
+    for _ in training_steps(
+        bar, batches, replicas, optimizer, cross_entropy, schedule=learning_rate
+    ):
         pass
     replicas.eval()
     return Model(network, standardization, list(CLASSES))

@@ -7,13 +7,15 @@ import PIL
 from threadpoolctl import threadpool_info
 
 import tinyunet
-from tinyunet.backend import cuda_problem, installed_cupy_packages, use_device
+from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
+from tinyunet.cuda import cuda_problem, installed_cupy_packages
 from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
 from tinyunet.nn.gradcheck_cases import run_cases
 from tinyunet.nn.summary import summarize
-from tinyunet.training.trainer import TrainingConfig, new_network
+from tinyunet.training.config import TrainingConfig
+from tinyunet.training.setup import new_network
 
 NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 
@@ -67,8 +69,7 @@ def table(outcomes):
     for outcome in outcomes:
         error = "WRONG" if outcome.error is None else f"{outcome.error:.1e}"
         yield f"{outcome.name:34}  {error:>22}  {outcome.seconds:7.2f}"
-        if outcome.message:
-            yield f"    {outcome.message}"
+        yield from (f"    {line}" for line in outcome.message.splitlines())
 
 
 def run_info(options) -> None:

@@ -459,9 +459,10 @@ def work_out(
             values = range(len(names))
         if len(values) != len(names):
             strange = next(mask for mask in masks if values[-1] in mask.counts)
+            shown = ", ".join(map(str, values[:8]))
             raise UserError(
-                f"{strange.path}: holds the value {values[-1]}; the masks hold {len(values)} values ({', '.join(map(str, values[:8]))}), but "
-                f"there are {len(names)} class names: {', '.join(names)}"
+                f"{strange.path}: holds the value {values[-1]}; the masks hold {len(values)} "
+                f"values ({shown}), but there are {len(names)} class names: {', '.join(names)}"
             )
     elif 2 * len(values) >= values[-1] + 1 - values[0]:
         values = [v for v in range(values[0], values[-1] + 1) if v not in ignored]

@@ -1,8 +1,8 @@
 """From an image of any size to a class for each of its pixels.
 
 A U-Net wants sizes that pool evenly, and memory for every activation of the whole image. So an
-image is swept tile by tile, as in figure 2 of the U-Net paper (Ronneberger, Fischer and Brox 2015,
-https://arxiv.org/abs/1505.04597)::
+image is predicted tile by tile, as in figure 2 of the U-Net paper (Ronneberger, Fischer and Brox
+2015, https://arxiv.org/abs/1505.04597)::
 
     +---------------+     The network sees the outer square, the window. Only its center, the
     |   margin      |     tile, is kept, because near the window's edge the network lacks context
@@ -34,7 +34,7 @@ from tinyunet.backend import device_name, to_device, to_host, xp
 from tinyunet.data.dataset import Windowed, read_mirrored
 from tinyunet.distributed.replicas import Replicas, split
 from tinyunet.errors import UserError
-from tinyunet.nn.functional import softmax
+from tinyunet.nn.operations import operations
 
 DEFAULT_TILE = 256
 
@@ -47,7 +47,7 @@ DEFAULT_MARGIN = 64
 
 @dataclass(frozen=True)
 class Axis:
-    """How one side of an image is swept, the height or the width.
+    """How one side of an image is divided, the height or the width.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
     return read_mirrored(image, rows, slice(left, left + horizontal.window))
 
 
-def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
+def predict_probabilities(network, image, *, ignore_index=None, **options):
     """Return the probability of each class at each pixel.
 
     Parameters
@@ -224,7 +224,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
         A standardized image of any size, on the host.
     ignore_index : int, optional
         If this is one of the classes, its probability is 0 and the others add up to 1.
-    **sweeping
+    **options
         `tile`, `margin`, `batch_size`, `threads`, `prepare`, `progress`: see `sliding_window`.
 
     Returns
@@ -234,22 +234,13 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     """
     height, width = image.shape[:2]
     result = np.empty((height, width, network.config["classes"]), dtype=np.float32)
-    for rows, columns, logits in sliding_window(network, image, **sweeping):
-        probabilities, _ = softmax(without(ignore_index, logits))
+    for rows, columns, logits in sliding_window(network, image, **options):
+        probabilities, _ = operations.softmax(without(ignore_index, logits))
         result[rows, columns] = to_host(probabilities)
     return result
 
 
-def standardized(standardization, image, valid) -> Windowed:
-    """Give an image whose windows are standardized where they are read, the mean without data."""
-
-    def read(rows, columns):
-        return standardization.transform(image[rows, columns], valid[rows, columns])
-
-    return Windowed(image.shape, np.float32, read)
-
-
-def predict_classes(model, image, *, valid=None, out=None, probabilities=None, **sweeping):
+def predict_classes(model, image, *, out=None, probabilities=None, **options):
     """Return the most probable class of each pixel of an image as it comes from its file.
 
     Memory beyond the image and the class map is that of a batch of windows: the probabilities of
@@ -262,14 +253,13 @@ def predict_classes(model, image, *, valid=None, out=None, probabilities=None, *
         network was not trained on it.
     image : array (H, W, C), or `tinyunet.data.dataset.Windowed`
         An image of any size, not standardized, on the host.
-    valid : array (H, W) of bool, optional
-        Which pixels are data; the others are shown to the network as the mean.
     out : optional
         Where to write the classes, by ``out[rows, columns] = classes``; without it, a new array.
     probabilities : ProbabilityFile, optional
         Where to leave the probabilities of all classes, too.
-    **sweeping
-        `tile`, `margin`, `batch_size`, `threads`, `progress`: see `sliding_window`.
+    **options
+        `valid`: see `predict_tiles`; `tile`, `margin`, `batch_size`, `threads`, `progress`: see
+        `sliding_window`.
 
     Returns
     -------
@@ -278,16 +268,34 @@ def predict_classes(model, image, *, valid=None, out=None, probabilities=None, *
     """
     dtype = np.uint8 if model.network.config["classes"] <= 256 else np.uint16
     result = np.empty(image.shape[:2], dtype=dtype) if out is None else out
-    prepare = model.standardization.transform
-    if valid is not None:
-        image, prepare = standardized(model.standardization, image, valid), None
-    for rows, columns, logits in sliding_window(model.network, image, prepare=prepare, **sweeping):
-        logits = without(model.ignore_index, logits)
-        result[rows, columns] = to_host(logits.argmax(axis=-1))
+    for rows, columns, logits in predict_tiles(model, image, **options):
+        result[rows, columns] = to_host(choose_class(logits, model.ignore_index))
         if probabilities is not None:
-            shares, _ = softmax(logits)
+            shares, _ = operations.softmax(without(model.ignore_index, logits))
             probabilities.write(rows, columns, to_host(shares))
     return result
+
+
+def predict_tiles(model, image, *, valid=None, **options) -> Iterator[tuple[slice, slice, object]]:
+    """Go through an image as it comes from its file: `sliding_window` for a whole `Model`.
+
+    `valid`, an array (H, W) of bool, tells which pixels are data; the network sees the mean in
+    place of the others.
+    """
+    transform = model.standardization.transform
+    if valid is None:
+        return sliding_window(model.network, image, prepare=transform, **options)
+
+    def read(rows, columns):
+        return transform(image[rows, columns], valid[rows, columns])
+
+    standardized = Windowed(image.shape, np.float32, read)
+    return sliding_window(model.network, standardized, **options)
+
+
+def choose_class(logits, ignore_index: int | None = None):
+    """Return the most probable class of each pixel, never the one that is ignored."""
+    return without(ignore_index, logits).argmax(axis=-1)
 
 
 def without(ignore_index: int | None, logits):

@@ -26,11 +26,20 @@ course notes of Stanford's CS231n (what a relative error means, kinks).
 """
 
 import copy
-import inspect
 
 import numpy as np
 
-from tinyunet.backend import to_device, to_host, xp
+from tinyunet.backend import to_device, to_host
+from tinyunet.nn.diagnosis import (
+    GradientError,
+    argument_names,
+    as_tuple,
+    call_backward,
+    call_forward,
+    explain,
+    floating_arguments,
+    gradient_name,
+)
 
 
 def naive_error(function, x, h=1e-5):
@@ -61,10 +70,6 @@ def naive_error(function, x, h=1e-5):
 
 
 # -- The same idea, made robust --------------------------------------------------------------------
-
-
-class GradientError(AssertionError):
-    """A backward does not give the gradient of its forward; the message says where and how."""
 
 
 class KinkError(AssertionError):
@@ -124,12 +129,16 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
         1e-6 * float(((y * dy) ** 2).sum()) ** 0.5,
     )
     worst = 0.0
-    for index, gradient in zip(checked, gradients, strict=True):
-        error = check_coordinates(
-            loss, arguments, index, gradient, smallest_scale, tolerance, rng, coordinates, names
-        )
-        worst = max(worst, error)
-    error = check_direction(loss, arguments, checked, gradients, smallest_scale, tolerance, rng)
+    try:
+        for index, gradient in zip(checked, gradients, strict=True):
+            error = check_coordinates(
+                loss, arguments, index, gradient, smallest_scale, tolerance, rng, coordinates, names
+            )
+            worst = max(worst, error)
+        error = check_direction(loss, arguments, checked, gradients, smallest_scale, tolerance, rng)
+    except GradientError as found:
+        message, kinds = explain(function, arguments, checked, names, dy)
+        raise GradientError(message or str(found), kinds) from None
     return max(worst, error)
 
 
@@ -268,7 +277,7 @@ STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
 def slope(loss, arguments, directions, tolerance, scale):
-    """Measure the slope of `loss` along a direction, with the step h that can be trusted most.
+    """Measure the slope of ``loss`` along a direction, with the step h that can be trusted most.
 
     `directions` maps an argument's index to an array of its shape; an uncertainty is judged beside
     `scale`. With f(h) for the loss after a step of h along the direction, there are two central
@@ -371,200 +380,15 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
     scale = float(((result * y) ** 2).sum() ** 0.5 + ((x * adjoint) ** 2).sum() ** 0.5)
     error = abs(forth - back) / scale if scale else 0.0
     if not error <= tolerance:
-        raise GradientError(
+        message, kinds = explain(function, [x], [0], names, y)
+        products = (
             f"backward is not the adjoint: <A x, y> = {forth:.15g}, but <x, backward(y)> = "
             f"{back:.15g} (relative difference {error:.2g}, allowed {tolerance:.2g})"
         )
+        raise GradientError(f"{products}\n{message}" if message else products, kinds)
     return error
-
-
-# -- Calling a function as a careful user would ----------------------------------------------------
-
-
-def floating_arguments(arguments, names):
-    """List the places of the arguments whose gradients are checked: all floating arrays."""
-    checked = [index for index, argument in enumerate(arguments) if is_floating(argument)]
-    if not checked:
-        raise TypeError("none of the arguments is a floating array: there is no gradient to check")
-    for index in checked:
-        if arguments[index].dtype != "float64":
-            raise TypeError(
-                f"{names[index]} is {arguments[index].dtype}, too coarse to tell a small mistake "
-                f'from rounding: check in float64, {names[index]}.astype("float64")'
-            )
-    return checked
-
-
-def call_forward(function, arguments, names):
-    """Call a function twice, on copies of its arguments; returns ``(y, backward)`` if all is well.
-
-    Raises
-    ------
-    GradientError
-        If it does not return a pair (y, backward), overwrites an argument, gives float32 for
-        float64 or numbers that are not finite, or gives something else the second time.
-    """
-    results = []
-    for _call in range(2):
-        given = [a.copy() if isinstance(a, xp.ndarray) else a for a in arguments]
-        result = function(*given)
-        if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
-            raise GradientError(
-                f"forward returns {describe(result)}, not the pair (y, backward): end it with "
-                "`return y, backward`"
-            )
-        for name, before, after in zip(names, arguments, given, strict=True):
-            refuse_overwriting("forward", name, before, after)
-        results.append(result)
-    (y, backward), (again, _) = results
-    y = xp.asarray(y)
-    precisions = {a.dtype for a in arguments if is_floating(a)}
-    if y.dtype not in precisions:
-        raise GradientError(
-            f"forward returns {y.dtype} for arguments of {precisions.pop()}: an operation keeps "
-            "the dtype that it is given (is one of its own arrays made with another dtype?)"
-        )
-    if not bool(xp.isfinite(y).all()):
-        raise GradientError("forward's result has entries that are NaN or infinite")
-    if not bool((y == xp.asarray(again)).all()):
-        raise GradientError(
-            "forward gives another result when called again with the same arguments: there is no "
-            "slope to measure (if it draws random numbers, draw them from the same seed each time)"
-        )
-    return y, backward
-
-
-def call_backward(backward, y, dy, arguments, checked, names):
-    """Call a backward twice, watching what it returns and touches; returns the gradients.
-
-    Raises
-    ------
-    GradientError
-        If it returns something else than one gradient for each argument, with its shape and dtype,
-        if the second call differs from the first, or if it overwrites what it was given.
-    """
-    dy_given, y_before = dy.copy(), y.copy()
-    before = [arguments[index].copy() for index in checked]
-    returned = backward(dy_given)
-    refuse_overwriting("backward", "dy", dy, dy_given)
-    refuse_overwriting("backward", "y, the result of forward,", y_before, y)
-    for index, copied in zip(checked, before, strict=True):
-        refuse_overwriting("backward", names[index], copied, arguments[index])
-    gradients = as_tuple(returned)
-    check_returned(gradients, returned, arguments, checked, names)
-    gradients = tuple(gradient.copy() for gradient in gradients)
-    again = as_tuple(backward(dy.copy()))
-    for index, first, second in zip(checked, gradients, again, strict=True):
-        if not bool((first == second).all()):
-            raise GradientError(
-                f"a second call of backward gives another {gradient_name(names[index])}: it must "
-                "not change what it uses (does it draw random numbers, or overwrite an array?)"
-            )
-    return gradients
-
-
-def check_returned(gradients, returned, arguments, checked, names):
-    """See that backward returned one gradient for each argument, of its shape and dtype."""
-    expected = [gradient_name(names[index]) for index in checked]
-    order = expected[0] if len(expected) == 1 else f"({', '.join(expected)})"
-    if returned is None:
-        raise GradientError(f"backward returns nothing: end it with `return {order}`")
-    if isinstance(returned, list):
-        raise GradientError(f"backward returns a list, not a tuple: end it with `return {order}`")
-    if len(gradients) != len(checked):
-        raise GradientError(
-            f"backward returns {count(len(gradients), 'gradient')} for "
-            f"{count(len(checked), 'argument')}: it should return {order}"
-        )
-    shapes = [arguments[index].shape for index in checked]
-    for index, gradient, name, shape in zip(checked, gradients, expected, shapes, strict=True):
-        if gradient is None:
-            raise GradientError(f"{name} is None: backward never computes it")
-        if not isinstance(gradient, xp.ndarray | xp.generic):
-            raise GradientError(f"{name} is {describe(gradient)}, not an array of shape {shape}")
-        if gradient.shape != shape:
-            given = [getattr(other, "shape", None) for other in gradients]
-            swapped = given != shapes and sorted(map(str, given)) == sorted(map(str, shapes))
-            raise GradientError(
-                f"{name} has shape {gradient.shape}, but {names[index]} has {shape}: "
-                + (
-                    f"return the gradients in the order {order}"
-                    if swapped
-                    else why(gradient, shape)
-                )
-            )
-        if gradient.dtype != arguments[index].dtype:
-            raise GradientError(
-                f"{name} is {gradient.dtype}, but {names[index]} is {arguments[index].dtype}: an "
-                "array made in backward needs that dtype too (np.zeros_like keeps it)"
-            )
-        if not bool(xp.isfinite(gradient).all()):
-            raise GradientError(f"{name} has entries that are NaN or infinite")
-
-
-def why(gradient, shape):
-    """Say how a gradient could come to a wrong shape."""
-    if gradient.size == int(np.prod(shape)) and sorted(gradient.shape) == sorted(shape):
-        return "its axes are in another order"
-    if gradient.size == int(np.prod(shape)):
-        return "the same number of entries, so a reshape is missing, or a keepdims=True too much"
-    return "a gradient always has the shape of its namesake"
-
-
-def refuse_overwriting(who, name, before, after):
-    """Raise if an array is no longer what it was."""
-    if not isinstance(before, xp.ndarray) or before.dtype.kind not in "fiub":
-        return
-    changed = to_host((before != after) & ((before == before) | (after == after)))
-    if changed.any():
-        where = tuple(int(i) for i in np.argwhere(changed)[0])
-        raise GradientError(
-            f"{who} overwrites {name} (at {int(changed.sum())} of {changed.size} entries, first at "
-            f"{where}). Others still need that array: make a new one, or work on a copy"
-        )
-
-
-def argument_names(function, wanted):
-    """Name a function's first arguments as it does itself; `argument 2` where it does not."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some functions written in C have no signature
-        parameters = ()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return named[:wanted] + [f"argument {index}" for index in range(len(named), wanted)]
-
-
-def gradient_name(name):
-    """Name the gradient of an argument: ``dx`` for ``x`` (``dy`` means the upstream alone)."""
-    return f"d{name}" if name.isidentifier() and name != "y" else f"the gradient of {name}"
-
-
-def describe(value):
-    """Say what a value is: "None", "a tuple of 3", "an array of shape (2, 3)"."""
-    if value is None:
-        return "None"
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, xp.ndarray):
-        return f"an array of shape {value.shape}"
-    return f"a {type(value).__name__}"
-
-
-def count(number, noun):
-    """Write a number with its noun: "1 gradient", "2 gradients"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def as_tuple(value):
-    """Read one gradient alone as a tuple of one."""
-    return value if isinstance(value, tuple) else (value,)
 
 
 def random_like(array, rng):
     """Draw normal numbers in the shape and dtype of an array, on its device."""
     return to_device(np.asarray(rng.standard_normal(array.shape), dtype=array.dtype))
-
-
-def is_floating(argument):
-    """Whether an argument is an array of floating-point numbers."""
-    return isinstance(argument, xp.ndarray) and argument.dtype.kind == "f"

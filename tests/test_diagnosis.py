@@ -1,0 +1,364 @@
+"""The checker names the mistake: which it names, what it says, and when it holds its tongue."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tests.strategies import all_different, away_from_zero, random_array
+from tests.student_mistakes import MISTAKES
+from tests.wrong_backwards import GALLERY
+from tinyunet import check_adjoint, check_gradients
+from tinyunet.nn import functional
+from tinyunet.nn.diagnosis import HYPOTHESES, GradientError, axis_names, box, explain
+
+# The kind of each mistake in the gallery; None where the numbers alone can't tell. Those of PLAIN
+# show before any number is compared.
+KINDS = {
+    "im2col_that_overwrites_where_windows_overlap": "lost",
+    "im2col_that_averages_where_windows_overlap": "mean for sum",
+    "convolution_that_drops_a_tap": "region",
+    "convolution_with_height_and_width_swapped": "transposed",
+    "convolution_whose_kernel_is_not_turned_around": "argument",
+    "convolution_that_forgets_the_stride": "stride",
+    "convolution_that_cuts_the_padding_off_at_one_side": "shifted",
+    "convolution_that_ignores_the_upstream": "ignores dy",
+    "convolution_that_learns_from_the_first_image_only": "lost",
+    "convolution_with_the_bias_gradient_averaged": "mean for sum",
+    "convolution_that_is_a_thousandth_off": "factor",
+    "convolution_that_forgets_the_last_row": "region",
+    "transposed_convolution_that_takes_its_gradient_for_its_input": "not linear",
+    "transposed_convolution_whose_gradient_is_never_stored": "zero",
+    "transposed_convolution_that_turns_the_kernel_around": "argument",
+    "max_pool_that_gives_to_the_whole_window": "extra",
+    "max_pool_that_shares_among_the_window": "shared",
+    "max_pool_that_swaps_row_and_column_of_the_winner": "places",
+    "upsampling_that_takes_the_mean": "mean for sum",
+    "upsampling_that_looks_at_one_pixel_of_the_square": "lost",
+    "concat_that_swaps_the_two": "order",
+    "concat_that_loses_the_gradient_of_the_skip": "zero",
+    "crop_that_is_one_pixel_off": "shifted",
+    "fork_that_keeps_only_the_last_branch": "lost",
+    "relu_that_asks_the_gradient_for_its_sign": "not linear",
+    "relu_that_lets_everything_through": "extra",
+    "dropout_without_the_scale": "factor",
+    "batch_norm_without_the_mean_term": "mean not taken off",
+    "batch_norm_without_the_variance_term": "variance",
+    "batch_norm_that_takes_its_statistics_for_constants": "variance",
+    "batch_norm_whose_scale_learns_from_the_raw_input": "raw",
+    "batch_norm_with_scale_and_shift_exchanged": "order",
+    "softmax_whose_backward_is_zero": "zero",
+    "softmax_without_the_sum_term": "lost",
+    "cross_entropy_not_divided_by_the_sum_of_weights": "factor",
+    "cross_entropy_divided_by_the_number_of_pixels": "factor",
+    "cross_entropy_that_forgets_the_class_weights": "weights",
+    "cross_entropy_that_learns_from_ignored_pixels": "extra",
+    "cross_entropy_that_ignores_the_upstream": "ignores dy",
+    "dice_whose_denominator_counts_as_constant": None,
+    "dice_that_adds_the_classes_up": "factor",
+    "dice_that_stops_at_the_probabilities": "chain",
+}
+PLAIN = {
+    "convolution_with_a_bias_gradient_of_another_shape": "keepdims=True",
+    "convolution_whose_gradient_has_another_dtype": "dx is float32",
+    "relu_that_writes_into_the_upstream": "backward overwrites dy",
+    "dropout_that_draws_a_new_mask": "a second call of backward gives another dx",
+}
+
+
+def complaint(function, *arguments, **options):
+    """Give the error that the checker raises."""
+    with pytest.raises(GradientError) as caught:
+        check_gradients(function, *arguments, **options)
+    return caught.value
+
+
+def one_kind(error):
+    """Give the kind of the only mistake that an error names."""
+    (kind,) = set(error.kinds.values())
+    return kind
+
+
+@pytest.mark.parametrize("wrong", GALLERY, ids=[wrong.name for wrong in GALLERY])
+def test_mistakes_of_the_gallery_are_named(wrong):
+    error = complaint(wrong.function, *wrong.arguments)
+    assert len(str(error).splitlines()) <= 6
+    if wrong.name in PLAIN:
+        assert PLAIN[wrong.name] in str(error)
+    else:
+        assert one_kind(error) == KINDS[wrong.name]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.name for mistake in MISTAKES])
+def test_a_students_mistake_is_named_or_said_to_be_unknown(mistake):
+    error = complaint(mistake.function, *mistake.arguments)
+    assert len(str(error).splitlines()) <= 6
+    if mistake.kind == "returned":
+        assert not error.kinds
+        assert "return the gradients in the order" in str(error) or "another order" in str(error)
+    else:
+        assert one_kind(error) == mistake.kind
+        assert ("none of the known mistakes" in str(error)) == (mistake.kind is None)
+
+
+def test_four_of_five_mistakes_have_a_name():
+    assert len(MISTAKES) == 60
+    named = sum(mistake.kind is not None for mistake in MISTAKES)
+    assert named >= 0.8 * len(MISTAKES)
+    named = sum(kind is not None for kind in KINDS.values()) + len(PLAIN)
+    assert len(KINDS) + len(PLAIN) == len(GALLERY)
+    assert named >= 0.8 * len(GALLERY)
+
+
+def elementwise(derivative):
+    """Make an operation y = x^2 whose backward is dy, y, x -> derivative(dy, y, x)."""
+
+    def function(x):
+        y = x**2
+        return y, lambda dy: derivative(dy, y, x)
+
+    return function
+
+
+X = random_array(0, (3, 4))
+IMAGES = random_array(1, (2, 5, 6, 3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "derivative", "says"),
+    [
+        ("added", lambda dy, y, x: 2 * x * dy + 0.1 * x, "not zero where dy is zero"),
+        ("not linear", lambda dy, y, x: 2 * x * abs(dy), "must come from forward"),
+        ("sign", lambda dy, y, x: -2 * x * dy, "opposite sign"),
+        ("sign", lambda dy, y, x: 2 * abs(x) * dy, "minus signs are lost"),
+        ("factor", lambda dy, y, x: x * dy, "1/2 of what it should be"),
+        ("factor", lambda dy, y, x: 24 * x * dy, "12 times (is 12 rows * columns?)"),
+        ("times", lambda dy, y, x: 2 * dy, "the factor x is missing"),
+        ("times", lambda dy, y, x: 2 * y * dy, "multiplied by x once too often"),
+        ("zero", lambda dy, y, x: 0 * dy, "zero everywhere, though y depends on x"),
+        ("region", lambda dy, y, x: 2 * x * dy * [1, 1, 1, 0], "in the last column, where it is"),
+        ("region", lambda dy, y, x: 2 * x * dy * [[1], [3], [3]], "rows 1 to 2, where it is 3 tim"),
+        ("weights", lambda dy, y, x: 2 * x * dy * [1, 2, 3, 4], "depends on the column of dx al"),
+        ("flipped", lambda dy, y, x: (2 * x * dy)[::-1], "flipped along its rows"),
+        ("shifted", lambda dy, y, x: np.roll(2 * x * dy, 1, axis=1), "shifted, +1 along its colu"),
+        ("reshaped", lambda dy, y, x: (2 * x * dy).T.reshape(3, 4), "Transpose it first"),
+        ("axes", lambda dy, y, x: (2 * x * dy).sum(1, keepdims=True) + 0 * x, "sum over its colu"),
+        (None, lambda dy, y, x: 2 * x * dy * np.exp(x), "none of the known mistakes"),
+    ],
+)
+def test_a_kind_is_named_in_words(kind, derivative, says):
+    error = complaint(elementwise(derivative), X)
+    assert one_kind(error) == kind
+    assert says in " ".join(str(error).split())
+
+
+def test_an_inverted_mask_is_named():
+    error = complaint(
+        lambda x: (np.maximum(x, 0), lambda dy: dy * (x < 0)), away_from_zero(2, (3, 4))
+    )
+    assert one_kind(error) == "inverted"
+
+
+def test_a_sigmoid_without_its_second_factor_is_named():
+    def sigmoid(x):
+        y = 1 / (1 + np.exp(-x))
+        return y, lambda dy: dy * y
+
+    error = complaint(sigmoid, X)
+    assert one_kind(error) == "times"
+    assert "the factor 1 - the result is missing" in str(error)
+
+
+def test_a_threshold_in_the_wrong_place_is_no_missing_sum():
+    error = complaint(
+        lambda x: (np.maximum(x, 0), lambda dy: dy * (x > 0.5)), away_from_zero(2, (3, 4))
+    )
+    assert one_kind(error) in ("lost", "region")
+    assert "own place alone" not in str(error)
+
+
+def test_pixels_gathered_from_the_wrong_blocks_are_no_stride():
+    def upsample(x):
+        y, _ = functional.upsample_nearest2d(x)
+        return y, lambda dy: dy.reshape(2, 2, 5, 2, 6, 3).sum(axis=(1, 3))
+
+    assert one_kind(complaint(upsample, IMAGES)) != "stride"
+
+
+def test_a_normalization_that_is_not_divided_by_the_deviation_is_named():
+    def normalize(x, gamma, beta):
+        y, right = functional.batch_norm2d(x, gamma, beta)
+
+        def backward(dy):
+            dx, dgamma, dbeta = right(dy)
+            return dx * np.sqrt(x.var(axis=(0, 1, 2)) + 1e-5), dgamma, dbeta
+
+        return y, backward
+
+    error = complaint(normalize, 3 * IMAGES, random_array(4, 3), random_array(5, 3))
+    assert one_kind(error) == "weights"
+    assert "the standard deviation of each channel" in " ".join(str(error).split())
+
+
+def test_a_single_number_can_be_wrong_too():
+    error = complaint(lambda x: (np.sin(x), lambda dy: dy * np.sin(x)), np.array(0.7))
+    assert "dx is wrong" in str(error)
+
+
+def test_an_array_where_another_belongs_is_named():
+    error = complaint(lambda x: (np.exp(x), lambda dy: dy * x), X)
+    assert "it is multiplied by x where the result belongs" in str(error)
+
+
+def test_a_softmax_without_the_subtracted_sum_is_named():
+    def softmax(logits):
+        p, _ = functional.softmax(logits)
+        return p, lambda dp: dp * p
+
+    error = complaint(softmax, random_array(3, (2, 3)))
+    assert one_kind(error) == "normalization"
+    assert "off by a multiple of softmax(logits)" in str(error)
+
+
+def test_a_flipped_upstream_is_named():
+    weight = random_array(4, (4, 3))
+
+    def affine(x):
+        return x @ weight, lambda dy: dy[:, ::-1] @ weight.T
+
+    error = complaint(affine, X)
+    assert one_kind(error) == "dy rearranged"
+    assert "right with dy flipped along its columns" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("border", "along the border (the first or last row or column), and right inside"),
+        ("inside", "inside, and right along the border"),
+        ("channel", "in channel 1; elsewhere it is right"),
+        ("image", "in the last image; elsewhere it is right"),
+        ("entry", "in a single entry; elsewhere it is right"),
+    ],
+)
+def test_a_part_that_is_wrong_without_a_simpler_name_is_told(change, says):
+    where = np.zeros(IMAGES.shape, bool)
+    if change == "border":
+        where[...] = True
+        where[:, 1:-1, 1:-1] = False
+    place = {
+        "border": np.s_[:0],
+        "inside": np.s_[:, 1:-1, 1:-1],
+        "channel": np.s_[..., 1],
+        "image": np.s_[1],
+        "entry": np.s_[1, 2, 3, 1],
+    }
+    where[place[change]] = True
+    noise = 1 + where * np.random.default_rng(0).uniform(0.5, 2, IMAGES.shape)
+    error = complaint(lambda x: (np.sin(x), lambda dy: dy * np.cos(x) * noise), IMAGES)
+    assert one_kind(error) == "region"
+    assert says in str(error)
+
+
+def test_what_is_right_is_said_too():
+    kernel, bias = random_array(2, (3, 3, 3, 2)), random_array(3, 2)
+
+    def convolution(x, weight, bias):
+        y, right = functional.conv2d(x, weight, bias)
+
+        def backward(dy):
+            dx, dweight, dbias = right(dy)
+            return -dx, dweight, dbias
+
+        return y, backward
+
+    message = str(complaint(convolution, IMAGES, kernel, bias))
+    assert message.splitlines()[0] == "dx is wrong: it has the opposite sign."
+    assert message.splitlines()[-1] == "dweight and dbias are right."
+
+
+def test_the_same_mistake_in_two_gradients_is_told_once():
+    def product(a, b):
+        return a * b, lambda dz: (-dz * b, -dz * a)
+
+    message = str(complaint(product, X, X + 1))
+    assert "db is wrong in the same way as da." in message
+
+
+def test_what_nobody_can_name_is_shown():
+    message = str(complaint(elementwise(lambda dy, y, x: dy * np.exp(x)), X))
+    assert "none of the known mistakes explains" in message
+    assert "backward: " in message and "measured: " in message
+    assert len(message.splitlines()) <= 6
+
+
+def test_a_number_alone_is_not_said_to_be_off_in_a_part():
+    message = str(complaint(lambda x: (x**3, lambda dy: 2.5 * dy), np.array([2.0])))
+    assert "elsewhere" not in message
+
+
+def test_large_images_are_explained_on_small_ones():
+    large = all_different(0, (2, 16, 24, 3))
+
+    def pool(x):
+        y, _ = functional.max_pool2d(x)
+        return y, lambda dy: dy.repeat(2, axis=1).repeat(2, axis=2) / 4
+
+    assert one_kind(complaint(pool, large)) == "shared"
+    # A function that takes no other size gets the numbers alone.
+    weights = random_array(1, large.shape)
+    error = complaint(lambda x: (x * weights, lambda dy: dy * weights * 2), large)
+    assert not error.kinds
+    assert "dx, shape (2, 16, 24, 3), is wrong at 24 of 24 entries" in str(error)
+
+
+def test_an_adjoint_that_is_wrong_is_named_too():
+    with pytest.raises(GradientError, match="not the adjoint") as caught:
+        check_adjoint(lambda x: (x[::-1], lambda dy: dy), X)
+    assert "dx is wrong" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (partial(functional.conv2d, padding=1), (IMAGES, random_array(2, (3, 3, 3, 2)))),
+        (functional.max_pool2d, (all_different(3, (2, 4, 6, 2)),)),
+        (functional.batch_norm2d, (IMAGES, random_array(4, 3), random_array(5, 3))),
+        (functional.softmax, (random_array(6, (2, 3)),)),
+    ],
+)
+def test_nothing_is_said_of_a_right_gradient(function, arguments):
+    y, _ = function(*arguments)
+    names = [f"argument {index}" for index in range(len(arguments))]
+    assert explain(
+        function, arguments, list(range(len(arguments))), names, random_array(9, y.shape)
+    ) == (
+        None,
+        {},
+    )
+
+
+def test_every_hypothesis_has_a_mistake_that_it_names():
+    seen = {mistake.kind for mistake in MISTAKES} | set(KINDS.values())
+    seen |= {
+        "added",
+        "inverted",
+        "reshaped",
+        "dy rearranged",
+        "normalization",
+    }  # by the tests above
+    assert {kind for kind, _ in HYPOTHESES} <= seen
+
+
+def test_a_block_is_described_by_its_rows_and_channels():
+    mask = np.zeros((2, 4, 5, 3), bool)
+    everything = np.ones(mask.shape, bool)
+    names = axis_names("x", mask.shape)
+    mask[1, :, 0] = True
+    assert box(mask, names, everything) == "the first column of the last image"
+    mask[...] = False
+    mask[:, 1:3, :, 1] = True
+    assert box(mask, names, everything) == "channel 1 of rows 1 to 2"
+    mask[0, 0, 0, 0] = True
+    assert box(mask, names, everything) is None
+    assert box(everything, names, everything) is None
