@@ -18,7 +18,7 @@ from tinyunet.data.scenes import BUILDING, paint_scenes
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.inference.evaluation import Scores, confusion_matrix
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
@@ -61,7 +61,7 @@ def train(class_weights, scenes, held_out, steps, seed):
     network = UNet(3, 2, base_channels=8, depth=3, norm="batch", seed=seed)
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy(class_weights)
-    optimizer = Adam(network.parameters(), 2e-3)
+    optimizer = operations.Adam(network.parameters(), 2e-3)
     images_to_judge = standardization.transform(np.stack(held_out.images))
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     curve = []

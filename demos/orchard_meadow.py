@@ -23,12 +23,13 @@ from parts.learning import training_steps
 from tqdm import tqdm
 
 from tinyunet.backend import device_name, random_generator
-from tinyunet.data.scenes import CLASSES, paint_scenes
+from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.inference.evaluation import Scores, confusion_matrix
 from tinyunet.nn.layers import BatchNorm2d, Conv2d, ReLU, Sequential
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.operations import operations
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
@@ -43,7 +44,7 @@ try:
 except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
-COLORS = PALETTE[[1, 3, 2, 4, 5]] / 255  # orange, yellow, green, red, sky blue: one for each class
+COLORS = CLASS_COLORS / 255
 HELD_OUT = 12  # scenes that no model learns from
 MODEL_COLORS = ("#c8c8c8", "#8a8a8a", PALETTE[0] / 255)
 
@@ -102,7 +103,7 @@ def train_network(name, network, crop, training, held_out, options):
     """Train a network on random crops of the scenes, watching its score on those held out."""
     standardization = Standardization.fit(training.images)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
-    optimizer = Adam(network.parameters())
+    optimizer = operations.Adam(network.parameters())
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
 
     def predict(images):

@@ -19,7 +19,7 @@ from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.inference.sliding_window import full_margin, predict_probabilities
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import color_mask
@@ -43,7 +43,7 @@ def train(options):
     standardization = Standardization.fit(scenes.images)
     network = UNet(3, len(CLASSES), base_channels=8, depth=DEPTH, norm="batch", seed=options.seed)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
-    optimizer = Adam(network.parameters(), lr=4e-3)
+    optimizer = operations.Adam(network.parameters(), lr=4e-3)
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
     for _ in training_steps(bar, *learning, crop_size=64, seed=options.seed):

@@ -19,7 +19,7 @@ from tinyunet.data.scenes import BUILDING, paint_scene
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import SGD
+from tinyunet.nn.operations import operations
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
@@ -95,7 +95,7 @@ def training_step(network, size, seed):
     border = (size - network.output_length(size)) // 2  # what the valid convolutions take off
     labels = (mask == BUILDING)[np.newaxis, border : size - border, border : size - border]
     replicas = Replicas(network)
-    optimizer = SGD(network.parameters(), 1e-3, momentum=0.99)  # the paper's momentum
+    optimizer = operations.SGD(network.parameters(), 1e-3, momentum=0.99)  # the paper's momentum
     start = time.perf_counter()
     images, labels = (gray - gray.mean()) / gray.std(), labels.astype(np.uint8)
     loss = float(replicas.loss_and_gradients(images, labels, CrossEntropy()))

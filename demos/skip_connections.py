@@ -24,7 +24,8 @@ from tinyunet.distributed.replicas import Replicas
 from tinyunet.nn.functional import softmax
 from tinyunet.nn.layers import Concat, MaxPool2d
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.operations import operations
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
@@ -100,7 +101,7 @@ def train(cut, scenes, held_out, options, classes=2):
     network.pools = [Pool(told[1][k].append) for k in range(depth)]
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy()
-    optimizer = Adam(network.parameters())
+    optimizer = operations.Adam(network.parameters())
     schedule = cosine(1e-2, options.steps, warmup_steps=options.steps // 20)
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)

@@ -17,10 +17,9 @@ from parts.learning import training_steps
 from tinyunet.backend import to_device, xp
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.distributed.replicas import Replicas
-from tinyunet.nn import functional
 from tinyunet.nn.gradcheck import GradientError, check_gradients
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
@@ -34,7 +33,7 @@ except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
 CROP = 64
-RIGHT = {name: getattr(functional, name) for name in ("conv_transpose2d", "max_pool2d", "concat")}
+RIGHT = {name: getattr(operations, name) for name in ("conv_transpose2d", "max_pool2d", "concat")}
 
 
 # --- The mistakes: a right forward with a wrong backward -------------------------------------
@@ -100,7 +99,7 @@ def train(scenes, options):
     network = UNet(3, len(CLASSES), base_channels=8, depth=2, seed=options.seed)
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy()
-    optimizer = Adam(network.parameters(), 2e-3)
+    optimizer = operations.Adam(network.parameters(), 2e-3)
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     training = training_steps(range(options.steps), *learning, crop_size=CROP, seed=options.seed)
     return [float(loss) for _, loss in training]
@@ -144,7 +143,7 @@ def main(arguments=None):
     wrong = [verdict(function) for function in RIGHT.values()]
     verdicts = {"right gradients": next(filter(None, wrong), None)}
     for name, broken in MISTAKES.items():
-        with mock.patch.object(functional, broken.__name__, broken):  # the layers call this one
+        with mock.patch.object(operations, broken.__name__, broken):  # the layers call this one
             curves[name] = train(scenes, options)
         verdicts[name] = verdict(broken)
     for name, losses in curves.items():

@@ -8,6 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from tests.browser import browser, shared_browser  # noqa: F401  (fixtures)
 from tinyunet import backend
+from tinyunet.cuda import cuda_problem
+from tinyunet.nn.operations import use_operations
 
 # The tests' matrices are small: several BLAS threads would wait for each other twice as long.
 threadpool_limits(1)
@@ -27,7 +29,10 @@ settings.register_profile(
 settings.register_profile("emulated", settings.get_profile("default"), max_examples=5)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-CUDA_PROBLEM = backend.cuda_problem()
+# The whole suite on the plain operations: TINYUNET_OPERATIONS=plain python -m pytest
+use_operations(os.environ.get("TINYUNET_OPERATIONS", "fast"))
+
+CUDA_PROBLEM = cuda_problem()
 # Where no device answers, one test says so (in test_backend.py), not every test again.
 DEVICES = ["cpu"] if CUDA_PROBLEM else ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import CUDA_PROBLEM
-from tinyunet import backend
+from tinyunet import backend, cuda
 from tinyunet.errors import UserError
 
 
@@ -46,7 +46,7 @@ def test_an_unknown_device_is_named_with_those_that_exist():
 @pytest.fixture
 def fake_cupy(monkeypatch):
     """Put a stand-in for CuPy in place, whose device the test can break."""
-    monkeypatch.setattr(backend, "installed_cupy_packages", lambda: ["cupy-cuda13x"])
+    monkeypatch.setattr(cuda, "installed_cupy_packages", lambda: ["cupy-cuda13x"])
     cupy = types.ModuleType("cupy")
     cupy.float32 = np.float32
     cupy.full, cupy.tanh = np.full, np.tanh
@@ -56,29 +56,27 @@ def fake_cupy(monkeypatch):
 
 
 def test_a_device_that_computes_rightly_has_no_problem(fake_cupy):
-    assert backend.cuda_problem() is None
+    assert cuda.cuda_problem() is None
 
 
 def test_without_cupy_the_reason_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(backend, "installed_cupy_packages", list)
+    monkeypatch.setattr(cuda, "installed_cupy_packages", list)
     with pytest.raises(UserError, match=r"CuPy is not installed; pip install 'tinyunet\[cuda13\]'"):
         backend.use_device("cuda")
     assert backend.use_device("auto") == "cpu"
 
 
 def test_two_cupy_packages_are_named_both(monkeypatch):
-    monkeypatch.setattr(
-        backend, "installed_cupy_packages", lambda: ["cupy-cuda12x", "cupy-cuda13x"]
-    )
+    monkeypatch.setattr(cuda, "installed_cupy_packages", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
     assert "several CuPy packages are installed (cupy-cuda12x, cupy-cuda13x)" in (
-        backend.cuda_problem()
+        cuda.cuda_problem()
     )
 
 
 def test_a_missing_library_is_passed_on_in_one_line(monkeypatch):
-    monkeypatch.setattr(backend, "installed_cupy_packages", lambda: ["cupy-cuda13x"])
+    monkeypatch.setattr(cuda, "installed_cupy_packages", lambda: ["cupy-cuda13x"])
     monkeypatch.setitem(sys.modules, "cupy", None)  # importing it fails
-    problem = backend.cuda_problem()
+    problem = cuda.cuda_problem()
     assert problem.startswith("CuPy cannot be imported: ")
     assert "\n" not in problem
 
@@ -91,19 +89,19 @@ def test_a_driver_that_does_not_answer_is_the_reason(fake_cupy, message):
         raise RuntimeError(message)
 
     fake_cupy.cuda.runtime.getDeviceCount = fail
-    problem = backend.cuda_problem()
+    problem = cuda.cuda_problem()
     assert message.splitlines()[0] in problem
     assert "\n" not in problem
 
 
 def test_no_device_at_all_is_the_reason(fake_cupy):
     fake_cupy.cuda.runtime.getDeviceCount = lambda: 0
-    assert "lists no GPU" in backend.cuda_problem()
+    assert "lists no GPU" in cuda.cuda_problem()
 
 
 def test_a_device_that_computes_wrongly_is_refused(fake_cupy):
     fake_cupy.tanh = np.sin
-    assert "wrong numbers" in backend.cuda_problem()
+    assert "wrong numbers" in cuda.cuda_problem()
 
 
 def test_a_compiler_that_is_missing_is_the_reason(fake_cupy):
@@ -111,5 +109,5 @@ def test_a_compiler_that_is_missing_is_the_reason(fake_cupy):
         raise RuntimeError("libnvrtc.so.13 not found")
 
     fake_cupy.tanh = fail
-    problem = backend.cuda_problem()
+    problem = cuda.cuda_problem()
     assert "cannot compute on it" in problem and "libnvrtc" in problem and "[ctk]" in problem

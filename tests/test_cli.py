@@ -14,7 +14,7 @@ from PIL import Image
 
 import tinyunet
 from tests.test_training import blobs, write_folders
-from tinyunet import backend
+from tinyunet import cuda
 from tinyunet.checkpoint import load_model
 from tinyunet.cli.main import main
 from tinyunet.data.georeference import Georeference, read_georeference, save_georeferenced
@@ -214,7 +214,7 @@ def test_info_names_the_versions_and_what_is_missing(capsys):
     assert tinyunet.__version__ in text
     assert np.__version__ in text
     assert "threads" in text
-    problem = backend.cuda_problem()
+    problem = cuda.cuda_problem()
     assert (problem or "driver for") in text
 
 
@@ -366,8 +366,8 @@ def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
         ),
         ("predict MODEL twins --out out --probabilities", "would both become a_overlay"),
         ("predict MODEL cut.png --out out --probabilities", "cut.png: is broken"),
-        ("predict MODEL images --out cut.npz", "cannot make the folder cut.npz"),
-        ("evaluate MODEL images masks --out cut.npz", "cannot make the folder cut.npz"),
+        ("predict MODEL images --out cut.npz", "cannot use cut.npz: File exists"),
+        ("evaluate MODEL images masks --out cut.npz", "cannot use cut.npz: File exists"),
         ("evaluate MODEL images other-masks", "holds the value 9"),
         ("evaluate MODEL images masks --json nowhere/scores.json", "cannot write nowhere"),
         ("evaluate cut.npz images masks", "cut.npz is damaged"),
@@ -394,7 +394,7 @@ def test_a_mistake_with_a_model_at_hand(trained, folder, capsys, command, messag
 
 
 def test_cuda_that_is_missing_gives_the_reason_and_what_to_install(folder, capsys, monkeypatch):
-    monkeypatch.setattr(backend, "installed_cupy_packages", lambda: [])
+    monkeypatch.setattr(cuda, "installed_cupy_packages", lambda: [])
     assert main([*TRAIN.split(), "--device", "cuda"]) == 2
     error = capsys.readouterr().err
     assert "CuPy is not installed" in error and "pip install" in error

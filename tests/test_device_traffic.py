@@ -11,9 +11,8 @@ import pytest
 from tests.conftest import CUDA_PROBLEM
 from tinyunet import backend
 from tinyunet.distributed.replicas import Replicas
-from tinyunet.nn.functional import softmax_cross_entropy
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.operations import operations
 from tinyunet.nn.unet import UNet
 
 if CUDA_PROBLEM:
@@ -36,7 +35,7 @@ def cuda():
 def training(norm=None):
     """Make a step of training, depth 4, on the device in use."""
     network = UNet(3, 4, base_channels=4, depth=4, norm=norm)
-    optimizer = Adam(network.parameters())
+    optimizer = operations.Adam(network.parameters())
     replicas, loss = (
         Replicas(network, 1),
         CrossEntropy(class_weights=[1, 2, 1, 1], ignore_index=255),
@@ -76,7 +75,7 @@ def test_everything_of_a_step_lives_on_the_device_in_float32(cuda, norm):
     value = step()
     arrays = [parameter.data for _, parameter in network.named_parameters()]
     arrays += [parameter.grad for parameter in network.parameters()]
-    arrays += [value, optimizer.values, optimizer.gradients, *optimizer.state.values()]
+    arrays += [value, optimizer.values, *optimizer.state_rows]
     for array in arrays:
         assert isinstance(array, cuda.ndarray)
         assert array.dtype == "float32"
@@ -97,4 +96,4 @@ def test_a_label_out_of_range_is_refused_before_it_reaches_the_device(cuda):
     logits = cuda.zeros((1, 2, 3, 4), dtype="float32")
     labels = np.array([[[0, 1, 2], [3, 4, 0]]])
     with pytest.raises(ValueError, match="label 4 is not a class: the logits have 0 to 3"):
-        softmax_cross_entropy(logits, labels)
+        operations.softmax_cross_entropy(logits, labels)

@@ -10,7 +10,7 @@ from tests.comparing import SMOOTH, assert_close
 from tests.networks import as_function, in_float64, values_of
 from tests.strategies import all_different, away_from_zero, random_array
 from tinyunet.backend import to_host
-from tinyunet.nn import functional
+from tinyunet.distributed.replicas import replica_of
 from tinyunet.nn.gradcheck import check_gradients
 from tinyunet.nn.layers import (
     BatchNorm2d,
@@ -25,6 +25,7 @@ from tinyunet.nn.layers import (
     Sequential,
     UpsampleNearest2d,
 )
+from tinyunet.nn.operations import operations
 
 LAYERS = {
     "Conv2d": partial(Conv2d, 2, 3, (3, 2), padding=1),
@@ -172,11 +173,11 @@ def test_a_layer_with_parameters_computes_its_operation(xp):
     x = images(xp, "float32")
     convolution = Conv2d(2, 3, (3, 2), stride=2, padding=(1, 0))
     weight, bias = convolution.weight.data, convolution.bias.data
-    expected, _ = functional.conv2d(x, weight, bias, stride=2, padding=(1, 0))
+    expected, _ = operations.conv2d(x, weight, bias, stride=2, padding=(1, 0))
     assert bool((convolution(x) == expected).all())
     transposed = ConvTranspose2d(2, 3, 3, stride=3, padding=1)
     weight, bias = transposed.weight.data, transposed.bias.data
-    expected, _ = functional.conv_transpose2d(x, weight, bias, stride=3, padding=1)
+    expected, _ = operations.conv_transpose2d(x, weight, bias, stride=3, padding=1)
     assert bool((transposed(x) == expected).all())
 
 
@@ -288,7 +289,7 @@ def test_he_weights_keep_the_size_of_what_flows_through(make):
 
 def test_a_replica_shares_values_but_not_gradients():
     network = Sequential(conv=Conv2d(2, 3, 3), norm=BatchNorm2d(3))
-    twin = network.replica()
+    twin = replica_of(network)
     assert all(
         a.data is b.data for a, b in zip(network.parameters(), twin.parameters(), strict=True)
     )

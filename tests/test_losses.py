@@ -7,15 +7,18 @@ from hypothesis import given
 from tests.comparing import assert_close
 from tests.strategies import random_array, segmentations
 from tinyunet.backend import to_host
-from tinyunet.nn.functional import dice_loss, softmax_cross_entropy
 from tinyunet.nn.gradcheck import check_gradients
 from tinyunet.nn.losses import LOSSES, CrossEntropy, CrossEntropyAndDice, Dice
+from tinyunet.nn.operations import operations
 
 
 @given(segmentations())
 def test_they_are_the_operations_with_settings(xp, case):
     logits, labels, options = case
-    for loss, operation in ((CrossEntropy, softmax_cross_entropy), (Dice, dice_loss)):
+    for loss, operation in (
+        (CrossEntropy, operations.softmax_cross_entropy),
+        (Dice, operations.dice_loss),
+    ):
         value, backward = loss(**options)(xp.asarray(logits), labels)
         weights = options.get("class_weights")
         on_device = {**options}

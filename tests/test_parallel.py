@@ -8,7 +8,7 @@ from tests.networks import gradients_of, in_float64, small_unet
 from tinyunet import backend
 from tinyunet.distributed.replicas import Replicas, split
 from tinyunet.nn.losses import CrossEntropy, Dice
-from tinyunet.nn.optimizers import SGD
+from tinyunet.nn.operations import operations
 
 BATCH, HEIGHT, WIDTH, CLASSES = 5, 8, 12, 3
 
@@ -178,7 +178,7 @@ def test_replicas_follow_the_optimizer():
     for threads in (1, 2, 3):
         network = in_float64(small_unet())
         replicas = Replicas(network, threads)
-        optimizer = SGD(network.parameters(), lr=0.1, momentum=0.9)
+        optimizer = operations.SGD(network.parameters(), lr=0.1, momentum=0.9)
         losses[threads] = []
         for _ in range(4):
             optimizer.zero_grad()

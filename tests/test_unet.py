@@ -22,11 +22,10 @@ from tests.strategies import seeds
 from tinyunet import backend
 from tinyunet.backend import to_device, to_host
 from tinyunet.errors import UserError
-from tinyunet.nn.functional import softmax_cross_entropy
 from tinyunet.nn.gradcheck import GradientError, check_gradients
 from tinyunet.nn.layers import Concat, Conv2d, ConvTranspose2d, Layer, MaxPool2d
 from tinyunet.nn.losses import CrossEntropy, Dice
-from tinyunet.nn.optimizers import SGD, Adam
+from tinyunet.nn.operations import operations
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import SizeError, UNet
 
@@ -407,7 +406,7 @@ def test_both_devices_give_the_same_answer_and_the_same_gradients(xp):
         network.load_state_dict(state)
         network.set_seed(5)
         logits = network(small_images(network))
-        loss, backward = softmax_cross_entropy(logits, labels_for(logits))
+        loss, backward = operations.softmax_cross_entropy(logits, labels_for(logits))
         network.backward(backward())
         results.append({"logits": to_host(logits), "loss": float(loss), **gradients_of(network)})
     for name, expected in results[1].items():
@@ -423,7 +422,7 @@ def test_the_first_loss_is_the_logarithm_of_the_classes(variant, classes):
     network = UNet(3, classes, base_channels=8, depth=2, **variant)
     images = small_images(network, batch=4, dtype="float32")
     logits = network(images)
-    loss, _ = softmax_cross_entropy(logits, labels_for(logits))
+    loss, _ = operations.softmax_cross_entropy(logits, labels_for(logits))
     assert math.isclose(float(loss), math.log(classes), rel_tol=0.2)
 
 
@@ -459,7 +458,7 @@ def train_on(network, images, labels, optimizer, steps, loss=None):
 def test_one_batch_can_be_learned_by_heart(variant):
     images, labels = scenes()
     network = UNet(3, 3, base_channels=8, depth=2, **variant)
-    losses = train_on(network, images, labels, Adam(network.parameters(), lr=5e-3), 150)
+    losses = train_on(network, images, labels, operations.Adam(network.parameters(), lr=5e-3), 150)
     accuracy = (network(images).argmax(axis=-1) == labels).mean()
     assert accuracy > 0.99
     assert losses[-1] < 0.05 * losses[0]
@@ -470,7 +469,9 @@ def test_one_batch_can_be_learned_by_heart(variant):
 def test_a_class_that_never_occurs_gives_no_nan(loss, norm):
     images, labels = scenes(classes=2)
     network = UNet(3, 4, base_channels=4, depth=2, norm=norm)
-    losses = train_on(network, images, labels, Adam(network.parameters(), lr=0.05), 40, loss)
+    losses = train_on(
+        network, images, labels, operations.Adam(network.parameters(), lr=0.05), 40, loss
+    )
     assert np.isfinite(losses).all()
     assert all(np.isfinite(array).all() for array in network.state_dict().values())
     assert set(network(images).argmax(axis=-1).ravel()) <= {0, 1}
@@ -482,7 +483,12 @@ def test_a_batch_of_ignored_pixels_changes_nothing(loss):
     network = UNet(3, 3, base_channels=4, depth=2)
     before = network.state_dict()
     losses = train_on(
-        network, images, np.full_like(labels, 255), SGD(network.parameters(), 0.1), 2, loss
+        network,
+        images,
+        np.full_like(labels, 255),
+        operations.SGD(network.parameters(), 0.1),
+        2,
+        loss,
     )
     assert np.isfinite(losses).all()
     for name, array in network.state_dict().items():

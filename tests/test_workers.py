@@ -4,11 +4,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pytest
 
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.fast.threads import for_each, lend
-from tinyunet.nn.functional import conv2d, convolution
 from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.unet import UNet
 
@@ -27,25 +25,6 @@ def test_nothing_is_lent_by_default_nor_after_the_block():
         with lend(pool, 2):
             assert here not in for_each(name, range(4))
         assert for_each(name, range(2)) == [here, here]
-
-
-@pytest.mark.parametrize("band_bytes", [1, 1000, 2**20])
-@pytest.mark.parametrize(("images", "count"), [(1, 2), (1, 3), (2, 4), (3, 2)])
-def test_a_convolution_with_helpers_equals_one_without(monkeypatch, images, count, band_bytes):
-    monkeypatch.setitem(convolution.BAND_BYTES, "cpu", band_bytes)
-    rng = np.random.default_rng(0)
-    x, weight, bias = (rng.standard_normal(shape) for shape in ((images, 7, 5, 3), (3, 3, 3, 4), 4))
-    dy = rng.standard_normal((images, 7, 5, 4))
-
-    def run():
-        y, backward = conv2d(x, weight, bias, padding=1)
-        return y, *backward(dy)
-
-    alone = run()
-    with ThreadPoolExecutor(count) as pool, lend(pool, count):
-        together = run()
-    for one, other in zip(alone, together, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
 
 
 def test_one_image_on_two_threads_repeats_bit_for_bit():

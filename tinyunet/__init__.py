@@ -1,9 +1,14 @@
 """A U-Net from scratch: every layer and every gradient written by hand, on NumPy or CuPy."""
 
+from tinyunet import fast
 from tinyunet.backend import use_device
 from tinyunet.nn.gradcheck import check_adjoint, check_gradients, check_layer
+from tinyunet.nn.operations import operations, use_operations
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import UNet
+
+operations.choices["fast"] = fast
+use_operations("fast")
 
 __all__ = [
     "UNet",
@@ -12,5 +17,6 @@ __all__ = [
     "check_layer",
     "summarize",
     "use_device",
+    "use_operations",
 ]
 __version__ = "0.2.0"

@@ -16,7 +16,7 @@ from parts.benchmark_networks import Work
 from tinyunet.backend import xp
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.operations import operations
 from tinyunet.nn.summary import named_layers, summarize
 
 
@@ -61,14 +61,14 @@ class Clocks:
             measured.clear()
 
     def wrap_functions(self):
-        """Wrap every function of tinyunet.nn.functional wherever it is used, and the product."""
+        """Wrap every function of the operations wherever it is used, and the product."""
         modules = [module for name, module in sys.modules.items() if name.startswith("tinyunet.")]
         wrapped = {}
         for module in modules:
             for name, function in list(vars(module).items()):
                 if not inspect.isfunction(function) or inspect.isgeneratorfunction(function):
                     continue
-                if not function.__module__.startswith("tinyunet.nn.functional"):
+                if not function.__module__.startswith(("tinyunet.nn.functional", "tinyunet.fast")):
                     continue
                 place = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
                 wrapped.setdefault(function, self.wrap(function, place))
@@ -90,7 +90,7 @@ def profile(work: Work, threads: int, steps: int) -> str:
     network = work.network()
     images, labels = work.images_and_labels(network)
     replicas = Replicas(network, threads)
-    optimizer = Adam(network.parameters())
+    optimizer = operations.Adam(network.parameters())
     clocks.wrap_functions()
     for replica in replicas.replicas:
         clocks.wrap_layers(replica)

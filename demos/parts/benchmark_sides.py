@@ -7,8 +7,8 @@ loss of the first step must be the same for all, and the benchmark checks that i
 side                   what it is
 =====================  ===========================================================================
 ``tinyunet``           the library
-``plain``              the library with convolution and pooling in their plain form: the whole
-                       patch matrix at once, as textbooks and DeZero have it
+``plain``              the library with its plain operations: the whole patch matrix at once, as
+                       textbooks and DeZero have it
 ``torch``              PyTorch as it comes: channels first (NCHW), eager
 ``torch-channels-last``  the same in PyTorch's memory format for convolutions on CPUs
 =====================  ===========================================================================
@@ -49,14 +49,15 @@ class TinyUNet:
     def prepare(self, work: Work):
         """Make the network and its images."""
         from tinyunet.distributed import replicas as parallel
-        from tinyunet.nn import losses, optimizers
+        from tinyunet.nn import losses
+        from tinyunet.nn.operations import operations
 
         self.network = work.network()
         self.images, self.labels = work.images_and_labels(self.network)
         self.replicas = parallel.Replicas(self.network, self.threads)
         self.loss = losses.CrossEntropy()
         if work.training:
-            self.optimizer = optimizers.Adam(self.network.parameters(), lr=1e-3)
+            self.optimizer = operations.Adam(self.network.parameters(), lr=1e-3)
         else:
             self.replicas.eval()
 
@@ -80,95 +81,21 @@ class TinyUNet:
 
 
 class Plain(TinyUNet):
-    """The library with plain operations, on BLAS's own threads."""
+    """The library with its plain operations, on BLAS's own threads."""
 
     def prepare(self, work: Work):
-        """Put the plain operations in place; then as the library, with the batch in one piece."""
+        """Choose the plain operations; then as the library, with the batch in one piece."""
         from threadpoolctl import threadpool_limits
 
+        import tinyunet
         from tinyunet.distributed import replicas as parallel
-        from tinyunet.nn import functional
 
-        functional.conv2d = plain_conv2d
-        functional.conv_transpose2d = plain_conv_transpose2d
-        functional.max_pool2d = plain_max_pool2d
+        tinyunet.use_operations("plain")
         super().prepare(work)
         # One replica, and none of the library's care for threads: BLAS has them all.
         self.replicas = parallel.Replicas(self.network, 1)
         self.replicas.run = lambda work, count: [work(index) for index in range(count)]
         threadpool_limits(self.threads, user_api="blas")
-
-
-def plain_conv2d(x, weight, bias=None, *, stride=1, padding=0):
-    """Convolution as one product with the whole patch matrix; its gradient by col2im."""
-    import numpy as np
-
-    from tinyunet.nn import functional
-    from tinyunet.nn.functional.convolution import border_widths
-
-    kernel_size, filters = weight.shape[:2], weight.shape[3]
-    border = border_widths(padding, kernel_size, functional.patches.pair(stride))
-    padded = np.pad(x, ((0, 0), *border, (0, 0)))
-    columns, col2im = functional.im2col(padded, kernel_size, stride)
-    y = columns.reshape(-1, weight.size // filters) @ weight.reshape(-1, filters)
-    y = y.reshape(*columns.shape[:3], filters)
-    if bias is not None:
-        y += bias
-
-    def backward(dy, input_gradient=True):
-        rows, dx = dy.reshape(-1, filters), None
-        columns, _ = functional.im2col(padded, kernel_size, stride)
-        dweight = columns.reshape(len(rows), -1).T @ rows
-        if input_gradient:
-            dcolumns = rows @ weight.reshape(-1, filters).T
-            dx = col2im(dcolumns.reshape(columns.shape))
-            (top, _), (left, _) = border
-            dx = dx[:, top : top + x.shape[1], left : left + x.shape[2]]
-        gradients = dx, dweight.reshape(weight.shape)
-        return gradients if bias is None else (*gradients, rows.sum(axis=0))
-
-    return y, backward
-
-
-def plain_conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
-    """Transposed convolution by col2im (here without padding, as the U-Net uses it)."""
-    from tinyunet.nn import functional
-
-    kernel_height, kernel_width, channels, filters = weight.shape
-    kernel_size, (down, right) = (kernel_height, kernel_width), functional.patches.pair(stride)
-    images, height, width, _ = x.shape
-    shape = (images, (height - 1) * down + kernel_height, (width - 1) * right + kernel_width)
-    matrix, rows = weight.reshape(-1, filters), x.reshape(-1, filters)
-    columns = (rows @ matrix.T).reshape(images, height, width, *kernel_size, channels)
-    y, im2col = functional.col2im(columns, (*shape, channels), kernel_size, stride)
-    if bias is not None:
-        y += bias
-
-    def backward(dy):
-        dcolumns = im2col(dy).reshape(len(rows), -1)
-        gradients = (dcolumns @ matrix).reshape(x.shape), (dcolumns.T @ rows).reshape(weight.shape)
-        return gradients if bias is None else (*gradients, dy.sum(axis=(0, 1, 2)))
-
-    return y, backward
-
-
-def plain_max_pool2d(x, size=2):
-    """Max pooling by the list of all windows and the place of each one's winner."""
-    import numpy as np
-
-    from tinyunet.nn import functional
-
-    columns, col2im = functional.im2col(x, size, size)
-    windows = columns.reshape(*columns.shape[:3], size * size, x.shape[3])
-    winner = windows.argmax(axis=3)[:, :, :, None]
-    y = np.take_along_axis(windows, winner, axis=3)[:, :, :, 0]
-
-    def backward(dy):
-        dwindows = np.zeros_like(windows)
-        np.put_along_axis(dwindows, winner, dy[:, :, :, None], axis=3)
-        return col2im(dwindows.reshape(columns.shape))
-
-    return y, backward
 
 
 # -- PyTorch ---------------------------------------------------------------------------------------

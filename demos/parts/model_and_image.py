@@ -18,7 +18,8 @@ from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import DEFAULT_TILE
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.operations import operations
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 
@@ -115,7 +116,7 @@ def trained(options):
     standardization = Standardization.fit(scenes.images)
     network = UNet(3, len(CLASSES), base_channels=12, depth=DEPTH, norm="batch", seed=options.seed)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
-    optimizer = Adam(network.parameters())
+    optimizer = operations.Adam(network.parameters())
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
     learning = (replicas, optimizer, cross_entropy, scenes, standardization)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)

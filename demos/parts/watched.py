@@ -8,7 +8,7 @@ blocks give.
 
 import numpy as np
 
-from tinyunet.nn.functional.convolution import border_widths
+from tinyunet.nn.functional.shapes import border_widths
 from tinyunet.nn.layers import Concat, Conv2d, ConvTranspose2d, MaxPool2d, UpsampleNearest2d
 
 

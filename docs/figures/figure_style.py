@@ -228,10 +228,19 @@ def write(axes, row, column, text, *, size=11, **settings):
 
 def demo(name):
     """Load a demo as a module, so that a figure shows what the demo computes, not a copy of it."""
-    demos = BOOK.parent / "demos"
-    if str(demos) not in sys.path:
-        sys.path.append(str(demos))
-    spec = importlib.util.spec_from_file_location(f"demo_{name}", demos / f"{name}.py")
+    return script(BOOK.parent / "demos" / f"{name}.py")
+
+
+def interactive(name):
+    """Load a script of the pages to play with as a module."""
+    return script(BOOK / "interactive" / f"{name}.py")
+
+
+def script(path):
+    """Load a script as a module; as when it is run, it finds its neighbors."""
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

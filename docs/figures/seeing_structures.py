@@ -4,15 +4,19 @@ import functools
 import types
 
 import numpy as np
-from figure_style import BLUE, INK, VERMILION, bare, demo, frame, measured, panels
+from figure_style import BLUE, INK, VERMILION, bare, demo, frame, interactive, measured, panels
 from matplotlib.patches import Patch
 
 from tinyunet.data.scenes import (
+    CLASS_COLORS,
     CLASSES,
+    FOREST,
     GRASS,
     MEADOW,
     ORCHARD,
+    Land,
     draw_land,
+    draw_tree,
     paint_scenes,
     photograph,
 )
@@ -193,7 +197,46 @@ def seeing_structures_models(quick):
     return measured(figure, {model.name: f"{model.scores.mean_iou:.2f}" for model in models})
 
 
+def meadow_with_trees(places, rng):
+    """Paint a plain meadow of 96 x 96 pixels with trees at these places (y, x) from its middle."""
+    y, x = np.mgrid[:96, :96].astype(np.float32) - 48
+    whole = (np.full(y.shape, value, dtype) for value, dtype in ((MEADOW, "u1"), (GRASS, "u1")))
+    land = Land(y, x, np.zeros(y.shape, "u2"), *whole, np.full(y.shape, 0.4, "f4"), 0 * y)
+    for row, column in places:
+        draw_tree(land, np.hypot(y - row, x - column), ORCHARD, rng)
+    return photograph(land, rng)
+
+
+def seeing_structures_trees(quick):
+    """Show meadows with more and more trees, and what the small network of the page sees."""
+    network, standardization, _ = interactive("train_orchard").read()
+    rng = np.random.default_rng(5)
+    planted = {}
+    for side in (0, 1, 2, 3, 5):
+        grid = (np.mgrid[:side, :side].reshape(2, -1).T - (side - 1) / 2) * 12.5
+        planted[f"{side**2} tree{'s' * (side != 1)}"] = grid
+    planted["90 crowded"] = rng.uniform(-28, 28, (90, 2))
+    figure, axes = panels(2, 6, height=3.3)
+    shares = {}
+    for (photo_place, map_place), (title, places) in zip(axes.T, planted.items(), strict=True):
+        photo = meadow_with_trees(places, rng)
+        classes = network(standardization.transform(photo)[None])[0].argmax(axis=-1)
+        which = FOREST if len(places) == 90 else ORCHARD
+        share = f"{(classes[24:72, 24:72] == which).mean():.0%}".replace("%", " %")
+        shares[title] = share
+        photo_place.imshow(photo, interpolation="nearest")
+        map_place.imshow(CLASS_COLORS[classes], interpolation="nearest")
+        frame(map_place, 24, 24, 48, 48, color="black", linewidth=1, linestyle="--")
+        bare(photo_place, title)
+        bare(map_place, "", share)
+    colors = CLASS_COLORS[:3] / 255
+    handles = [Patch(color=c, label=name) for c, name in zip(colors, CLASSES[:3], strict=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=10)
+    return measured(figure, shares)
+
+
 FIGURES = {
+    "seeing_structures_trees": seeing_structures_trees,
     "seeing_structures_pixel": seeing_structures_pixel,
     "seeing_structures_window": seeing_structures_window,
     "seeing_structures_models": seeing_structures_models,

@@ -8,7 +8,8 @@ from tinyunet.distributed.replicas import Replicas
 from tinyunet.nn.functional import conv2d, relu
 from tinyunet.nn.layers import Parameter
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import SGD, Adam, cosine
+from tinyunet.nn.optimizers import SGD, Adam
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 

@@ -6,6 +6,17 @@ const PIECES = {
     scripts: ["operations.js", "number_grid.js", "backward.js"],
     start: (root) => new BackwardPiece(root, root.dataset.tab),
   },
+  orchard: {
+    scripts: [
+      "operations.js",
+      "number_grid.js",
+      "scene.js",
+      "network.js",
+      "orchard_weights.js",
+      "orchard.js",
+    ],
+    start: (root) => new OrchardPiece(root),
+  },
 };
 
 {

@@ -12,34 +12,34 @@ from tests.comparing import EXACT, KINKED, assert_equals_definition, assert_has_
 from tests.strategies import away_from_zero, image_shapes, random_array, seeds
 from tinyunet import backend
 from tinyunet.backend import to_host
-from tinyunet.nn.functional import dropout, relu
 from tinyunet.nn.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.operations import operations
 
 
 @given(image_shapes(), seeds)
 def test_relu_equals_its_definition(xp, shape, seed):
-    assert_equals_definition(relu, definitions.relu, random_array(seed, shape))
+    assert_equals_definition(operations.relu, definitions.relu, random_array(seed, shape))
 
 
 @given(image_shapes(), seeds)
 def test_gradients_of_relu(shape, seed):
-    check_gradients(relu, away_from_zero(seed, shape), tolerance=KINKED)
+    check_gradients(operations.relu, away_from_zero(seed, shape), tolerance=KINKED)
 
 
 @given(image_shapes(), seeds)
 def test_relu_has_manners(xp, shape, seed):
-    assert_has_manners(relu, random_array(seed, shape))
+    assert_has_manners(operations.relu, random_array(seed, shape))
 
 
 def test_relu_at_its_kink_lets_no_gradient_through(xp):
-    y, backward = relu(xp.asarray([-2.0, -0.0, 0.0, 3.0]))
+    y, backward = operations.relu(xp.asarray([-2.0, -0.0, 0.0, 3.0]))
     assert y.tolist() == [0, 0, 0, 3]
     assert backward(xp.full(4, 5.0)).tolist() == [0, 0, 0, 5]
 
 
 def seeded_dropout(x, rate, seed):
     """Drop the same entries at every call, as the gradient check needs it."""
-    return dropout(x, rate, np.random.default_rng(seed))
+    return operations.dropout(x, rate, np.random.default_rng(seed))
 
 
 @given(image_shapes(), st.sampled_from([0.0, 0.2, 0.5, 0.9]), seeds)
@@ -65,7 +65,7 @@ def test_what_dropout_keeps_is_scaled_up(xp, shape, seed):
 
 
 def test_dropout_keeps_the_mean_and_drops_the_rate(xp):
-    y, _ = dropout(xp.ones((4, 50, 60, 8)), 0.3, np.random.default_rng(0))
+    y, _ = operations.dropout(xp.ones((4, 50, 60, 8)), 0.3, np.random.default_rng(0))
     assert abs(float(y.mean()) - 1) < 0.01
     assert abs(float((y == 0).mean()) - 0.3) < 0.01
 
@@ -87,4 +87,4 @@ def test_both_devices_drop_the_same_entries(xp):
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5])
 def test_a_rate_outside_of_0_to_1_is_refused(rate):
     with pytest.raises(ValueError):
-        dropout(np.ones((1, 2, 3, 1)), rate, np.random.default_rng(0))
+        operations.dropout(np.ones((1, 2, 3, 1)), rate, np.random.default_rng(0))

@@ -16,22 +16,27 @@ from tests.comparing import (
     assert_has_manners,
 )
 from tests.strategies import random_array, seeds, transposed_convolutions
-from tinyunet.nn.functional import conv2d, conv_transpose2d, upsample_nearest2d
 from tinyunet.nn.gradcheck import check_adjoint, check_gradients
+from tinyunet.nn.operations import operations
 
 
 @given(transposed_convolutions(), st.booleans())
 def test_conv_transpose2d_equals_its_definition(xp, case, with_bias):
     bias = case.bias if with_bias else None
     assert_equals_definition(
-        conv_transpose2d, definitions.conv_transpose2d, case.x, case.weight, bias, **case.options
+        operations.conv_transpose2d,
+        definitions.conv_transpose2d,
+        case.x,
+        case.weight,
+        bias,
+        **case.options,
     )
 
 
 @given(transposed_convolutions())
 @settings(max_examples=50)
 def test_gradients_of_conv_transpose2d(case):
-    spread = partial(conv_transpose2d, **case.options)
+    spread = partial(operations.conv_transpose2d, **case.options)
     check_gradients(spread, case.x, case.weight, case.bias, tolerance=SMOOTH)
     check_gradients(spread, case.x, case.weight, tolerance=SMOOTH)
 
@@ -39,9 +44,9 @@ def test_gradients_of_conv_transpose2d(case):
 @given(transposed_convolutions(), seeds)
 def test_it_is_the_adjoint_of_the_convolution_with_the_same_weight(xp, case, seed):
     y, weight = xp.asarray(case.x), xp.asarray(case.weight)
-    spread, _ = conv_transpose2d(y, weight, **case.options)
+    spread, _ = operations.conv_transpose2d(y, weight, **case.options)
     x = xp.asarray(random_array(seed, spread.shape))
-    convolved, _ = conv2d(x, weight, **case.options)
+    convolved, _ = operations.conv2d(x, weight, **case.options)
     assert convolved.shape == y.shape
     assert_close((convolved * y).sum(), (x * spread).sum().item(), 1e-12)
 
@@ -49,7 +54,7 @@ def test_it_is_the_adjoint_of_the_convolution_with_the_same_weight(xp, case, see
 @given(transposed_convolutions())
 def test_conv_transpose2d_is_linear_in_the_image_and_in_the_kernel(case):
     def keep(which, x, weight):
-        y, backward = conv_transpose2d(x, weight, **case.options)
+        y, backward = operations.conv_transpose2d(x, weight, **case.options)
         return y, lambda dy: backward(dy)[which]
 
     check_adjoint(lambda x: keep(0, x, case.weight), case.x, tolerance=EXACT)
@@ -58,33 +63,35 @@ def test_conv_transpose2d_is_linear_in_the_image_and_in_the_kernel(case):
 
 @given(transposed_convolutions())
 def test_conv_transpose2d_has_manners(xp, case):
-    assert_has_manners(conv_transpose2d, case.x, case.weight, case.bias, **case.options)
+    assert_has_manners(operations.conv_transpose2d, case.x, case.weight, case.bias, **case.options)
 
 
 def test_one_pixel_stamps_the_kernel(xp):
     x = xp.zeros((1, 2, 3, 1))
     x[0, 1, 2] = 5
     weight = xp.arange(1.0, 5.0).reshape(2, 2, 1, 1)
-    y, _ = conv_transpose2d(x, weight, stride=2)
+    y, _ = operations.conv_transpose2d(x, weight, stride=2)
     assert y[0, 2:, 4:, 0].tolist() == [[5, 10], [15, 20]]
     assert float(y.sum()) == 50
 
 
 def test_stamps_add_up_where_they_overlap(xp):
-    y, _ = conv_transpose2d(xp.ones((1, 2, 3, 1)), xp.ones((3, 3, 1, 1)), stride=2)
+    y, _ = operations.conv_transpose2d(xp.ones((1, 2, 3, 1)), xp.ones((3, 3, 1, 1)), stride=2)
     row = [1, 1, 2, 1, 2, 1, 1]
     assert y[0, :, :, 0].tolist() == [row, row, [2 * n for n in row], row, row]
 
 
 def test_a_kernel_of_ones_is_nearest_upsampling(xp):
     x = xp.asarray(random_array(0, (2, 3, 4, 1)))
-    y, _ = conv_transpose2d(x, xp.ones((2, 2, 1, 1)), stride=2)
-    repeated, _ = upsample_nearest2d(x, 2)
+    y, _ = operations.conv_transpose2d(x, xp.ones((2, 2, 1, 1)), stride=2)
+    repeated, _ = operations.upsample_nearest2d(x, 2)
     assert bool((y == repeated).all())
 
 
 def test_pixels_between_the_stamps_hold_only_the_bias(xp):
-    y, _ = conv_transpose2d(xp.ones((1, 2, 3, 1)), xp.ones((2, 2, 1, 1)), xp.ones(1), stride=3)
+    y, _ = operations.conv_transpose2d(
+        xp.ones((1, 2, 3, 1)), xp.ones((2, 2, 1, 1)), xp.ones(1), stride=3
+    )
     row = [2, 2, 1, 2, 2, 1, 2, 2]
     assert y[0, :, :, 0].tolist() == [row, row, [1] * 8, row, row]
 
@@ -93,7 +100,7 @@ def test_pixels_between_the_stamps_hold_only_the_bias(xp):
 def test_sizes_follow_the_formula(stride, padding):
     x, weight = np.zeros((1, 4, 5, 2)), np.zeros((3, 2, 1, 2))
     above, beside = padding if isinstance(padding, tuple) else (padding, padding)
-    y, _ = conv_transpose2d(x, weight, stride=stride, padding=padding)
+    y, _ = operations.conv_transpose2d(x, weight, stride=stride, padding=padding)
     assert y.shape == (1, 3 * stride + 3 - 2 * above, 4 * stride + 2 - 2 * beside, 1)
 
 
@@ -108,4 +115,6 @@ def test_sizes_follow_the_formula(stride, padding):
 )
 def test_shapes_that_do_not_fit_are_refused(x, weight, bias):
     with pytest.raises(ValueError):
-        conv_transpose2d(np.zeros(x), np.zeros(weight), None if bias is None else np.zeros(bias))
+        operations.conv_transpose2d(
+            np.zeros(x), np.zeros(weight), None if bias is None else np.zeros(bias)
+        )

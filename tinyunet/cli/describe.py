@@ -7,8 +7,9 @@ import PIL
 from threadpoolctl import threadpool_info
 
 import tinyunet
-from tinyunet.backend import cuda_problem, installed_cupy_packages, use_device
+from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
+from tinyunet.cuda import cuda_problem, installed_cupy_packages
 from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
 from tinyunet.nn.gradcheck_cases import run_cases

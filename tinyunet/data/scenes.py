@@ -28,6 +28,10 @@ from tinyunet.errors import UserError
 
 CLASSES = ("orchard meadow", "meadow", "forest", "building", "road")
 ORCHARD, MEADOW, FOREST, BUILDING, ROAD = range(len(CLASSES))
+# How a class is drawn in every figure: orange, yellow, green, vermilion, sky blue (Okabe and Ito).
+CLASS_COLORS = np.array(
+    [(230, 159, 0), (240, 228, 66), (0, 158, 115), (213, 94, 0), (86, 180, 233)], np.uint8
+)
 NO_FIELD = 65535
 
 # A material has three colors (red, green, blue); the tone of a thing, 0 to 1, lies between them.

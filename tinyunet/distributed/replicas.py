@@ -12,14 +12,17 @@ The same split and sum serve several processes, on one computer or many: a `Comm
 `tinyunet.distributed.mpi` first divides the batch among its members, and sums up in the end.
 """
 
+import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import ThreadpoolController
 
-from tinyunet.backend import device_name, keep_freed_memory, to_device, to_host, xp
+from tinyunet.backend import device_name, to_device, to_host, xp
 from tinyunet.distributed.mpi import SingleProcess
+from tinyunet.fast.memory import keep_freed_memory
 from tinyunet.fast.threads import lend
+from tinyunet.nn.module import Parameter
 
 
 class Replicas:
@@ -45,7 +48,7 @@ class Replicas:
         keep_freed_memory()
         self.network = network
         self.team = team
-        self.replicas = [network] + [network.replica() for _ in range(threads - 1)]
+        self.replicas = [network] + [replica_of(network) for _ in range(threads - 1)]
         self.pool = ThreadPoolExecutor(threads)
         self.helpers = ThreadPoolExecutor(threads)
         self.controller = ThreadpoolController()
@@ -195,6 +198,34 @@ class Replicas:
                 statistics_of(replica), statistics_of(self.network), strict=True
             ):
                 own[...] = source
+
+
+class SharedParameter(Parameter):
+    """A parameter's twin in a replica of its network: the same data, a gradient of its own."""
+
+    def __init__(self, original):
+        self.original = original
+        self.grad = None
+        self.name = original.name
+        self.trainable = True
+
+    @property
+    def data(self):
+        """The original's values, whatever they are now."""
+        return self.original.data
+
+
+def replica_of(network):
+    """Make a twin of a network: the same parameters, but gradients and running averages of its own.
+
+    Several threads can then each run their part of a batch through "the same" network.
+    """
+    # A deep copy, but for the parameters: what is in `memo` counts as copied already.
+    memo = {id(parameter): SharedParameter(parameter) for parameter in network.parameters()}
+    twin = copy.deepcopy(network, memo)
+    for layer in twin.modules():
+        layer._backward = None
+    return twin
 
 
 def statistics_of(network):

@@ -2,33 +2,33 @@
 
 A batch is split over threads image by image (see `tinyunet.distributed.replicas`), which needs no
 help from the operations. With fewer images than threads, as for one large image, some would stand
-idle. These are lent to the threads that work, and `for_each` lets them do a part of an operation's
-bands.
+idle. These are lent to the threads that work, and `for_each` gives them a part of the work.
 """
 
 import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 
 class Lent(threading.local):
-    """How many threads, itself among them, the current thread may use."""
+    """How many threads the current thread may use, itself among them; and where they are."""
 
-    count = 1
-    pool = None
+    count: int = 1
+    pool: ThreadPoolExecutor | None = None
 
 
 lent = Lent()
 
 
-@contextmanager
-def lend(pool, count):
-    """Within the block, let this thread use `count` threads of a pool.
+def thread_count() -> int:
+    """Tell how many threads may work for the current one, itself among them."""
+    return lent.count
 
-    Parameters
-    ----------
-    pool : concurrent.futures.ThreadPoolExecutor
-    count : int
-    """
+
+@contextmanager
+def lend(pool: ThreadPoolExecutor, count: int) -> Iterator[None]:
+    """Within the block, let this thread use `count` threads of a pool."""
     before = lent.count, lent.pool
     lent.count, lent.pool = count, pool
     try:
@@ -37,14 +37,14 @@ def lend(pool, count):
         lent.count, lent.pool = before
 
 
-def shares(items):
-    """Cut a list into as many runs as threads were lent, of nearly equal length, none empty."""
+def split_evenly(items: Sequence) -> list[Sequence]:
+    """Cut a list into as many runs as there are threads, of nearly equal length, none empty."""
     length = max(1, -(-len(items) // lent.count))
     return [items[first : first + length] for first in range(0, len(items), length)]
 
 
-def for_each(work, items):
-    """Call ``work(item)`` for each item, on as many threads as were lent; results in order.
+def for_each(work: Callable, items: Iterable) -> list:
+    """Call ``work(item)`` for each item, on all threads there are; results in order.
 
     The calls must not depend on each other's order: each writes to a place of its own.
     """

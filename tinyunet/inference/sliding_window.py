@@ -33,7 +33,7 @@ from tqdm import tqdm
 from tinyunet.backend import device_name, to_device, to_host, xp
 from tinyunet.distributed.replicas import Replicas, split
 from tinyunet.errors import UserError
-from tinyunet.nn.functional import softmax
+from tinyunet.nn.operations import operations
 
 DEFAULT_TILE = 256
 
@@ -258,7 +258,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     height, width = image.shape[:2]
     result = np.empty((height, width, network.config["classes"]), dtype=np.float32)
     for rows, columns, logits in sliding_window(network, image, **sweeping):
-        probabilities, _ = softmax(without(ignore_index, logits))
+        probabilities, _ = operations.softmax(without(ignore_index, logits))
         result[rows, columns] = to_host(probabilities)
     return result
 
@@ -293,7 +293,7 @@ def predict_classes(model, image, *, probabilities=None, **sweeping):
         logits = without(model.ignore_index, logits)
         result[rows, columns] = to_host(logits.argmax(axis=-1))
         if probabilities is not None:
-            shares, _ = softmax(logits)
+            shares, _ = operations.softmax(logits)
             probabilities.write(rows, columns, to_host(shares))
     return result
 

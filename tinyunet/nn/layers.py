@@ -1,218 +1,15 @@
-"""Layers: things that own parameters and remember how to go back.
+"""The layers.
 
 An operation of `tinyunet.nn.functional` is a pure function that returns its backward. A `Layer`
 adds what training needs: it owns the `Parameter` arrays, keeps the backward of its last forward,
 and collects gradients. Layers contain layers, so a network is one too.
 """
 
-import copy
-
-from tinyunet.backend import random_generator, to_device, to_host, xp
-from tinyunet.nn import functional
-
-
-class Parameter:
-    """An array that a layer owns.
-
-    Attributes
-    ----------
-    data : array
-        The values; an optimizer changes them in place.
-    grad : array of the same shape, or None
-        The gradient of the loss, summed since the last `zero_grad`.
-    grad_buffer : array of the same shape, or None
-        Where `grad` is to lie: an optimizer keeps all gradients in one row.
-    name : str
-        Where it sits in the network, such as ``"encoder.0.conv1.weight"``.
-    trainable : bool
-        False for what is stored but not learned by gradient, as running averages are.
-    """
-
-    def __init__(self, data, trainable=True):
-        self.data = data
-        self.grad = None
-        self.grad_buffer = None
-        self.name = ""
-        self.trainable = trainable
-
-    def add_gradient(self, gradient):
-        """Add to `grad`: a parameter that is used twice gets the sum of both gradients."""
-        if self.grad is not None:
-            self.grad = xp.add(self.grad, gradient, out=self.grad_buffer)
-        elif self.grad_buffer is not None:
-            self.grad_buffer[...] = gradient
-            self.grad = self.grad_buffer
-        else:
-            self.grad = gradient
-
-
-class SharedParameter(Parameter):
-    """A parameter's twin in a replica of its network: the same data, a gradient of its own."""
-
-    def __init__(self, original):
-        self.original = original
-        self.grad = None
-        self.grad_buffer = None
-        self.name = original.name
-        self.trainable = True
-
-    @property
-    def data(self):
-        """The original's values, whatever they are now."""
-        return self.original.data
-
-
-class Layer:
-    """A step of a network: `forward` computes, `backward` gives the gradient of its input.
-
-    ``layer(x)`` is ``layer.forward(x)``. Each backward belongs to the last forward and can be
-    called once: it frees what the forward kept in memory, so that memory shrinks as the gradient
-    travels back.
-    """
-
-    training = True
-    saves_backward = True
-    _backward = None
-
-    def __call__(self, *inputs):
-        """Run forward; or, with a probe of `tinyunet.nn.summary`, only work out the shapes."""
-        if hasattr(inputs[0], "visit"):
-            return inputs[0].visit(self, *inputs[1:])
-        return self.forward(*inputs)
-
-    def forward(self, x):
-        """Compute the layer's output (and remember how to go back)."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
-
-    def backward(self, dy):
-        """Turn the gradient of the output into that of the input; add up those of parameters."""
-        return self.pop_backward()(dy)
-
-    def save_backward(self, result):
-        """Take an operation's (y, backward), keep backward if it is wanted, and hand on y."""
-        y, backward = result
-        self._backward = backward if self.saves_backward else None
-        return y
-
-    def pop_backward(self):
-        """Give out the backward of the last forward, and forget it.
-
-        Raises
-        ------
-        RuntimeError
-            If there is none.
-        """
-        backward, self._backward = self._backward, None
-        if backward is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward needs a forward before it, once each time, in "
-                "training mode (or after eval(save_backward=True))"
-            )
-        return backward
-
-    def children(self):
-        """List the layers directly inside this one, as (name, layer), in order of definition."""
-        found = []
-        for name, value in vars(self).items():
-            if isinstance(value, Layer):
-                found.append((name, value))
-            elif isinstance(value, list):
-                found += [(f"{name}.{index}", layer) for index, layer in enumerate(value)]
-        return found
-
-    def named_parameters(self, prefix=""):
-        """List all parameters of this layer and those inside, as (name, parameter)."""
-        found = [
-            (prefix + name, value)
-            for name, value in vars(self).items()
-            if isinstance(value, Parameter)
-        ]
-        for name, layer in self.children():
-            found += layer.named_parameters(f"{prefix}{name}.")
-        return found
-
-    def parameters(self):
-        """List the parameters that are trained, always in the same order."""
-        return [parameter for _, parameter in self.named_parameters() if parameter.trainable]
-
-    def modules(self):
-        """List this layer and every layer inside it."""
-        found = [self]
-        for _, layer in self.children():
-            found += layer.modules()
-        return found
-
-    def zero_grad(self):
-        """Forget the gradients: do this before each step."""
-        for parameter in self.parameters():
-            parameter.grad = None
-
-    def train(self):
-        """Switch to training: dropout drops, batch normalization uses the batch's statistics."""
-        return self._switch(training=True, saves_backward=True)
-
-    def eval(self, save_backward=False):
-        """Switch to use: no dropout, running averages for statistics, and nothing is remembered.
-
-        With `remember`, backward works in this mode too: for the gradient of a trained network with
-        respect to its image.
-        """
-        return self._switch(training=False, saves_backward=save_backward)
-
-    def _switch(self, training, saves_backward):
-        for layer in self.modules():
-            layer.training, layer.saves_backward, layer._backward = training, saves_backward, None
-        return self
-
-    def set_seed(self, *seed):
-        """Start the random numbers of every dropout layer anew, from ints or lists of ints."""
-        layers = [layer for layer in self.modules() if isinstance(layer, Dropout)]
-        for index, layer in enumerate(layers):
-            layer.rng = random_generator(*seed, index)
-
-    def state_dict(self):
-        """Copy all parameters to the host, running averages too: a dict of name to array."""
-        return {name: to_host(parameter.data).copy() for name, parameter in self.named_parameters()}
-
-    def load_state_dict(self, state):
-        """Put values back that `state` gave.
-
-        Raises
-        ------
-        ValueError
-            If names or shapes are not those of this network.
-        """
-        parameters = dict(self.named_parameters())
-        if parameters.keys() != state.keys():
-            odd = sorted(parameters.keys() ^ state.keys())
-            raise ValueError(
-                f"these values belong to another network; {odd[0]} is on one side only"
-            )
-        for name, parameter in parameters.items():
-            if parameter.data.shape != state[name].shape:
-                raise ValueError(
-                    f"{name} has shape {parameter.data.shape}, the values given {state[name].shape}"
-                )
-        for name, parameter in parameters.items():
-            parameter.data[...] = to_device(state[name])
-
-    def replica(self):
-        """Make a twin that shares the trained parameters but has its own gradients and memory.
-
-        Several threads can then each run their part of a batch through "the same" network.
-        """
-        twin = copy.copy(self)
-        twin._backward = None
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter) and value.trainable:
-                setattr(twin, name, SharedParameter(value))
-            elif isinstance(value, Parameter):
-                setattr(twin, name, Parameter(value.data.copy(), trainable=False))
-            elif isinstance(value, Layer):
-                setattr(twin, name, value.replica())
-            elif isinstance(value, list):
-                setattr(twin, name, [layer.replica() for layer in value])
-        return twin
+from tinyunet.backend import random_generator, to_device, xp
+from tinyunet.nn.functional.pooling import check_divisible
+from tinyunet.nn.functional.shapes import border_widths, output_size, pair, transposed_size
+from tinyunet.nn.module import Layer, Parameter
+from tinyunet.nn.operations import operations
 
 
 class Conv2d(Layer):
@@ -235,8 +32,8 @@ class Conv2d(Layer):
     def __init__(
         self, in_channels, out_channels, kernel_size, *, stride=1, padding=0, bias=True, rng=None
     ):
-        self.kernel_size = functional.patches.pair(kernel_size)
-        self.stride = functional.patches.pair(stride)
+        self.kernel_size = pair(kernel_size)
+        self.stride = pair(stride)
         self.padding = padding
         fan_in = self.kernel_size[0] * self.kernel_size[1] * in_channels
         shape = (*self.kernel_size, in_channels, out_channels)
@@ -247,7 +44,7 @@ class Conv2d(Layer):
         """Convolve (N, H, W, C) to (N, OH, OW, F)."""
         bias = self.bias.data if self.bias else None
         return self.save_backward(
-            functional.conv2d(x, self.weight.data, bias, stride=self.stride, padding=self.padding)
+            operations.conv2d(x, self.weight.data, bias, stride=self.stride, padding=self.padding)
         )
 
     def backward(self, dy, input_gradient=True):
@@ -260,13 +57,8 @@ class Conv2d(Layer):
 
     def output_shape(self, shape):
         """Work out (N, OH, OW, F) from (N, H, W, C)."""
-        border = functional.convolution.border_widths(self.padding, self.kernel_size, self.stride)
-        height, width = (
-            functional.patches.output_length(length + sum(pad), size, step, axis)
-            for length, pad, size, step, axis in zip(
-                shape[1:3], border, self.kernel_size, self.stride, ("height", "width"), strict=True
-            )
-        )
+        border = border_widths(self.padding, self.kernel_size, self.stride)
+        height, width = output_size(shape, self.kernel_size, self.stride, border)
         return (shape[0], height, width, self.weight.data.shape[3])
 
     def multiply_adds(self, shape):
@@ -296,8 +88,8 @@ class ConvTranspose2d(Layer):
     def __init__(
         self, in_channels, out_channels, kernel_size=2, *, stride=2, padding=0, bias=True, rng=None
     ):
-        self.kernel_size = functional.patches.pair(kernel_size)
-        self.stride = functional.patches.pair(stride)
+        self.kernel_size = pair(kernel_size)
+        self.stride = pair(stride)
         self.padding = padding
         taps = self.kernel_size[0] * self.kernel_size[1] / (self.stride[0] * self.stride[1])
         # The kernel of the convolution that this is the transpose of: (KH, KW, C, F), F channels in
@@ -309,7 +101,7 @@ class ConvTranspose2d(Layer):
         """Spread (N, H, W, F) to (N, OH, OW, C)."""
         bias = self.bias.data if self.bias else None
         return self.save_backward(
-            functional.conv_transpose2d(
+            operations.conv_transpose2d(
                 x, self.weight.data, bias, stride=self.stride, padding=self.padding
             )
         )
@@ -324,13 +116,8 @@ class ConvTranspose2d(Layer):
 
     def output_shape(self, shape):
         """Work out (N, OH, OW, C) from (N, H, W, F)."""
-        cuts = functional.patches.pair(self.padding)
-        height, width = (
-            (length - 1) * step + size - 2 * cut
-            for length, step, size, cut in zip(
-                shape[1:3], self.stride, self.kernel_size, cuts, strict=True
-            )
-        )
+        border = border_widths(self.padding, self.kernel_size, self.stride)
+        height, width = transposed_size(shape, self.kernel_size, self.stride, border)
         return (shape[0], height, width, self.weight.data.shape[2])
 
     def multiply_adds(self, shape):
@@ -351,11 +138,11 @@ class MaxPool2d(Layer):
 
     def forward(self, x):
         """Reduce (N, H, W, C) to (N, H / size, W / size, C)."""
-        return self.save_backward(functional.max_pool2d(x, self.size))
+        return self.save_backward(operations.max_pool2d(x, self.size))
 
     def output_shape(self, shape):
         """Work out the shape of the output."""
-        functional.pooling.check_divisible(shape, self.size)
+        check_divisible(shape, self.size)
         return (shape[0], shape[1] // self.size, shape[2] // self.size, shape[3])
 
     def input_extent(self, count):
@@ -371,7 +158,7 @@ class UpsampleNearest2d(Layer):
 
     def forward(self, x):
         """Enlarge (N, H, W, C) to (N, H * scale, W * scale, C)."""
-        return self.save_backward(functional.upsample_nearest2d(x, self.scale))
+        return self.save_backward(operations.upsample_nearest2d(x, self.scale))
 
     def output_shape(self, shape):
         """Work out the shape of the output."""
@@ -383,21 +170,11 @@ class UpsampleNearest2d(Layer):
 
 
 class ReLU(Layer):
-    """What is negative becomes zero.
-
-    Parameters
-    ----------
-    in_place : bool
-        Overwrite the input, and in backward the gradient of the output. Right after a convolution
-        or normalization this is safe: nobody else looks at what they give.
-    """
-
-    def __init__(self, in_place=False):
-        self.in_place = in_place
+    """What is negative becomes zero."""
 
     def forward(self, x):
         """Apply to each number."""
-        return self.save_backward(functional.relu(x, self.in_place))
+        return self.save_backward(operations.relu(x))
 
     def output_shape(self, shape):
         """Work out the shape of the output: that of the input."""
@@ -419,7 +196,7 @@ class Dropout(ReLU):
         """Apply to each number."""
         if not self.training or self.rate == 0:
             return self.save_backward((x, lambda dy: dy))
-        return self.save_backward(functional.dropout(x, self.rate, self.rng))
+        return self.save_backward(operations.dropout(x, self.rate, self.rng))
 
 
 class BatchNorm2d(ReLU):
@@ -448,27 +225,19 @@ class BatchNorm2d(ReLU):
         mean, variance = self.running_mean.data, self.running_variance.data
         if not self.training:
             return self.save_backward(
-                functional.batch_norm2d(
+                operations.batch_norm2d(
                     x, gamma, beta, epsilon=self.epsilon, mean=mean, variance=variance
                 )
             )
         pixels = x.size // x.shape[3]
-        batch_mean, batch_variance = functional.batch_statistics(x)
+        result, batch_mean, batch_variance = operations.normalize_batch(
+            x, gamma, beta, epsilon=self.epsilon
+        )
         # The variance of a sample is estimated with pixels - 1, as PyTorch does here.
         unbiased = batch_variance * (pixels / max(pixels - 1, 1))
         mean += self.momentum * (batch_mean - mean)
         variance += self.momentum * (unbiased - variance)
-        return self.save_backward(
-            functional.batch_norm2d(
-                x,
-                gamma,
-                beta,
-                epsilon=self.epsilon,
-                mean=batch_mean,
-                variance=batch_variance,
-                of_batch=True,
-            )
-        )
+        return self.save_backward(result)
 
     def backward(self, dy):
         """Add up dgamma and dbeta; return dx."""
@@ -483,7 +252,7 @@ class Concat(Layer):
 
     def forward(self, skip, x):
         """Join (N, SH, SW, S) and (N, H, W, C) to (N, H, W, S + C)."""
-        return self.save_backward(functional.concat(skip, x))
+        return self.save_backward(operations.concat(skip, x))
 
     def output_shape(self, skip_shape, shape):
         """Work out the shape of the output."""

@@ -5,7 +5,7 @@ mean of the parts' losses, so each loss also tells the `weight` of a part.
 """
 
 from tinyunet.backend import to_device, xp
-from tinyunet.nn import functional
+from tinyunet.nn.operations import operations
 
 
 class CrossEntropy:
@@ -23,7 +23,7 @@ class CrossEntropy:
 
     def __call__(self, logits, labels, pixel_weights=None):
         """Give the loss of logits (N, H, W, K) and its backward; labels come from the host."""
-        return functional.softmax_cross_entropy(
+        return operations.softmax_cross_entropy(
             logits,
             labels,
             pixel_weights=None if pixel_weights is None else to_device(pixel_weights),
@@ -60,7 +60,7 @@ class Dice:
 
     def __call__(self, logits, labels):
         """Give the loss of logits (N, H, W, K) and its backward; labels come from the host."""
-        return functional.dice_loss(
+        return operations.dice_loss(
             logits,
             labels,
             class_weights=None if self.class_weights is None else xp.asarray(self.class_weights),

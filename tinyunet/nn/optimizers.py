@@ -1,24 +1,19 @@
 r"""Optimizers: what changes the parameters, given their gradients.
 
 A gradient points uphill, so every method steps the other way; they differ in how they use what the
-steps before have told. A *schedule* says how large the step is: a function of the step's number.
+steps before have told. How large the steps are is a matter of `tinyunet.nn.schedules`.
 """
 
-import math
+from collections.abc import Iterable
 
-from tinyunet.backend import device_name, to_device, to_host, xp
-from tinyunet.fast.threads import for_each, shares
+import numpy as np
 
-# How many numbers are updated at a time. On a CPU a piece and what belongs to it stay in the cache
-# from one line of the update to the next; on a GPU one piece is one set of kernel launches.
-CHUNK_SIZE = {"cpu": 2**15, "cuda": 2**31}
+from tinyunet.backend import Array, to_device, to_host, xp
+from tinyunet.nn.module import Parameter
 
 
 class Optimizer:
-    """What SGD and Adam share: all parameters in one row of numbers, and what is kept of them.
-
-    The parameters become views of that row, so one update serves them all, and their gradients can
-    be sent to other processes in one piece.
+    """What SGD and Adam share.
 
     Parameters
     ----------
@@ -26,83 +21,84 @@ class Optimizer:
     lr : float
         The learning rate; assign it before a step to follow a schedule.
     weight_decay : float
+        How strongly the parameters are pulled towards zero.
 
     Attributes
     ----------
-    values, gradients : arrays (number of parameters in total,)
-    memory : dict of name to array of the same shape
-        What the method keeps from step to step.
+    state : dict of name to list of arrays
+        What the method keeps from step to step, an array for each parameter.
     steps : int
         How many steps were taken.
     """
 
-    state_names: tuple = ()
+    state_names: tuple[str, ...] = ()
 
-    def __init__(self, parameters, lr, weight_decay=0.0):
+    def __init__(self, parameters: Iterable[Parameter], lr: float, weight_decay: float = 0.0):
         self.parameters = list(parameters)
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
-        self.values = xp.concatenate([parameter.data.ravel() for parameter in self.parameters])
-        self.gradients = xp.zeros_like(self.values)
-        self.memory = {name: xp.zeros_like(self.values) for name in self.state_names}
-        first = 0
-        for parameter in self.parameters:
-            place = slice(first, first + parameter.data.size)
-            shape = parameter.data.shape
-            parameter.data = self.values[place].reshape(shape)
-            parameter.grad_buffer = self.gradients[place].reshape(shape)
-            first = place.stop
+        self.state = {
+            name: [xp.zeros_like(parameter.data) for parameter in self.parameters]
+            for name in self.state_names
+        }
+        self.shapes = [parameter.data.shape for parameter in self.parameters]
 
-    def zero_grad(self):
+    def __repr__(self) -> str:
+        numbers = sum(parameter.data.size for parameter in self.parameters)
+        return (
+            f"{type(self).__name__}(lr={self.lr:g}): {len(self.parameters)} parameters of "
+            f"{numbers:,} numbers, {self.steps} steps taken"
+        )
+
+    def zero_grad(self) -> None:
         """Forget the gradients: do this before each step."""
         for parameter in self.parameters:
             parameter.grad = None
 
-    def gather_gradients(self):
-        """See that the parameters' gradients are all there, in one row.
+    def step(self) -> None:
+        """Change the parameters in place, by their gradients."""
+        self.check_parameters()
+        self.steps += 1
+        for parameter, *state in zip(self.parameters, *self.state.values(), strict=True):
+            self.update(parameter.data, parameter.grad, *state)
+
+    def update(self, values: Array, gradient: Array, *state: Array) -> None:
+        """Change the values of a parameter and what is kept of it, in place."""
+        raise TypeError(f"{type(self).__name__} does not define update")
+
+    def check_parameters(self) -> None:
+        """Check that every parameter has a gradient and still its shape.
 
         Raises
         ------
         RuntimeError
-            If a parameter has none: a backward that forgets to store it would otherwise go unseen,
-            because the others go on learning and the loss still falls.
+            If not. A backward that forgets to store a gradient would otherwise go unseen, because
+            the other parameters go on learning and the loss still falls.
         """
-        for parameter in self.parameters:
+        for index, (parameter, shape) in enumerate(zip(self.parameters, self.shapes, strict=True)):
+            name = parameter.name or f"number {index}"
             if parameter.grad is None:
                 raise RuntimeError(
-                    f"parameter {parameter.name} has no gradient: run backward before a step, and "
-                    "give the optimizer only what is to be trained"
+                    f"parameter {name} has no gradient: run backward before a step, and give the "
+                    "optimizer only what is to be trained"
                 )
-            if parameter.grad is not parameter.grad_buffer:
-                parameter.grad_buffer[...] = parameter.grad
-        return self.gradients
+            if parameter.data.shape != shape:
+                raise RuntimeError(
+                    f"parameter {name} was {shape} when this optimizer was made and is now "
+                    f"{parameter.data.shape}: make a new optimizer"
+                )
 
-    def step(self):
-        """Change the parameters in place, by their gradients."""
-        self.gather_gradients()
-        self.steps += 1
-        size = CHUNK_SIZE[device_name()]
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copy to the host what the next step needs: each kind of state as one row of numbers."""
+        rows = {
+            name: to_host(xp.concatenate([array.ravel() for array in arrays]))
+            for name, arrays in self.state.items()
+        }
+        return {"steps": np.asarray(self.steps), **rows}
 
-        def update_from(firsts):
-            for first in firsts:
-                piece = slice(first, first + size)
-                memory = [array[piece] for array in self.memory.values()]
-                self.update(self.values[piece], self.gradients[piece], *memory)
-
-        for_each(update_from, shares(range(0, self.values.size, size)))
-
-    def update(self, values, gradients, *memory):
-        """Change a piece of the values and of the memory, in place."""
-        raise TypeError(f"{type(self).__name__} does not define update")
-
-    def state_dict(self):
-        """Copy to the host what the next step needs: a dict of name to array."""
-        memory = {name: to_host(array).copy() for name, array in self.memory.items()}
-        return {"steps": to_host(self.steps), **memory}
-
-    def load_state_dict(self, state):
-        """Put back what `state` gave.
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Put back what `state_dict` gave.
 
         Raises
         ------
@@ -115,8 +111,10 @@ class Optimizer:
         ):
             raise ValueError("this state belongs to another optimizer or another network")
         self.steps = int(state["steps"])
-        for name, array in self.memory.items():
-            array[...] = to_device(state[name])
+        for name, arrays in self.state.items():
+            ends = np.cumsum([array.size for array in arrays])
+            for array, part in zip(arrays, np.split(state[name], ends[:-1]), strict=True):
+                array[...] = to_device(part.reshape(array.shape))
 
 
 class SGD(Optimizer):
@@ -137,21 +135,24 @@ class SGD(Optimizer):
 
     state_names = ("velocity",)
 
-    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0):
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ):
         super().__init__(parameters, lr, weight_decay)
         self.momentum = momentum
 
-    def update(self, values, gradients, velocity):
-        """Change a piece of the values and their velocity, in place."""
-        velocity *= self.momentum
-        velocity += gradients
-        if self.weight_decay:
-            velocity += self.weight_decay * values
+    def update(self, values: Array, gradient: Array, velocity: Array) -> None:
+        """Change the values of a parameter and its velocity, in place."""
+        velocity[...] = self.momentum * velocity + gradient + self.weight_decay * values
         values -= self.lr * velocity
 
 
 class Adam(Optimizer):
-    r"""Adam: each parameter has its own step size, by how large its gradients usually are.
+    r"""Adam: each number has its own step size, by how large its gradients usually are.
 
     .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
               v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
@@ -164,11 +165,11 @@ class Adam(Optimizer):
     ----------
     parameters : list of Parameter
     lr : float
-        The learning rate eta: about how far a parameter moves in one step.
+        The learning rate eta: about how far a number moves in one step.
     betas : pair of float
         How much of the averages m and v is kept from step to step.
     epsilon : float
-        Keeps the division alive.
+        Prevents division by zero.
     weight_decay : float
         Each step first shrinks the parameters by lr * weight_decay, apart from the gradient
         (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, 2019).
@@ -178,46 +179,24 @@ class Adam(Optimizer):
 
     state_names = ("mean", "mean_square")
 
-    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.0):
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
         super().__init__(parameters, lr, weight_decay)
         self.betas = betas
         self.epsilon = epsilon
 
-    def update(self, values, gradients, mean, mean_square):
-        """Change a piece of the values and their averages, in place."""
+    def update(self, values: Array, gradient: Array, mean: Array, mean_square: Array) -> None:
+        """Change the values of a parameter and its two averages, in place."""
         beta1, beta2 = self.betas
-        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
-        if self.weight_decay:
-            values *= 1 - self.lr * self.weight_decay
-        mean *= beta1
-        mean += (1 - beta1) * gradients
-        mean_square *= beta2
-        mean_square += (1 - beta2) * gradients * gradients
-        # lr * (mean / correction1) / (sqrt(mean_square / correction2) + epsilon)
-        size = xp.sqrt(mean_square)
-        size *= correction2**-0.5
-        size += self.epsilon
-        step = mean / size
-        step *= self.lr / correction1
-        values -= step
-
-
-def constant(lr):
-    """Keep the learning rate: a schedule, from the step's number to `lr`."""
-    return lambda step: lr
-
-
-def cosine(lr, steps, warmup_steps=0):
-    """Rise in a straight line for `warmup_steps`, then fall to zero at `steps` on half a cosine.
-
-    Large steps explore first, small ones settle at the end, so that the result does not swing with
-    the last batches. (I. Loshchilov and F. Hutter, SGDR, 2017, without restarts.)
-    """
-
-    def schedule(step):
-        if step < warmup_steps:
-            return lr * (step + 1) / warmup_steps
-        progress = (step - warmup_steps) / max(steps - warmup_steps, 1)
-        return lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
-
-    return schedule
+        mean[...] = beta1 * mean + (1 - beta1) * gradient
+        mean_square[...] = beta2 * mean_square + (1 - beta2) * gradient**2
+        m_hat = mean / (1 - beta1**self.steps)
+        v_hat = mean_square / (1 - beta2**self.steps)
+        values -= self.lr * self.weight_decay * values
+        values -= self.lr * m_hat / (xp.sqrt(v_hat) + self.epsilon)

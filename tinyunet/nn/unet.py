@@ -122,7 +122,7 @@ class UNet(Layer):
                 )
                 if norm:
                     layers[f"norm{number}"] = BatchNorm2d(channels_out)
-                layers[f"relu{number}"] = ReLU(in_place=True)
+                layers[f"relu{number}"] = ReLU()
             if dropout_rate:
                 layers["dropout"] = Dropout(dropout_rate, seed)
             return Sequential(**layers)
@@ -149,8 +149,6 @@ class UNet(Layer):
         # A tenth of the usual size: at first all classes are about equally likely, so the first
         # loss is about ln(classes), and the first steps need not undo random opinions.
         self.head.weight.data *= 0.1
-        for name, parameter in self.named_parameters():
-            parameter.name = name
 
     @classmethod
     def paper(cls, seed=0):

@@ -46,7 +46,8 @@ from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import evaluate
 from tinyunet.nn.losses import LOSSES
-from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.operations import operations
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import SizeError, UNet
 from tinyunet.training import diagnostics
@@ -233,7 +234,7 @@ class Trainer:
             if not counts.any():
                 raise UserError(f"no pixel of the {name} masks counts: all are to be ignored")
 
-        self.optimizer = Adam(self.network.parameters(), config.lr)
+        self.optimizer = operations.Adam(self.network.parameters(), config.lr)
         self.replicas = Replicas(self.network, config.threads, self.team)
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
         self.class_weights = None

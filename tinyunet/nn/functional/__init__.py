@@ -14,7 +14,7 @@ from tinyunet.nn.functional.convolution import conv2d
 from tinyunet.nn.functional.cross_entropy import softmax_cross_entropy
 from tinyunet.nn.functional.dice import dice_loss
 from tinyunet.nn.functional.dropout import dropout
-from tinyunet.nn.functional.normalization import batch_norm2d, batch_statistics
+from tinyunet.nn.functional.normalization import batch_norm2d, normalize_batch
 from tinyunet.nn.functional.patches import col2im, im2col
 from tinyunet.nn.functional.pooling import max_pool2d
 from tinyunet.nn.functional.softmax import softmax
@@ -23,7 +23,6 @@ from tinyunet.nn.functional.upsampling import upsample_nearest2d
 
 __all__ = [
     "batch_norm2d",
-    "batch_statistics",
     "col2im",
     "concat",
     "conv2d",
@@ -33,6 +32,7 @@ __all__ = [
     "dropout",
     "im2col",
     "max_pool2d",
+    "normalize_batch",
     "relu",
     "softmax",
     "softmax_cross_entropy",

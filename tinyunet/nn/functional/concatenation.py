@@ -11,10 +11,12 @@ up from below, and its center is cut out.
 concatenation becomes a split. What the crop cut off did not take part and gets zero.
 """
 
-from tinyunet.backend import xp
+from collections.abc import Callable
+
+from tinyunet.backend import Array, xp
 
 
-def crop(x, height, width):
+def crop(x: Array, height: int, width: int) -> tuple[Array, Callable]:
     """Cut out the center of each image.
 
     Parameters
@@ -44,7 +46,7 @@ def crop(x, height, width):
     center = (slice(None), slice(top, top + height), slice(left, left + width))
     y = x[center]
 
-    def backward(dy):
+    def backward(dy: Array) -> Array:
         if dy.shape == image_shape:  # nothing was cut off
             return dy
         dx = xp.zeros(image_shape, dtype=dy.dtype)
@@ -54,8 +56,8 @@ def crop(x, height, width):
     return y, backward
 
 
-def concat(skip, x):
-    """Put two images behind each other along the channels, the skip's first.
+def concat(skip: Array, x: Array) -> tuple[Array, Callable]:
+    """Concatenate two images along the channel axis, the skip's channels first.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ def concat(skip, x):
     y = xp.concatenate([center, x], axis=3)
     skip_channels = skip.shape[3]
 
-    def backward(dy):
+    def backward(dy: Array) -> tuple[Array, Array]:
         return crop_backward(dy[..., :skip_channels]), dy[..., skip_channels:]
 
     return y, backward

@@ -18,13 +18,20 @@ If no pixel counts, loss and gradient are 0 (PyTorch gives NaN, which would end 
 batch fell on an unlabeled spot).
 """
 
-from tinyunet.backend import xp
+from collections.abc import Callable, Sequence
+
+from tinyunet.backend import Array, xp
 from tinyunet.nn.functional.labels import count_weights, device_labels, one_hot
 
 
 def softmax_cross_entropy(
-    logits, labels, *, pixel_weights=None, class_weights=None, ignore_index=None
-):
+    logits: Array,
+    labels: Array,
+    *,
+    pixel_weights: Array | None = None,
+    class_weights: Sequence | Array | None = None,
+    ignore_index: int | None = None,
+) -> tuple[Array, Callable]:
     """Weighted mean over the pixels of minus the log-probability of the true class.
 
     Parameters
@@ -54,25 +61,18 @@ def softmax_cross_entropy(
     """
     labels = device_labels(labels, logits, ignore_index)
     weights = count_weights(labels, logits, pixel_weights, class_weights, ignore_index)
-    # (N, H, W, K) -> (K, N, H, W): sums over a few classes run along whole images, not over and
-    # over along a handful of numbers, which takes three times as long
-    planes = xp.ascontiguousarray(xp.moveaxis(logits, -1, 0))
-    # Subtracting the largest logit changes no probability and avoids overflow.
-    planes -= planes.max(axis=0)
-    exponentials = xp.exp(planes)
-    sums = exponentials.sum(axis=0)
-    truth = one_hot(labels, planes.shape[0])
-    pixel_losses = xp.log(sums) - (planes * truth).sum(axis=0)
     total_weight = weights.sum()
     # Where no pixel counts the sum below is 0 as well, and 0 / 1 is a good answer.
     total_weight = xp.where(total_weight > 0, total_weight, xp.ones_like(total_weight))
+    # Subtracting the largest logit changes no probability and avoids overflow.
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probabilities = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
+    truth = one_hot(labels, logits.shape[-1])  # (N, H, W, K)
+    pixel_losses = -(log_probabilities * truth).sum(axis=-1)
     loss = (weights * pixel_losses).sum() / total_weight
 
-    def backward(dloss=1.0):
-        dplanes = exponentials / sums
-        dplanes -= truth
-        dplanes *= weights * (dloss / total_weight)
-        # (K, N, H, W) -> (N, H, W, K)
-        return xp.ascontiguousarray(xp.moveaxis(dplanes, 0, -1))
+    def backward(dloss: Array | float = 1.0) -> Array:
+        shares = dloss * weights / total_weight
+        return shares[..., None] * (xp.exp(log_probabilities) - truth)
 
     return loss, backward

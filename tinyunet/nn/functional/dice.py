@@ -1,7 +1,7 @@
 r"""Soft Dice loss: how little the predicted region and the true region overlap.
 
 **The idea.** The Dice score of two regions is twice their overlap over the sum of their sizes: 1 if
-they are equal, 0 if they are apart. With probabilities :math:`p` in place of a hard region and
+they are equal, 0 if they are disjoint. With probabilities :math:`p` in place of a hard region and
 :math:`t` the truth (1 or 0), sums over all pixels that count, and :math:`\epsilon` (`smooth`) so
 that an absent class is no division by zero:
 
@@ -20,7 +20,9 @@ Source: F. Milletari, N. Navab and S. Ahmadi, V-Net (2016), section 3 (with sums
 in the denominator).
 """
 
-from tinyunet.backend import xp
+from collections.abc import Callable, Sequence
+
+from tinyunet.backend import Array, xp
 from tinyunet.nn.functional.labels import (
     count_weights,
     device_class_weights,
@@ -30,7 +32,14 @@ from tinyunet.nn.functional.labels import (
 from tinyunet.nn.functional.softmax import softmax
 
 
-def dice_loss(logits, labels, *, smooth=1.0, class_weights=None, ignore_index=None):
+def dice_loss(
+    logits: Array,
+    labels: Array,
+    *,
+    smooth: float = 1.0,
+    class_weights: Sequence | Array | None = None,
+    ignore_index: int | None = None,
+) -> tuple[Array, Callable]:
     """One minus the mean over the classes of the soft Dice score, over the whole batch.
 
     Parameters
@@ -58,7 +67,7 @@ def dice_loss(logits, labels, *, smooth=1.0, class_weights=None, ignore_index=No
     """
     labels = device_labels(labels, logits, ignore_index)
     counts = count_weights(labels, logits, ignore_index=ignore_index)[..., None]
-    truth = xp.moveaxis(one_hot(labels, logits.shape[-1]), 0, -1) * counts
+    truth = one_hot(labels, logits.shape[-1]) * counts
     probabilities, softmax_backward = softmax(logits)
     counted = probabilities * counts
     pixels = (0, 1, 2)
@@ -73,7 +82,7 @@ def dice_loss(logits, labels, *, smooth=1.0, class_weights=None, ignore_index=No
         shares = shares / shares.sum()
     loss = 1 - (shares * scores).sum()
 
-    def backward(dloss=1.0):
+    def backward(dloss: Array | float = 1.0) -> Array:
         # The scalings are of shape (K,), broadcast over (N, H, W, K)
         dprobabilities = -dloss * counts * (2 * truth - scores) * (shares / sizes)
         return softmax_backward(dprobabilities)

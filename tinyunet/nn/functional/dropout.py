@@ -1,17 +1,21 @@
 r"""Dropout: in training, switch off random values, so that no one feature is relied on alone.
 
 Each value is set to zero with probability `rate`; those that stay are scaled up by
-:math:`1 / (1 - rate)`, so that the expected sum stays the same and nothing changes when the network
-is used. Being a multiplication by a mask, its backward is a multiplication by the same mask.
+:math:`1 / (1 - rate)`, so that the expected sum stays the same, and at inference nothing needs to
+change. Being a multiplication by a mask, its backward is a multiplication by the same mask.
 
 Source: N. Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting
 (2014). The U-Net paper has it at the end of the contracting path.
 """
 
-from tinyunet.backend import to_device, xp
+from collections.abc import Callable
+
+import numpy as np
+
+from tinyunet.backend import Array, to_device, xp
 
 
-def dropout(x, rate, rng):
+def dropout(x: Array, rate: float, rng: np.random.Generator) -> tuple[Array, Callable]:
     """Set a random part of the values to zero and scale the rest up.
 
     Parameters
@@ -39,7 +43,7 @@ def dropout(x, rate, rng):
     mask = xp.where(kept, x.dtype.type(1 / (1 - rate)), x.dtype.type(0))
     y = x * mask
 
-    def backward(dy):
+    def backward(dy: Array) -> Array:
         return dy * mask
 
     return y, backward

@@ -1,9 +1,11 @@
 """What the losses share: checking labels, weighing pixels, one-hot vectors."""
 
-from tinyunet.backend import on_host, to_device, xp
+from collections.abc import Sequence
+
+from tinyunet.backend import Array, on_host, to_device, xp
 
 
-def device_labels(labels, logits, ignore_index=None):
+def device_labels(labels: Array, logits: Array, ignore_index: int | None = None) -> Array:
     """Check labels (N, H, W) against logits (N, H, W, K) and bring them to the logits' device.
 
     The range is checked on the host: a GPU would wrap an index that is out of range in silence.
@@ -29,7 +31,13 @@ def device_labels(labels, logits, ignore_index=None):
     return to_device(labels)
 
 
-def count_weights(labels, logits, pixel_weights=None, class_weights=None, ignore_index=None):
+def count_weights(
+    labels: Array,
+    logits: Array,
+    pixel_weights: Array | None = None,
+    class_weights: Sequence | Array | None = None,
+    ignore_index: int | None = None,
+) -> Array:
     """How much each pixel counts, (N, H, W): pixel weight times class weight, ignored ones 0.
 
     Raises
@@ -37,7 +45,8 @@ def count_weights(labels, logits, pixel_weights=None, class_weights=None, ignore
     ValueError
         If the weights do not have the shape of the labels, or one entry a class.
     """
-    weights = xp.ones(labels.shape, dtype=logits.dtype)
+    counted = xp.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+    weights = counted.astype(logits.dtype)
     if pixel_weights is not None:
         if pixel_weights.shape != labels.shape:
             raise ValueError(
@@ -45,16 +54,13 @@ def count_weights(labels, logits, pixel_weights=None, class_weights=None, ignore
             )
         weights = weights * xp.asarray(pixel_weights, dtype=logits.dtype)
     if class_weights is not None:
-        class_weights = device_class_weights(class_weights, logits)
-        # (K,) with (K, N, H, W) -> (N, H, W): an ignored label matches no class and gets 0
-        planes = one_hot(labels, len(class_weights)).astype(logits.dtype)
-        weights = weights * xp.tensordot(class_weights, planes, axes=1)
-    if ignore_index is not None:
-        weights = weights * (labels != ignore_index)
+        # An ignored pixel has weight 0, whatever class stands in for its label here.
+        classes = xp.where(counted, labels, 0)
+        weights = weights * device_class_weights(class_weights, logits)[classes]
     return weights
 
 
-def device_class_weights(class_weights, logits):
+def device_class_weights(class_weights: Sequence | Array, logits: Array) -> Array:
     """Check that there is a weight for each class and bring them to the logits' device and dtype.
 
     Raises
@@ -70,7 +76,6 @@ def device_class_weights(class_weights, logits):
     return class_weights
 
 
-def one_hot(labels, classes):
-    """Draw a plane for each class, true where it is the label: (N, H, W) to (K, N, H, W)."""
-    indices = xp.arange(classes, dtype=labels.dtype)
-    return labels == indices[:, None, None, None]
+def one_hot(labels: Array, classes: int) -> Array:
+    """Mark the class of each pixel: (N, H, W) to (N, H, W, K), true where k is the label."""
+    return labels[..., None] == xp.arange(classes, dtype=labels.dtype)

@@ -12,20 +12,30 @@ pixel. With :math:`d\hat x = \gamma\, dy`, and writing mean(.) for the mean over
           - \hat x \; \mathrm{mean}(d\hat x \cdot \hat x) \right)
 
 The two terms that are taken off are what no change of x can achieve: moving the mean of the output,
-and its spread. A batch of one color has variance 0; :math:`\epsilon` keeps the division alive.
+and its spread. A batch of one color has variance 0; :math:`\epsilon` prevents division by zero.
 
-When the network is used, an image must not depend on what else is in the batch: mean and variance
-are then constants (running averages from training), and only :math:`dx = d\hat x / \sqrt{\cdot}`
-is left.
+At inference an image must not depend on what else is in the batch: mean and variance are then
+constants (running averages from training), and only :math:`dx = d\hat x / \sqrt{\cdot}` is left.
 
 Source: S. Ioffe and C. Szegedy, Batch normalization (2015), section 3.
 """
 
-from tinyunet.backend import xp
-from tinyunet.nn.functional.convolution import sum_over_pixels
+from collections.abc import Callable
+
+from tinyunet.backend import Array, xp
+
+PIXELS = (0, 1, 2)  # the axes N, H and W: all but the channels
 
 
-def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None, of_batch=False):
+def batch_norm2d(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    epsilon: float = 1e-5,
+    mean: Array | None = None,
+    variance: Array | None = None,
+) -> tuple[Array, Callable]:
     """Normalize each channel, then scale and shift it.
 
     Parameters
@@ -37,9 +47,6 @@ def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None, of_b
         Added to the variance.
     mean, variance : arrays (C,), optional
         Constants to normalize with (inference). Without them the batch's own are used (training).
-    of_batch : bool
-        The mean and variance given are no constants but what `batch_statistics` found for this
-        very batch, so that they need not be worked out twice.
 
     Returns
     -------
@@ -54,35 +61,42 @@ def batch_norm2d(x, gamma, beta, *, epsilon=1e-5, mean=None, variance=None, of_b
     """
     if (mean is None) != (variance is None):
         raise ValueError("give both mean and variance, or neither to use those of the batch")
-    training = mean is None or of_batch
     if mean is None:
-        mean, variance = batch_statistics(x)
-    scale = 1 / xp.sqrt(variance + epsilon)
-    x_hat = x - mean
-    x_hat *= scale
-    y = x_hat * gamma
-    y += beta
+        result, _, _ = normalize_batch(x, gamma, beta, epsilon=epsilon)
+        return result
+    std = xp.sqrt(variance + epsilon)
+    x_hat = (x - mean) / std
+    y = gamma * x_hat + beta
 
-    def backward(dy):
-        dgamma = sum_over_pixels(dy * x_hat)
-        dbeta = sum_over_pixels(dy)
-        if not training:
-            return dy * (gamma * scale), dgamma, dbeta
-        pixels = dy.size // dy.shape[3]
-        # mean(dx_hat) = gamma * dbeta / M and mean(dx_hat * x_hat) = gamma * dgamma / M
-        dx = x_hat * (-dgamma / pixels)
-        dx += dy
-        dx -= dbeta / pixels
-        dx *= gamma * scale
-        return dx, dgamma, dbeta
+    def backward(dy: Array) -> tuple[Array, Array, Array]:
+        dx_hat = gamma * dy
+        return dx_hat / std, (dy * x_hat).sum(axis=PIXELS), dy.sum(axis=PIXELS)
 
     return y, backward
 
 
-def batch_statistics(x):
-    """Mean and (biased) variance of each channel of (N, H, W, C), two arrays (C,)."""
-    pixels = x.size // x.shape[3]
-    mean = sum_over_pixels(x) / pixels
-    # The mean of squared deviations, not E[x^2] - E[x]^2: that would cancel in float32.
-    deviation = x - mean
-    return mean, sum_over_pixels(deviation * deviation) / pixels
+def normalize_batch(
+    x: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5
+) -> tuple[tuple[Array, Callable], Array, Array]:
+    """Normalize by the batch's own statistics, and tell them: a layer keeps averages of them.
+
+    Returns
+    -------
+    y, backward : pair
+        As `batch_norm2d` returns them.
+    mean, variance : arrays (C,)
+        Of each channel; the variance is the mean squared deviation (division by M).
+    """
+    mean, variance = x.mean(axis=PIXELS), x.var(axis=PIXELS)
+    std = xp.sqrt(variance + epsilon)
+    x_hat = (x - mean) / std
+    y = gamma * x_hat + beta
+
+    def backward(dy: Array) -> tuple[Array, Array, Array]:
+        dx_hat = gamma * dy
+        mean_of_dx_hat = dx_hat.mean(axis=PIXELS)
+        mean_of_product = (dx_hat * x_hat).mean(axis=PIXELS)
+        dx = (dx_hat - mean_of_dx_hat - x_hat * mean_of_product) / std
+        return dx, (dy * x_hat).sum(axis=PIXELS), dy.sum(axis=PIXELS)
+
+    return (y, backward), mean, variance

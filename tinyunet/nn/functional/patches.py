@@ -16,11 +16,14 @@ through a linear map by the transpose, so each is the backward of the other. It 
 words, too: a pixel that was copied to nine places receives the sum of nine gradients.
 """
 
-from tinyunet.backend import strided_view, xp
+from collections.abc import Callable
+
+from tinyunet.backend import Array, xp
+from tinyunet.nn.functional.shapes import Pair, check_columns, output_size, pair
 
 
-def im2col(x, kernel_size, stride=1):
-    """List the patch under the kernel at every place it stops.
+def im2col(x: Array, kernel_size: Pair, stride: Pair = 1) -> tuple[Array, Callable]:
+    """List the patch under the kernel at every place where it stops.
 
     Parameters
     ----------
@@ -44,13 +47,16 @@ def im2col(x, kernel_size, stride=1):
     image_shape = x.shape
     columns = sliding_windows(x, kernel_size, stride).copy()
 
-    def backward(dcolumns):
-        return add_windows(dcolumns, image_shape, kernel_size, stride)
+    def backward(dcolumns: Array) -> Array:
+        dx, _ = col2im(dcolumns, image_shape, kernel_size, stride)
+        return dx
 
     return columns, backward
 
 
-def col2im(columns, image_shape, kernel_size, stride=1):
+def col2im(
+    columns: Array, image_shape: tuple, kernel_size: Pair, stride: Pair = 1
+) -> tuple[Array, Callable]:
     """Add every patch back to the place it came from; where windows overlap, they sum.
 
     Parameters
@@ -72,79 +78,29 @@ def col2im(columns, image_shape, kernel_size, stride=1):
     ValueError
         If the columns do not have the shape that `im2col` gives for this image.
     """
-    image = add_windows(columns, image_shape, kernel_size, stride)
+    check_columns(columns, image_shape, kernel_size, stride)
+    _, out_height, out_width, kernel_height, kernel_width, _ = columns.shape
+    down, right = pair(stride)
+    image = xp.zeros(image_shape, dtype=columns.dtype)
+    # The pixels that the windows have at their place (u, v) are `stride` apart: no two are the
+    # same, so that all of them can be added at once.
+    for u in range(kernel_height):
+        for v in range(kernel_width):
+            rows = slice(u, u + down * out_height, down)
+            pixels = slice(v, v + right * out_width, right)
+            image[:, rows, pixels] += columns[:, :, :, u, v]
 
-    def backward(dimage):
-        return sliding_windows(dimage, kernel_size, stride).copy()
+    def backward(dimage: Array) -> Array:
+        dcolumns, _ = im2col(dimage, kernel_size, stride)
+        return dcolumns
 
     return image, backward
 
 
-def sliding_windows(x, kernel_size, stride):
-    """View the patches without copying a pixel: shape (N, OH, OW, KH, KW, C).
-
-    Going one window down is `stride` rows further in the same memory, going down inside a window is
-    one row further. So the strides (bytes from one entry to the next) say it all. The view is for
-    reading: to write into it would change several windows at once.
-    """
+def sliding_windows(x: Array, kernel_size: Pair, stride: Pair) -> Array:
+    """View the patches without copying a pixel: shape (N, OH, OW, KH, KW, C)."""
     (kernel_height, kernel_width), (down, right) = pair(kernel_size), pair(stride)
-    images, height, width, channels = x.shape
-    out_height = output_length(height, kernel_height, down, "height")
-    out_width = output_length(width, kernel_width, right, "width")
-    per_image, per_row, per_pixel, per_channel = x.strides
-    return strided_view(
-        x,
-        (images, out_height, out_width, kernel_height, kernel_width, channels),
-        (per_image, per_row * down, per_pixel * right, per_row, per_pixel, per_channel),
-    )
-
-
-def add_windows(columns, image_shape, kernel_size, stride):
-    """Sum patches into an image: the adjoint of `sliding_windows`.
-
-    One tap (u, v) of all windows at once is a plain strided slice of the image in which no pixel
-    occurs twice, so KH * KW slice additions do it, without a scattered write.
-    """
-    (kernel_height, kernel_width), (down, right) = pair(kernel_size), pair(stride)
-    images, height, width, channels = image_shape
-    out_height = output_length(height, kernel_height, down, "height")
-    out_width = output_length(width, kernel_width, right, "width")
-    expected = (images, out_height, out_width, kernel_height, kernel_width, channels)
-    if columns.shape != expected:
-        raise ValueError(
-            f"columns have shape {columns.shape}; an image {tuple(image_shape)} under a "
-            f"{kernel_height} x {kernel_width} kernel with stride {stride} needs {expected}"
-        )
-    windows_touch = (kernel_height, kernel_width) == (down, right)
-    if windows_touch and (out_height * down, out_width * right) == (height, width):
-        # The windows tile the image: nothing overlaps, so only the order of the axes changes.
-        return columns.transpose(0, 1, 3, 2, 4, 5).reshape(image_shape)
-    image = xp.zeros(image_shape, dtype=columns.dtype)
-    for u in range(kernel_height):
-        rows = slice(u, u + down * out_height, down)
-        for v in range(kernel_width):
-            pixels = slice(v, v + right * out_width, right)
-            image[:, rows, pixels] += columns[:, :, :, u, v]
-    return image
-
-
-def output_length(length, kernel, stride, axis):
-    """Count the places where a kernel fits along one axis.
-
-    Raises
-    ------
-    ValueError
-        If it fits nowhere, or the stride is not positive.
-    """
-    if stride < 1:
-        raise ValueError(f"stride {stride} along the {axis}: it must be 1 or more")
-    if length < kernel:
-        raise ValueError(
-            f"the kernel's {axis} {kernel} is larger than the (padded) image's {length}"
-        )
-    return (length - kernel) // stride + 1
-
-
-def pair(value):
-    """Read an int as the same number for height and width; a pair stays as it is."""
-    return (value, value) if hasattr(value, "__index__") else tuple(value)
+    output_size(x.shape, kernel_size, stride)  # refuses a kernel that does not fit
+    # (N, H - KH + 1, W - KW + 1, C, KH, KW)
+    windows = xp.lib.stride_tricks.sliding_window_view(x, (kernel_height, kernel_width), (1, 2))
+    return windows[:, ::down, ::right].transpose(0, 1, 2, 4, 5, 3)

@@ -7,17 +7,16 @@ follows sees twice as far for the same price.
 .. math:: y[n, i, j, c] = \max_{0 \le u, v < s} \; x[n,\; i s + u,\; j s + v,\; c]
 
 **The gradient.** A small change of the winner changes the output by just as much; a small change of
-the others changes nothing. So the whole gradient goes to the winner and the others get zero. All
-that backward needs is *who* won: one small integer per window, not the window. On a tie the first
-in reading order wins, so that the gradient has exactly one receiver.
+the others changes nothing. So the whole gradient goes to the winner and the others get zero. On a
+tie the first in reading order wins, so that the gradient has exactly one receiver.
 """
 
-from functools import reduce
+from collections.abc import Callable, Sequence
 
-from tinyunet.backend import xp
+from tinyunet.backend import Array, xp
 
 
-def max_pool2d(x, size=2):
+def max_pool2d(x: Array, size: int = 2) -> tuple[Array, Callable]:
     """Keep the largest value of each size x size window, channel by channel.
 
     Parameters
@@ -38,27 +37,26 @@ def max_pool2d(x, size=2):
         If height or width is not divisible by the size.
     """
     check_divisible(x.shape, size)
-    # The largest of each `size` rows, then of each `size` columns.
-    rows = reduce(xp.maximum, [x[:, u::size] for u in range(size)])
-    y = reduce(xp.maximum, [rows[:, :, v::size] for v in range(size)])
-    # The winner's place in the window, counted from the place (u, v) on, in reading order: 0 if the
-    # maximum is here, else one more than from the next place on. So we start with the last place.
-    places = [(u, v) for u in range(size) for v in range(size)]
-    winner = xp.zeros(y.shape, dtype=xp.min_scalar_type(len(places)))
-    for u, v in reversed(places[:-1]):
-        winner = (x[:, u::size, v::size] != y) * (winner + winner.dtype.type(1))
-    image_shape = x.shape
+    images, height, width, channels = x.shape
+    out_height, out_width = height // size, width // size
+    # Cut both sides in two, window and place in it: (N, OH, size, OW, size, C). Then bring the two
+    # places to the end and number them in reading order: (N, OH, OW, C, size * size).
+    windows = x.reshape(images, out_height, size, out_width, size, channels)
+    windows = windows.transpose(0, 1, 3, 5, 2, 4)
+    windows = windows.reshape(images, out_height, out_width, channels, size * size)
+    winner = windows.argmax(axis=-1)  # of equal values it finds the first
+    y = windows.max(axis=-1)
 
-    def backward(dy):
-        dx = xp.empty(image_shape, dtype=dy.dtype)
-        for index, (u, v) in enumerate(places):
-            xp.multiply(dy, winner == index, out=dx[:, u::size, v::size])
-        return dx
+    def backward(dy: Array) -> Array:
+        won = winner[..., None] == xp.arange(size * size)
+        # The way back: (N, OH, OW, C, size * size) -> (N, OH, size, OW, size, C) -> (N, H, W, C)
+        dwindows = (dy[..., None] * won).reshape(*dy.shape, size, size)
+        return dwindows.transpose(0, 1, 4, 2, 5, 3).reshape(images, height, width, channels)
 
     return y, backward
 
 
-def check_divisible(image_shape, size):
+def check_divisible(image_shape: Sequence, size: int) -> None:
     """Check that windows of this size tile the image.
 
     Raises

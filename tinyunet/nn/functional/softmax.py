@@ -13,10 +13,12 @@ With an upstream gradient of all ones this is zero, whatever the code computes: 
 must use a random one.
 """
 
-from tinyunet.backend import xp
+from collections.abc import Callable
+
+from tinyunet.backend import Array, xp
 
 
-def softmax(logits):
+def softmax(logits: Array) -> tuple[Array, Callable]:
     """Turn scores into probabilities over the last axis.
 
     Parameters
@@ -33,7 +35,7 @@ def softmax(logits):
     exponentials = xp.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
 
-    def backward(dprobabilities):
+    def backward(dprobabilities: Array) -> Array:
         weighted = dprobabilities * probabilities
         return weighted - probabilities * weighted.sum(axis=-1, keepdims=True)
 

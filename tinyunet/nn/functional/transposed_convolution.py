@@ -13,9 +13,8 @@ inverses):
 .. math:: \langle \mathrm{conv2d}(x, w),\; y \rangle
           = \langle x,\; \mathrm{conv\_transpose2d}(y, w) \rangle
 
-**The gradients.** What is ``dx`` in a convolution is the forward here, and the other way round.
-So nothing new is needed: ``dx`` is the convolution of ``dy``, and ``dweight`` is the convolution's
-with the roles of image and output exchanged.
+**The gradients.** What is ``dx`` in a convolution is the forward here, and the other way round: the
+stamps are added up by `col2im`, and `im2col` brings ``dy`` back to the stamps.
 
 In the U-Net the kernel is 2 x 2 with stride 2: the stamps touch but do not overlap, each output
 pixel has exactly one tap, and the picture doubles in size.
@@ -24,18 +23,16 @@ Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep lea
 part 4.
 """
 
-from tinyunet.nn.functional.convolution import (
-    border_widths,
-    check_shapes,
-    correlate,
-    correlate_adjoint,
-    sum_over_pixels,
-    weight_gradient,
-)
-from tinyunet.nn.functional.patches import pair
+from collections.abc import Callable
+
+from tinyunet.backend import Array, xp
+from tinyunet.nn.functional.patches import col2im
+from tinyunet.nn.functional.shapes import Pair, border_widths, check_convolution, transposed_size
 
 
-def conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
+def conv_transpose2d(
+    x: Array, weight: Array, bias: Array | None = None, *, stride: Pair = 2, padding: Pair = 0
+) -> tuple[Array, Callable]:
     """Stamp the kernel onto the output once for each input pixel; overlapping stamps sum.
 
     Parameters
@@ -62,26 +59,33 @@ def conv_transpose2d(x, weight, bias=None, *, stride=2, padding=0):
     ValueError
         If the channels of image and kernel differ, or the padding cuts everything off.
     """
-    check_shapes(x, weight, bias, image_axis=3, output_axis=2)
-    kernel_size, stride = weight.shape[:2], pair(stride)
+    check_convolution(x, weight, bias, image_axis=3, output_axis=2)
+    images, height, width, filters = x.shape
+    *kernel_size, channels, _ = weight.shape
     border = border_widths(padding, kernel_size, stride)
-    out_height, out_width = (
-        (length - 1) * step + size - sum(cut)
-        for length, step, size, cut in zip(x.shape[1:3], stride, kernel_size, border, strict=True)
+    out_height, out_width = transposed_size(x.shape, kernel_size, stride, border)
+    (top, bottom), (left, right) = border
+    padded_shape = (images, top + out_height + bottom, left + out_width + right, channels)
+    rows, matrix = x.reshape(-1, filters), weight.reshape(-1, filters)
+    # (N*H*W, F) @ (F, KH*KW*C) -> (N*H*W, KH*KW*C)
+    stamps = rows @ matrix.T
+    padded, im2col = col2im(
+        stamps.reshape(images, height, width, *kernel_size, channels),
+        padded_shape,
+        kernel_size,
+        stride,
     )
-    if min(out_height, out_width) < 1:
-        raise ValueError(
-            f"padding {padding} cuts the whole output off ({out_height} x {out_width})"
-        )
-    y = correlate_adjoint(
-        x, weight, (x.shape[0], out_height, out_width, weight.shape[2]), stride, border
-    )
+    y = padded[:, top : top + out_height, left : left + out_width]
     if bias is not None:
-        y += bias
+        y = y + bias
 
-    def backward(dy):
-        dx = correlate(dy, weight, None, stride, border)
-        dweight = weight_gradient(dy, x, kernel_size, stride, border)
-        return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
+    def backward(dy: Array) -> tuple:
+        dpadded = xp.pad(dy, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        dstamps = im2col(dpadded).reshape(stamps.shape)
+        # (N*H*W, KH*KW*C) @ (KH*KW*C, F) -> (N*H*W, F)
+        dx = (dstamps @ matrix).reshape(x.shape)
+        # (KH*KW*C, N*H*W) @ (N*H*W, F) -> (KH*KW*C, F)
+        dweight = (dstamps.T @ rows).reshape(weight.shape)
+        return (dx, dweight) if bias is None else (dx, dweight, dy.sum(axis=(0, 1, 2)))
 
     return y, backward

@@ -6,11 +6,13 @@ It has nothing to learn; a convolution after it gives the block its detail. Sinc
 copied to s x s places, its gradient is the **sum** over the block.
 """
 
-from tinyunet.backend import xp
+from collections.abc import Callable
+
+from tinyunet.backend import Array, xp
 from tinyunet.nn.functional.pooling import check_divisible
 
 
-def upsample_nearest2d(x, scale=2):
+def upsample_nearest2d(x: Array, scale: int = 2) -> tuple[Array, Callable]:
     """Repeat each pixel `scale` times down and to the right.
 
     Parameters
@@ -31,7 +33,7 @@ def upsample_nearest2d(x, scale=2):
     )
     y = blocks.reshape(images, height * scale, width * scale, channels)
 
-    def backward(dy):
+    def backward(dy: Array) -> Array:
         check_divisible(dy.shape, scale)
         return dy.reshape(images, height, scale, width, scale, channels).sum(axis=(2, 4))
 

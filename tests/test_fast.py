@@ -1,0 +1,121 @@
+"""The fast operations equal the plain ones, whatever their shapes and however they are cut up."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinyunet
+from tests import definitions
+from tests.comparing import (
+    TOLERANCE,
+    as_tuple,
+    assert_close,
+    assert_equals_definition,
+    assert_has_manners,
+)
+from tests.every_operation import calls, laid_out, layouts
+from tests.strategies import convolutions, random_array
+from tinyunet import fast
+from tinyunet.backend import to_host
+from tinyunet.errors import UserError
+from tinyunet.fast.convolution import BAND_BYTES
+from tinyunet.fast.threads import lend
+from tinyunet.nn import functional, optimizers
+from tinyunet.nn.gradcheck import check_gradients
+from tinyunet.nn.operations import operations, use_operations
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", functional.__all__)
+@given(data=st.data())
+def test_the_fast_operation_equals_the_plain_one(xp, name, dtype, data):
+    call = data.draw(calls(name, dtype))
+    arrays = [laid_out(data.draw(layouts), array, xp) for array in call.arrays]
+    y, backward = call.run(getattr(functional, name), *arrays)
+    fast_y, fast_backward = call.run(getattr(fast, name), *arrays)
+    dy = xp.asarray(random_array(0, y.shape, dtype))
+    results = [y, *as_tuple(backward(dy))]
+    fast_results = [fast_y, *as_tuple(fast_backward(dy))]
+    # Where images are all the same, batch normalization divides rounding errors by sqrt(epsilon).
+    tolerance = 500 * TOLERANCE[dtype] if "norm" in name else TOLERANCE[dtype]
+    for result, fast_result in zip(results, fast_results, strict=True):
+        assert fast_result.dtype == result.dtype == dtype
+        assert_close(fast_result, to_host(result), tolerance)
+
+
+def test_every_plain_operation_has_its_name_in_fast():
+    assert set(fast.__all__) == {*functional.__all__, "SGD", "Adam"}
+
+
+# -- The switch ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def switch():
+    """Put the operations back that were in use."""
+    before = operations.name
+    yield use_operations
+    use_operations(before)
+
+
+def test_a_person_chooses_the_operations_for_the_whole_process(switch):
+    assert tinyunet.use_operations("plain") == "plain"
+    assert operations.conv2d is functional.conv2d
+    assert operations.Adam is optimizers.Adam
+    assert tinyunet.use_operations("fast") == "fast"
+    assert operations.conv2d is fast.conv2d
+    assert operations.Adam is fast.Adam
+
+
+def test_unknown_operations_are_named_with_those_that_exist():
+    with pytest.raises(UserError, match="unknown operations 'quick': choose one of fast, plain"):
+        use_operations("quick")
+
+
+# -- Bands -----------------------------------------------------------------------------------------
+
+
+@given(case=convolutions())
+def test_the_height_of_the_bands_does_not_matter(case):
+    whole, backward = fast.conv2d(*case[:3], **case.options)
+    dy = random_array(0, whole.shape)
+    gradients = backward(dy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BAND_BYTES, "cpu", 1)  # as low as the kernel lets them be
+        in_bands, backward = fast.conv2d(*case[:3], **case.options)
+        assert_close(in_bands, whole, 1e-13)
+        for gradient, expected in zip(backward(dy), gradients, strict=True):
+            assert_close(gradient, expected, 1e-13)
+
+
+def test_the_smallest_bands_equal_the_definition(xp, monkeypatch):
+    for device in BAND_BYTES:
+        monkeypatch.setitem(BAND_BYTES, device, 1)
+    x, weight = random_array(0, (2, 7, 6, 2)), random_array(1, (3, 2, 2, 3))
+    for options in ({"padding": "same"}, {"stride": 2, "padding": (1, 0)}, {"stride": 3}):
+        assert_equals_definition(fast.conv2d, definitions.conv2d, x, weight, None, **options)
+        assert_has_manners(fast.conv2d, x, weight, **options)
+    check_gradients(partial(fast.conv2d, padding="same"), xp.asarray(x), xp.asarray(weight))
+
+
+@pytest.mark.parametrize("band_bytes", [1, 1000, 2**20])
+@pytest.mark.parametrize(("images", "count"), [(1, 2), (1, 3), (2, 4), (3, 2)])
+def test_a_convolution_on_several_threads_equals_one_on_one(monkeypatch, images, count, band_bytes):
+    monkeypatch.setitem(BAND_BYTES, "cpu", band_bytes)
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.standard_normal(shape) for shape in ((images, 7, 5, 3), (3, 3, 3, 4), 4))
+    dy = rng.standard_normal((images, 7, 5, 4))
+
+    def run():
+        y, backward = fast.conv2d(x, weight, bias, padding=1)
+        return y, *backward(dy)
+
+    alone = run()
+    with ThreadPoolExecutor(count) as pool, lend(pool, count):
+        together = run()
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)

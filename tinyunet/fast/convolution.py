@@ -1,0 +1,238 @@
+r"""Convolution in bands of rows that stay in the processor's cache, and a shorter way to ``dx``.
+
+**In bands.** The patch matrix is KH*KW times as large as the image. Making it whole would push it
+out to main memory and back; made *a band of rows at a time*, it stays in the cache. Backward
+makes the bands again instead of keeping them: that is cheaper than to read them back, and saves
+nine tenths of the memory. Bands are independent, so that threads can share them.
+
+**dx without col2im.** For stride 1, pixel h of the padded image met row u of the kernel at output
+:math:`h - u`, so
+
+.. math:: dx[n, h, w, c] = \sum_{u, v, f} dy[n,\; h - u,\; w - v,\; f] \; w[u, v, c, f]
+
+which is again a convolution: of ``dy`` with the kernel turned by 180 degrees. It reads and writes
+in order, and sums inside the matrix product.
+
+A transposed convolution is the same two ways, exchanged: its forward is a convolution's ``dx``.
+"""
+
+from collections.abc import Callable, Iterator
+
+from tinyunet.backend import Array, device_name, xp
+from tinyunet.fast.memory import strided_view
+from tinyunet.fast.threads import for_each, split_evenly, thread_count
+from tinyunet.nn.functional.patches import col2im
+from tinyunet.nn.functional.shapes import (
+    Pair,
+    border_widths,
+    check_convolution,
+    output_size,
+    pair,
+    transposed_size,
+)
+
+# How large a band's patch matrix may be. On a CPU: what the cache holds. On a GPU every band is a
+# kernel launch, so bands are there only to bound the memory.
+BAND_BYTES = {"cpu": 2 * 2**20, "cuda": 256 * 2**20}
+
+
+def conv2d(
+    x: Array, weight: Array, bias: Array | None = None, *, stride: Pair = 1, padding: Pair | str = 0
+) -> tuple[Array, Callable]:
+    """Do what `tinyunet.nn.functional.conv2d` does."""
+    check_convolution(x, weight, bias, image_axis=2, output_axis=3)
+    kernel_size, image_shape, stride = weight.shape[:2], x.shape, pair(stride)
+    border = border_widths(padding, kernel_size, stride)
+    y = correlate(x, weight, bias, stride, border)
+
+    def backward(dy: Array, input_gradient: bool = True) -> tuple:
+        dx = correlate_adjoint(dy, weight, image_shape, stride, border) if input_gradient else None
+        dweight = weight_gradient(x, dy, kernel_size, stride, border)
+        return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
+
+    return y, backward
+
+
+def conv_transpose2d(
+    x: Array, weight: Array, bias: Array | None = None, *, stride: Pair = 2, padding: Pair = 0
+) -> tuple[Array, Callable]:
+    """Do what `tinyunet.nn.functional.conv_transpose2d` does."""
+    check_convolution(x, weight, bias, image_axis=3, output_axis=2)
+    kernel_size, stride = weight.shape[:2], pair(stride)
+    border = border_widths(padding, kernel_size, stride)
+    size = transposed_size(x.shape, kernel_size, stride, border)
+    y = correlate_adjoint(x, weight, (len(x), *size, weight.shape[2]), stride, border)
+    if bias is not None:
+        y += bias
+
+    def backward(dy: Array) -> tuple:
+        dx = correlate(dy, weight, None, stride, border)
+        dweight = weight_gradient(dy, x, kernel_size, stride, border)
+        return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
+
+    return y, backward
+
+
+# -- The three products ----------------------------------------------------------------------------
+
+
+def correlate(x: Array, weight: Array, bias: Array | None, stride: tuple, border: tuple) -> Array:
+    """Convolution forward: each band's patch matrix times the weight matrix."""
+    matrix = weight.reshape(-1, weight.shape[3])  # (KH*KW*C, F)
+    return product_in_bands(x, matrix, bias, weight.shape[:2], stride, border)
+
+
+def correlate_adjoint(
+    dy: Array, weight: Array, image_shape: tuple, stride: tuple, border: tuple
+) -> Array:
+    """Convolution's ``dx`` (N, H, W, C): what `correlate` does with an image, transposed."""
+    *kernel_size, channels, filters = weight.shape
+    # As the kernel is turned around, so is the border: what a window missed at one side of the
+    # kernel, it meets at the other.
+    turned_border = tuple(
+        (size - 1 - before, size - 1 - after)
+        for size, (before, after) in zip(kernel_size, border, strict=True)
+    )
+    if stride == (1, 1) and min(map(min, turned_border)) >= 0:
+        # (KH*KW*F, C), as the transpose of a matrix (C, KH*KW*F), which BLAS takes as it is: this
+        # copies the kernel with its inner axis F in order.
+        turned = weight[::-1, ::-1].transpose(2, 0, 1, 3).reshape(channels, -1).T
+        return product_in_bands(dy, turned, None, kernel_size, stride, turned_border)
+    (top, bottom), (left, right) = border
+    images, height, width, _ = image_shape
+    # (N*OH*OW, F) @ (F, KH*KW*C) -> the gradient of every patch, added back to the padded image
+    dpatches = dy.reshape(-1, filters) @ weight.reshape(-1, filters).T
+    columns = dpatches.reshape(*dy.shape[:3], *kernel_size, channels)
+    padded_shape = (images, top + height + bottom, left + width + right, channels)
+    padded = add_windows(columns, padded_shape, stride)
+    return padded[:, top : top + height, left : left + width]
+
+
+def weight_gradient(x: Array, dy: Array, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
+    """Convolution's ``dweight`` (KH, KW, C, F): each band's patches, transposed, times its dy."""
+    channels, filters = x.shape[3], dy.shape[3]
+
+    def sum_over(some_bands: list) -> Array:
+        dmatrix = None
+        for band in some_bands:
+            # (KH*KW*C, pixels) @ (pixels, F) -> (KH*KW*C, F)
+            product = patch_matrix(x, band, kernel_size, stride, border).T @ rows_of(dy, band)
+            dmatrix = product if dmatrix is None else xp.add(dmatrix, product, out=dmatrix)
+        return dmatrix
+
+    all_bands = list(bands(dy.shape, kernel_size, channels, filters, dy.itemsize))
+    first, *others = for_each(sum_over, split_evenly(all_bands))
+    return sum(others, start=first).reshape(*kernel_size, channels, filters)
+
+
+def sum_over_pixels(dy: Array) -> Array:
+    """Sum (N, H, W, C) over all pixels: the gradient of a bias, which was added to every pixel.
+
+    As a product with a row of ones, because BLAS is fast at adding up the rows of a tall matrix.
+    """
+    rows = dy.reshape(-1, dy.shape[3])
+    return xp.ones(rows.shape[0], dtype=dy.dtype) @ rows
+
+
+# -- Bands -----------------------------------------------------------------------------------------
+
+
+def product_in_bands(
+    x: Array, matrix: Array, bias: Array | None, kernel_size: tuple, stride: tuple, border: tuple
+) -> Array:
+    """Multiply the patch matrix of `x`, made a band at a time, by (KH*KW*C, F); plus the bias."""
+    channels, filters = x.shape[3], matrix.shape[1]
+    size = output_size(x.shape, kernel_size, stride, border)
+    y = xp.empty((len(x), *size, filters), dtype=xp.result_type(x, matrix))
+
+    def fill(band: tuple) -> None:
+        patches = patch_matrix(x, band, kernel_size, stride, border)
+        y_rows = rows_of(y, band)
+        # (pixels, KH*KW*C) @ (KH*KW*C, F) -> (pixels, F), straight to its place
+        xp.matmul(patches, matrix, out=y_rows)
+        if bias is not None:
+            y_rows += bias
+
+    for_each(fill, bands(y.shape, kernel_size, channels, filters, y.itemsize))
+    return y
+
+
+def bands(
+    output_shape: tuple, kernel_size: tuple, channels: int, filters: int, itemsize: int
+) -> Iterator[tuple[slice, slice]]:
+    """Cut the output into bands: whole images while they are small, else rows of one image.
+
+    Yields pairs of slices (images, rows). A band's patch matrix has at most BAND_BYTES, or as many
+    as the kernel: with less, the work would be to read the kernel over and over. There is at least
+    one band for each thread.
+    """
+    images, out_height, out_width, _ = output_shape
+    patch_length = kernel_size[0] * kernel_size[1] * channels
+    limit = max(BAND_BYTES[device_name()], patch_length * filters * itemsize)
+    fitting_rows = limit // (out_width * patch_length * itemsize)
+    rows = max(1, min(fitting_rows, images * out_height // thread_count()))
+    if rows >= out_height:
+        together = rows // out_height
+        for first in range(0, images, together):
+            yield slice(first, min(first + together, images)), slice(0, out_height)
+    else:
+        for image in range(images):
+            for first in range(0, out_height, rows):
+                yield slice(image, image + 1), slice(first, min(first + rows, out_height))
+
+
+def patch_matrix(x: Array, band: tuple, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
+    """Make the patches under the kernel for one band: (pixels of the band, KH*KW*C)."""
+    images, rows = band
+    (top, _), (left, right) = border
+    _, height, width, channels = x.shape
+    # The rows of the image that this band's windows touch; the border lies outside of it.
+    first = rows.start * stride[0] - top
+    last = (rows.stop - 1) * stride[0] - top + kernel_size[0]
+    # (A wide border can hold a band's windows alone: then it touches no row.)
+    inside = x[images, max(first, 0) : max(min(last, height), 0)]
+    if first < 0 or last > height or left or right:
+        above = max(-first, 0)
+        padded = xp.zeros(
+            (inside.shape[0], last - first, left + width + right, channels), dtype=x.dtype
+        )
+        padded[:, above : above + inside.shape[1], left : left + width] = inside
+        inside = padded
+    # reshape copies the overlapping windows one by one; a 1 x 1 kernel has none and copies nothing
+    patches = sliding_windows(inside, kernel_size, stride)
+    return patches.reshape(-1, kernel_size[0] * kernel_size[1] * channels)
+
+
+def rows_of(y: Array, band: tuple) -> Array:
+    """One band of an output (N, OH, OW, F) as a matrix (pixels, F)."""
+    return y[band].reshape(-1, y.shape[3])
+
+
+def sliding_windows(x: Array, kernel_size: tuple, stride: tuple) -> Array:
+    """View the patches without copying a pixel: shape (N, OH, OW, KH, KW, C).
+
+    Going one window down is `stride` rows further in the same memory, going down inside a window is
+    one row further. So the strides (bytes from one entry to the next) say it all. The view is for
+    reading: to write into it would change several windows at once.
+    """
+    (kernel_height, kernel_width), (down, right) = kernel_size, stride
+    images, height, width, channels = x.shape
+    out_height = (height - kernel_height) // down + 1
+    out_width = (width - kernel_width) // right + 1
+    per_image, per_row, per_pixel, per_channel = x.strides
+    return strided_view(
+        x,
+        (images, out_height, out_width, kernel_height, kernel_width, channels),
+        (per_image, per_row * down, per_pixel * right, per_row, per_pixel, per_channel),
+    )
+
+
+def add_windows(columns: Array, image_shape: tuple, stride: tuple) -> Array:
+    """Do what `col2im` does; where the windows tile the image, without adding anything."""
+    _, out_height, out_width, *kernel_size, _ = columns.shape
+    covered = (out_height * stride[0], out_width * stride[1])
+    if tuple(kernel_size) == stride and covered == image_shape[1:3]:
+        # Nothing overlaps, so only the order of the axes changes.
+        return columns.transpose(0, 1, 3, 2, 4, 5).reshape(image_shape)
+    image, _ = col2im(columns, image_shape, kernel_size, stride)
+    return image

@@ -1,0 +1,124 @@
+"""Sizes and shapes: what the operations ask of their arguments, and say when it does not fit."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from tinyunet.backend import Array
+
+Pair: TypeAlias = int | tuple[int, int]  # (height, width); one number stands for both
+NO_BORDER = ((0, 0), (0, 0))
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    """Read an int as the same number for height and width; a pair stays as it is."""
+    return (value, value) if hasattr(value, "__index__") else tuple(value)
+
+
+def output_size(
+    image_shape: Sequence, kernel_size: Pair, stride: Pair, border: Sequence = NO_BORDER
+) -> tuple[int, int]:
+    """Count the places where a kernel fits on images (N, H, W, C), down and across: OH and OW.
+
+    Raises
+    ------
+    ValueError
+        If it fits nowhere, or the stride is not positive.
+    """
+    sizes = []
+    for axis, length, kernel, step, sides in zip(
+        ("height", "width"), image_shape[1:3], pair(kernel_size), pair(stride), border, strict=True
+    ):
+        length = length + sum(sides)
+        if step < 1:
+            raise ValueError(f"stride {step} along the {axis}: it must be 1 or more")
+        if length < kernel:
+            raise ValueError(
+                f"the kernel's {axis} {kernel} is larger than the (padded) image's {length}"
+            )
+        sizes.append((length - kernel) // step + 1)
+    return tuple(sizes)
+
+
+def transposed_size(
+    image_shape: Sequence, kernel_size: Pair, stride: Pair, border: Sequence
+) -> tuple[int, int]:
+    """Work out OH and OW of a transposed convolution, whose output is cut by the border.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left of it.
+    """
+    height, width = (
+        (length - 1) * step + kernel - sum(sides)
+        for length, step, kernel, sides in zip(
+            image_shape[1:3], pair(stride), pair(kernel_size), border, strict=True
+        )
+    )
+    if min(height, width) < 1:
+        raise ValueError(f"the padding cuts the whole output off ({height} x {width})")
+    return height, width
+
+
+def border_widths(padding: Pair | str, kernel_size: Pair, stride: Pair) -> tuple:
+    """Read a padding as ((top, bottom), (left, right)), in pixels.
+
+    Raises
+    ------
+    ValueError
+        If the padding is negative or another word than "same", or "same" meets a stride.
+    """
+    if padding == "same":
+        if pair(stride) != (1, 1):
+            raise ValueError(f'padding "same" keeps the size, so it needs stride 1, not {stride}')
+        return tuple(((size - 1) // 2, size // 2) for size in pair(kernel_size))
+    if isinstance(padding, str):
+        raise ValueError(f'padding {padding!r}: give an int, a pair (height, width), or "same"')
+    height, width = pair(padding)
+    if min(height, width) < 0:
+        raise ValueError(f"padding {padding} is negative")
+    return (height, height), (width, width)
+
+
+def check_convolution(
+    x: Array, weight: Array, bias: Array | None, image_axis: int, output_axis: int
+) -> None:
+    """Check that image and bias have as many channels as the kernel's axes for input and output.
+
+    Raises
+    ------
+    ValueError
+        If they have not, or image or kernel has not four axes.
+    """
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ValueError(
+            f"expected an image batch (N, H, W, C) and a kernel (KH, KW, C, F), "
+            f"got shapes {x.shape} and {weight.shape}"
+        )
+    if x.shape[3] != weight.shape[image_axis]:
+        raise ValueError(
+            f"the image has {x.shape[3]} channels but the kernel {weight.shape} expects "
+            f"{weight.shape[image_axis]}"
+        )
+    if bias is not None and bias.shape != (weight.shape[output_axis],):
+        raise ValueError(
+            f"the bias has shape {bias.shape} but the output has {weight.shape[output_axis]} "
+            f"channels: expected ({weight.shape[output_axis]},)"
+        )
+
+
+def check_columns(columns: Array, image_shape: Sequence, kernel_size: Pair, stride: Pair) -> None:
+    """Check that columns have the shape that `im2col` gives for an image of this shape.
+
+    Raises
+    ------
+    ValueError
+        If they have not.
+    """
+    places = output_size(image_shape, kernel_size, stride)
+    expected = (image_shape[0], *places, *pair(kernel_size), image_shape[3])
+    if columns.shape != expected:
+        raise ValueError(
+            f"columns have shape {columns.shape}; images {tuple(image_shape)} under a kernel of "
+            f"{kernel_size} with stride {stride} need {expected}"
+        )
