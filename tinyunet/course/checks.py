@@ -38,7 +38,9 @@ def distinct(seed, *shape):
 # -- Operations ------------------------------------------------------------------------------------
 
 
-def check_operation(mine: Callable, ours: Callable, arguments: tuple, order: tuple[str, ...]) -> None:
+def check_operation(
+    mine: Callable, ours: Callable, arguments: tuple, order: tuple[str, ...]
+) -> None:
     """Check an operation against ours and against measured slopes.
 
     Parameters
@@ -63,7 +65,8 @@ def check_operation(mine: Callable, ours: Callable, arguments: tuple, order: tup
     right, our_backward = ours(*arguments)
     if np.shape(result[0]) != np.shape(right) or not np.allclose(result[0], right):
         raise Wrong(
-            "forward no longer gives what it gave at first. It was right as it was: undo the change, "
+            "forward no longer gives what it gave at first. It was right as it was: undo the "
+            "change, "
             "or move your file away and run this again for a new one."
         )
     refuse_dots(result[1](np.ones(np.shape(right))))
@@ -291,16 +294,14 @@ def check_batch_normalization(module: ModuleType) -> None:
     """Check exercise 13."""
     for shape in ((2, 3, 4, 3), (1, 4, 5, 2)):
         arguments = 2 * random(0, *shape) + 1, random(1, shape[3]), random(2, shape[3])
-        check_operation(
-            module.batch_norm2d, batch_norm2d, arguments, ("dx", "dgamma", "dbeta")
-        )
+        check_operation(module.batch_norm2d, batch_norm2d, arguments, ("dx", "dgamma", "dbeta"))
 
 
 # -- Wiring ----------------------------------------------------------------------------------------
 
 
 def matrix_step(name: str, weight: np.ndarray, called: list[str]) -> Callable:
-    """Make an operation that multiplies each pixel by a matrix, and notes when it is walked back."""
+    """Make an operation that multiplies each pixel by a matrix, and notes each way back."""
 
     def operation(x):
         y = x @ weight
@@ -366,7 +367,9 @@ def check_wiring(run: Callable, names: list[str], x: np.ndarray, ways: dict) -> 
     if missing:
         raise Wrong(f"dx is wrong: the backward of {' and of '.join(missing)} is never called.")
     if twice:
-        raise Wrong(f"dx is wrong: the backward of {twice[0]} is called {called.count(twice[0])} times.")
+        raise Wrong(
+            f"dx is wrong: the backward of {twice[0]} is called {called.count(twice[0])} times."
+        )
     ratio = float((dx * measured).sum() / (measured * measured).sum())
     if np.allclose(dx, ratio * measured, atol=1e-6):
         raise Wrong(f"dx is wrong: everywhere it is {ratio:.4g} times what it should be.")
@@ -415,9 +418,10 @@ def constant(operation: Callable, *inputs: np.ndarray) -> Callable:
     return lambda *_: (y, backward)
 
 
-UNET_STEPS = (
-    "encoder0 pool0 encoder1 pool1 bottleneck up1 concat1 decoder1 up0 concat0 decoder0 head".split()
-)
+UNET_STEPS = [
+    *("encoder0", "pool0", "encoder1", "pool1", "bottleneck"),
+    *("up1", "concat1", "decoder1", "up0", "concat0", "decoder0", "head"),
+]
 
 
 def check_unet(module: ModuleType) -> None:
@@ -444,7 +448,10 @@ def check_unet(module: ModuleType) -> None:
             frozen = usual[name]
 
             def step(*inputs):
-                kept = [old if what in ("all", k) else new for k, (old, new) in enumerate(zip(frozen, inputs, strict=True))]
+                kept = [
+                    old if what in ("all", k) else new
+                    for k, (old, new) in enumerate(zip(frozen, inputs, strict=True))
+                ]
                 return steps[name](*kept)
 
             return step
@@ -459,7 +466,8 @@ def check_unet(module: ModuleType) -> None:
             f"concat{level} returns belongs to it, and is added where skip{level} forked off."
         )
         ways[f"concat{level}", "swap"] = (
-            f"the two gradients that the backward of concat{level} returns are exchanged: first that "
+            f"the two gradients that the backward of concat{level} returns are exchanged: first "
+            "that "
             "of the skip, then that of what came from below."
         )
         ways[f"pool{level}", "all"] = (
@@ -523,9 +531,13 @@ def call(function: Callable, count: int, names: list[str], *arrays, **settings) 
     refuse_dots(returned)
     for name, old, new in zip(names, before, arrays, strict=False):
         if not np.array_equal(old, new):
-            raise Wrong(f"{function.__name__} overwrites {name}, which it was given: make a new array.")
+            raise Wrong(
+                f"{function.__name__} overwrites {name}, which it was given: make a new array."
+            )
     if not isinstance(returned, tuple) or len(returned) != count:
-        raise Wrong(f"{function.__name__} returns {describe(returned)}, not a tuple of {count} arrays.")
+        raise Wrong(
+            f"{function.__name__} returns {describe(returned)}, not a tuple of {count} arrays."
+        )
     return returned
 
 
@@ -557,7 +569,10 @@ def check_sgd(sgd: Callable) -> None:
         [
             (g2, "the old velocity is forgotten."),
             (g1 + g2, "the old velocity is kept whole, not times momentum."),
-            (momentum * (g1 + g2), "momentum multiplies g too. It belongs to the old velocity alone."),
+            (
+                momentum * (g1 + g2),
+                "momentum multiplies g too. It belongs to the old velocity alone.",
+            ),
             (g1 + momentum * g2, "momentum multiplies g in place of the old velocity."),
         ],
     )
@@ -574,7 +589,12 @@ def check_sgd(sgd: Callable) -> None:
             (value1, "it does not move."),
         ],
     )
-    compare("after the first step the value", value1, value - lr * velocity1, [(value + lr * velocity1, uphill)])
+    compare(
+        "after the first step the value",
+        value1,
+        value - lr * velocity1,
+        [(value + lr * velocity1, uphill)],
+    )
 
 
 def check_adam(adam: Callable) -> None:
@@ -590,7 +610,10 @@ def check_adam(adam: Callable) -> None:
         mean1,
         (1 - b1) * g1,
         [
-            (g1, "1 - beta1 is missing, or it is the corrected m that is returned. Return the mean."),
+            (
+                g1,
+                "1 - beta1 is missing, or it is the corrected m that is returned. Return the mean.",
+            ),
             (b1 * g1, "beta1 and 1 - beta1 are exchanged."),
             ((1 - b2) * g1, "it uses beta2. That belongs to the mean of the squares."),
             (0 * g1, "g does not reach it."),
@@ -601,7 +624,10 @@ def check_adam(adam: Callable) -> None:
         square1,
         (1 - b2) * g1**2,
         [
-            (g1**2, "1 - beta2 is missing, or it is the corrected s that is returned. Return the mean."),
+            (
+                g1**2,
+                "1 - beta2 is missing, or it is the corrected s that is returned. Return the mean.",
+            ),
             ((1 - b2) * g1, "g is not squared."),
             ((1 - b1) * g1**2, "it uses beta1. That belongs to the mean of the gradients."),
             (((1 - b2) * g1) ** 2, "1 - beta2 is squared too. Only g is."),
@@ -613,7 +639,10 @@ def check_adam(adam: Callable) -> None:
         "after the second step the mean",
         mean2,
         b1 * mean1 + (1 - b1) * g2,
-        [((1 - b1) * g2, "the old mean is forgotten."), (mean1 + (1 - b1) * g2, "beta1 is missing.")],
+        [
+            ((1 - b1) * g2, "the old mean is forgotten."),
+            (mean1 + (1 - b1) * g2, "beta1 is missing."),
+        ],
     )
     compare(
         "after the second step the mean of the squares",
@@ -631,7 +660,10 @@ def check_adam(adam: Callable) -> None:
         value1 - lr * m / (np.sqrt(s) + epsilon),
         [
             (value1 + lr * m / (np.sqrt(s) + epsilon), "it goes uphill: subtract."),
-            (value1 - lr * mean2 / (np.sqrt(square2) + epsilon), "the corrections m and s are not used."),
+            (
+                value1 - lr * mean2 / (np.sqrt(square2) + epsilon),
+                "the corrections m and s are not used.",
+            ),
             (value1 - lr * mean2 / (np.sqrt(s) + epsilon), "mean stands where m belongs."),
             (value1 - lr * m / (np.sqrt(square2) + epsilon), "mean_square stands where s belongs."),
             (value1 - lr * m / (s + epsilon), "the square root is missing."),

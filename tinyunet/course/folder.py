@@ -1,6 +1,5 @@
 """A student's folder: the files of the exercises, what was found in them, and the hints given."""
 
-import importlib.util
 import json
 import shutil
 import traceback
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tinyunet.atomic_io import write_atomically
+from tinyunet.atomic_io import save_text
 from tinyunet.course.checks import NotWritten, Wrong
 from tinyunet.course.syllabus import EXERCISES, Exercise
 from tinyunet.errors import UserError
@@ -101,8 +100,11 @@ def load(path: Path) -> ModuleType:
 
 def where(error: Exception, path: Path) -> str:
     """Say where in a student's file an error came up, and which."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-             if frame.filename == str(path)]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
     what = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
@@ -129,7 +131,7 @@ def write_progress(folder: Path, hints: dict[str, int], findings: list[Finding] 
     """Note the hints given, and which exercises are right."""
     right = [finding.exercise.name for finding in findings if finding.state == RIGHT]
     text = json.dumps({"hints": hints, "right": right}, indent=2)
-    write_atomically(folder / PROGRESS, text)
+    save_text(text, folder / PROGRESS)
 
 
 def next_hint(folder: Path, exercise: Exercise) -> tuple[int, str | None]:

@@ -41,7 +41,8 @@ EXERCISES = (
         "docs/pooling.md",
         checks.check_relu,
         (
-            "Where x is positive, y = x: if x grows by 1, so does y. Where it is negative, y stays 0.",
+            "Where x is positive, y = x: if x grows by 1, so does y. Where it is negative, y "
+            "stays 0.",
             "So dx is dy where x is positive, and 0 elsewhere.",
             "A comparison such as x > 0 gives an array of True and False, which count as 1 and 0 "
             "when they are multiplied by numbers.",
@@ -55,8 +56,10 @@ EXERCISES = (
         checks.check_bias,
         (
             "dx: if one entry of x grows by 1, the same entry of y grows by 1, and no other.",
-            "dbias: which entries of y grow if bias[c] does? All pixels of channel c, in all images.",
-            "dbias[c] is the sum of dy over images, rows and columns. Those are the axes 0, 1 and 2.",
+            "dbias: which entries of y grow if bias[c] does? All pixels of channel c, in all "
+            "images.",
+            "dbias[c] is the sum of dy over images, rows and columns. Those are the axes 0, 1 and "
+            "2.",
         ),
     ),
     Exercise(
@@ -69,7 +72,8 @@ EXERCISES = (
             "times a *column*, so the weight has to be transposed.",
             "dweight[c, f]: it is used for every row m, and multiplied there by x[m, c]. So it is "
             "the sum over m of x[m, c] * dy[m, f].",
-            "By the shapes: (M, F) times (F, C) gives (M, C); and (C, M) times (M, F) gives (C, F).",
+            "By the shapes: (M, F) times (F, C) gives (M, C); and (C, M) times (M, F) gives (C, "
+            "F).",
         ),
     ),
     Exercise(
@@ -80,9 +84,11 @@ EXERCISES = (
         (
             "The derivative of log(sum of exp(logits)) with respect to logits[k] is "
             "exp(logits[k]) / sum of exp(logits). Forward has computed that already.",
-            "For one pixel the gradient is p[k], and minus 1 at the true class. Forward has an array "
+            "For one pixel the gradient is p[k], and minus 1 at the true class. Forward has an "
+            "array "
             "that is 1 just there.",
-            "The loss is the mean over all pixels, so each pixel's part is divided by their number. "
+            "The loss is the mean over all pixels, so each pixel's part is divided by their "
+            "number. "
             "And all of it is multiplied by dloss, whatever that is.",
         ),
         ("softmax_cross_entropy",),
@@ -94,7 +100,8 @@ EXERCISES = (
         checks.check_im2col,
         (
             "Make an array of zeros in the shape of x. Then loop over u and v as forward does.",
-            "In forward, columns[:, :, :, u, v] is a copy of a part of x. In backward, the same part "
+            "In forward, columns[:, :, :, u, v] is a copy of a part of x. In backward, the same "
+            "part "
             "of dx gets dcolumns[:, :, :, u, v].",
             "The parts overlap. What is already there must stay: add to it.",
         ),
@@ -106,9 +113,11 @@ EXERCISES = (
         checks.check_convolution_weights,
         (
             "dbias is as in exercise 2, word for word.",
-            "For dweight, loop over u and v and make the shifted image as forward does. The product "
+            "For dweight, loop over u and v and make the shifted image as forward does. The "
+            "product "
             "is shifted @ weight[u, v], and exercise 3 says what dweight of a product is.",
-            "For a matrix product over all pixels at once, turn both into matrices with one row for "
+            "For a matrix product over all pixels at once, turn both into matrices with one row "
+            "for "
             "each pixel: shifted.reshape(-1, channels) and dy.reshape(-1, filters).",
         ),
     ),
@@ -119,7 +128,8 @@ EXERCISES = (
         checks.check_convolution_image,
         (
             "Begin with zeros in the shape of x, and loop over u and v.",
-            "For one tap, exercise 3 gives the gradient of the shifted image: dy times the transpose "
+            "For one tap, exercise 3 gives the gradient of the shifted image: dy times the "
+            "transpose "
             "of weight[u, v]. (The @ of an image and a matrix treats each pixel as a row.)",
             "Add it to the part of dx that lies where the shifted image was cut out of x.",
         ),
@@ -132,8 +142,10 @@ EXERCISES = (
         (
             "Copy the loops of your last two exercises, and use padded[seen_by(u, v)] for the "
             "shifted image.",
-            "Collect the gradient in an array of the shape of padded: dpadded[seen_by(u, v)] += ...",
-            "At the end dx is dpadded without its border: rows and columns from padding on, as many "
+            "Collect the gradient in an array of the shape of padded: dpadded[seen_by(u, v)] += "
+            "...",
+            "At the end dx is dpadded without its border: rows and columns from padding on, as "
+            "many "
             "as x has. (dpadded[:, padding:-padding] is empty where padding is 0.)",
         ),
         ("conv2d",),
@@ -147,7 +159,8 @@ EXERCISES = (
             "The winner gets dy, whole. The other three get 0.",
             "Begin with zeros in the shape of x. The members of all windows at place (u, v) are "
             "x[:, u::2, v::2], an array of the shape of dy, and so are those of dx.",
-            "The place (u, v) has the number 2 * u + v. Where `winner` has this number, it gets dy.",
+            "The place (u, v) has the number 2 * u + v. Where `winner` has this number, it gets "
+            "dy.",
         ),
         ("max_pool2d",),
     ),
@@ -157,11 +170,11 @@ EXERCISES = (
         "docs/pooling.md",
         checks.check_upsampling,
         (
-            "Each x is used scale * scale times. So its gradient is a sum of as many entries of dy.",
+            "Each x is used scale * scale times. So its gradient is a sum of as many entries of "
+            "dy.",
             "Give the square of each pixel two axes of its own, by the reshape in the text.",
             "Then sum over these two axes.",
         ),
-        ("upsample_nearest2d",),
     ),
     Exercise(
         "11_transposed_convolution",
@@ -223,11 +236,12 @@ EXERCISES = (
         (
             "Write the lines of the formulas one after the other; what stands on the right of `=` "
             "in a line may have been computed in the line above.",
-            "The value moves by the *new* velocity. In Adam, m and s are computed from the new mean "
+            "The value moves by the *new* velocity. In Adam, m and s are computed from the new "
+            "mean "
             "and the new mean_square, and are not returned.",
             "new_value = value - ... makes a new array. beta1**t is beta1 to the power t.",
         ),
-        ("sgd", "adam"),
+        ("adam",),
     ),
     Exercise(
         "16_unet",
@@ -235,7 +249,8 @@ EXERCISES = (
         "docs/wiring.md",
         checks.check_unet,
         (
-            "Go through forward from its last line to its first, and call the backward of each line "
+            "Go through forward from its last line to its first, and call the backward of each "
+            "line "
             "with the gradient of what stands on the left of its `=`.",
             "The backward of concat0 returns two: dskip0, dy = concat0_backward(dy). Keep dskip0 "
             "until you come to where skip0 was made; dy goes on to up0.",
