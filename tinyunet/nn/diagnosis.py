@@ -173,10 +173,10 @@ def why(gradient, shape):
     """Say how a gradient could come to a wrong shape."""
     if gradient.size == int(np.prod(shape)) and sorted(gradient.shape) == sorted(shape):
         return "its axes are in another order"
-    if gradient.shape[gradient.ndim - len(shape) :] == shape:
-        return "sum over the axes before these, too"
     if gradient.size == int(np.prod(shape)):
         return "the same number of entries, so a reshape is missing, or a keepdims=True too much"
+    if gradient.shape[gradient.ndim - len(shape) :] == shape:
+        return "sum over the axes before these, too"
     return "a gradient always has the shape of its namesake"
 
 
