@@ -59,7 +59,7 @@ def test_the_code_on_a_page_is_the_code_in_the_source(insert_code, page):
     assert insert_code.updated(page) == text, "run: python docs/insert_code.py"
 
 
-def test_code_that_differs_from_the_source_is_written_anew(insert_code, monkeypatch, tmp_path):
+def test_code_that_differs_from_the_source_is_rewritten(insert_code, monkeypatch, tmp_path):
     (tmp_path / "code.py").write_text(
         '"""A module."""\n\n\nclass A:\n    def f(self):\n        return 1\n'
     )
