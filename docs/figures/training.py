@@ -1,7 +1,7 @@
 """Figures of the chapter on training."""
 
 import numpy as np
-from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, demo, measured, panels
+from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, measured, panels
 
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.distributed.replicas import Replicas
@@ -12,6 +12,7 @@ from tinyunet.nn.optimizers import SGD, Adam
 from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
+from tinyunet.training.loop import random_batches, training_steps
 
 SLOPES = np.array([1.0, 30.0])  # of the valley x^2 / 2 + 30 y^2 / 2: gentle along, steep across
 START = (-9.0, 2.0)
@@ -88,10 +89,10 @@ def learn(scenes, held_out, steps, augment, norm="batch"):
     optimizer, schedule = Adam(network.parameters()), cosine(4e-3, steps, steps // 20)
     images_to_judge = standardization.transform(np.stack(held_out.images))
     truth, losses, judged = np.stack(held_out.masks).astype("int32"), [], []
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
-    settings = {"crop_size": 64, "seed": 0, "learning_rate": schedule, "augmented": augment}
-    training_steps = demo("parts/learning").training_steps
-    for step, loss in training_steps(range(steps), *learning, **settings):
+    batches = random_batches(scenes, standardization, crop_size=64, augmented=augment)
+    for step, loss in training_steps(
+        range(steps), batches, replicas, optimizer, cross_entropy, schedule=schedule
+    ):
         losses.append(float(loss))
         if (step + 1) % 20 == 0 or step + 1 == steps:
             replicas.eval()
