@@ -452,7 +452,7 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"threads": 0}, "threads must be at least 1"),
         ({"lr": math.nan}, "lr must be above 0"),
         ({"dropout": 1.0}, "dropout must be"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"patience": 0}, "patience must be at least 1"),
         ({"loss": "dice", "weight_map": True}, "weight_map weighs pixel by pixel"),
         ({"val_split": "spatial"}, "a spatial split needs tiles"),

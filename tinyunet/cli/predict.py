@@ -3,8 +3,6 @@
 import contextlib
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
@@ -15,6 +13,7 @@ from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
 from tinyunet.plots.colors import overlay
 from tinyunet.plots.pictures import draw_grid, legend_of
+from tinyunet.progress import tqdm
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
 

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from tinyunet.atomic_io import new_folder, save_picture
 from tinyunet.data.dataset import (
@@ -28,6 +27,7 @@ from tinyunet.data.dataset import (
     without_pillows_limit,
 )
 from tinyunet.errors import UserError
+from tinyunet.progress import tqdm
 
 GRAY = 0x010101  # times 0 to 255: the colors from black to white
 DARK, LIGHT = 32, 224  # below and from which on a gray value is nearly black and nearly white

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.data.dataset import Pair, find_pairs, read_image, unpaired
 from tinyunet.data_checks.alignment import agreement
 from tinyunet.data_checks.repair import RawMask, count_values, read_raw_mask
 from tinyunet.errors import UserError
+from tinyunet.progress import tqdm
 
 THUMBNAIL = 16  # pixels a side
 

@@ -28,7 +28,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.backend import device_name, to_device, to_host, xp
 from tinyunet.distributed.replicas import Replicas, split
@@ -36,6 +35,7 @@ from tinyunet.errors import UserError
 from tinyunet.memory import check_memory
 from tinyunet.nn.operations import operations
 from tinyunet.nn.summary import summarize
+from tinyunet.progress import tqdm
 
 DEFAULT_TILE = 256
 
