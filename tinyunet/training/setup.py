@@ -101,7 +101,9 @@ class Training:
         self.counts = self.count_pixels(dataset, "training")
         if np.count_nonzero(self.counts) < 2:
             alone = model.class_names[self.counts.argmax()]
-            raise UserError(f"the training masks hold one class alone, {alone}: nothing to learn")
+            raise UserError(
+                f"the training masks hold a single class, {alone}: there is nothing to tell apart"
+            )
         self.class_weights = None
         if config.class_weights == "auto":
             self.class_weights = suggest_class_weights(self.counts, config.ignore_index)

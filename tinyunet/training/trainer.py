@@ -335,7 +335,7 @@ class Trainer(Training):
     def say(self, text: str | None) -> None:
         """Tell the person who waits something, beside the progress bar."""
         if text:
-            tqdm.write(f"step {self.step}: {text}", file=sys.stderr)
+            tqdm.write(f"step {self.step} of {self.config.steps}: {text}", file=sys.stderr)
 
     def progress_text(self) -> str:
         """Say in a few words how it goes, for the progress bar."""
