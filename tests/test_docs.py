@@ -20,6 +20,7 @@ WITHOUT_EXAMPLES = {
     "api_tools",
     "glossary",
     "index",
+    "learning_live",
     "results",
     "speed",
     "your_images",
