@@ -53,6 +53,8 @@ def tidy(app, page, source):
     """Mend in each page's text what reads well as Markdown but not as a web page."""
     # An alternative text that runs over several lines would lose the spaces between them.
     text = re.sub(r"!\[[^\]]*\]", lambda found: " ".join(found[0].split()), source[0])
+    # What only Sphinx understands is a comment for everyone else.
+    text = re.sub(r"<!-- sphinx\n(.*?)\n-->", r"\1", text, flags=re.DOTALL)
     # The empty line at the end of an example, which doctest needs.
     source[0] = re.sub(r"\n\n( *```\n)", r"\n\1", text)
 
