@@ -12,7 +12,6 @@ import sys
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
-from parts.learning import training_steps
 
 from tinyunet.data.scenes import BUILDING, paint_scenes
 from tinyunet.distributed.replicas import Replicas
@@ -22,6 +21,7 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
+from tinyunet.training.loop import random_batches, training_steps
 
 try:
     import matplotlib
@@ -63,9 +63,10 @@ def train(class_weights, scenes, held_out, steps, seed):
     replicas, cross_entropy = Replicas(network), CrossEntropy(class_weights)
     optimizer = operations.Adam(network.parameters(), 2e-3)
     images_to_judge = standardization.transform(np.stack(held_out.images))
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    batches = random_batches(scenes, standardization, crop_size=64, seed=seed)
     curve = []
-    for step, _ in training_steps(range(1, steps + 1), *learning, crop_size=64, seed=seed):
+    numbers = range(1, steps + 1)
+    for step, _ in training_steps(numbers, batches, replicas, optimizer, cross_entropy):
         if step % max(1, steps // 6) == 0 or step == steps:
             replicas.eval()
             prediction = replicas.logits(images_to_judge).argmax(axis=-1)

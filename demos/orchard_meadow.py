@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
-from parts.learning import training_steps
 from tqdm import tqdm
 
 from tinyunet.backend import device_name, random_generator
@@ -33,6 +32,7 @@ from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
+from tinyunet.training.loop import random_batches, training_steps
 
 try:
     import matplotlib
@@ -111,10 +111,15 @@ def train_network(name, network, crop, training, held_out, options):
 
     curve, losses = [], []
     bar = tqdm(range(1, options.steps + 1), name, unit="step")
-    learning = (replicas, optimizer, cross_entropy, training, standardization)
-    settings = {"crop_size": crop, "seed": options.seed}
-    settings["learning_rate"] = lambda step: learning_rate(step - 1)  # our steps count from 1
-    for step, loss in training_steps(bar, *learning, **settings):
+    batches = random_batches(training, standardization, crop_size=crop, seed=options.seed)
+    for step, loss in training_steps(
+        bar,
+        batches,
+        replicas,
+        optimizer,
+        cross_entropy,
+        schedule=lambda step: learning_rate(step - 1),  # our steps count from 1
+    ):
         losses.append(loss)
         if step % 25 == 0 or step == options.steps:
             replicas.eval()

@@ -12,7 +12,6 @@ import sys
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
-from parts.learning import training_steps
 from tqdm import tqdm
 
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
@@ -23,6 +22,7 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import color_mask
+from tinyunet.training.loop import random_batches, training_steps
 
 try:
     import matplotlib
@@ -44,9 +44,9 @@ def train(options):
     network = UNet(3, len(CLASSES), base_channels=8, depth=DEPTH, norm="batch", seed=options.seed)
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
     optimizer = operations.Adam(network.parameters(), lr=4e-3)
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    batches = random_batches(scenes, standardization, crop_size=64, seed=options.seed)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
-    for _ in training_steps(bar, *learning, crop_size=64, seed=options.seed):
+    for _ in training_steps(bar, batches, replicas, optimizer, cross_entropy):
         pass
     return network, standardization
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinyunet.atomic_io import save_picture
 from tinyunet.backend import DEVICES
-from tinyunet.checkpoint import save_model
+from tinyunet.checkpoint import Model, save_model
 from tinyunet.cli.main import main as tinyunet
 from tinyunet.data.scenes import CLASSES, paint_scene
 from tinyunet.distributed.replicas import available_cores
@@ -63,7 +63,7 @@ def main(arguments=None):
         paint(folder / "image.png", options.size)
         network = UNet(3, len(CLASSES), base_channels=options.base_channels, depth=options.depth)
         standardization = Standardization([128.0] * 3, [64.0] * 3)
-        save_model(folder / "model.npz", network, standardization=standardization)
+        save_model(folder / "model.npz", Model(network, standardization))
         command = ["predict", folder / "model.npz", folder / "image.png", "--out", folder / "out"]
         command += ["--tile", options.tile, "--threads", options.threads]
         command += ["--device", options.device] + ["--probabilities"] * options.probabilities

@@ -14,7 +14,6 @@ from collections import deque
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
-from parts.learning import training_steps
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
@@ -29,6 +28,7 @@ from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
+from tinyunet.training.loop import random_batches, training_steps
 
 try:
     import matplotlib
@@ -103,11 +103,10 @@ def train(cut, scenes, held_out, options, classes=2):
     replicas, cross_entropy = Replicas(network), CrossEntropy()
     optimizer = operations.Adam(network.parameters())
     schedule = cosine(1e-2, options.steps, warmup_steps=options.steps // 20)
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    batches = random_batches(scenes, standardization, crop_size=64, seed=options.seed)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
-    settings = {"crop_size": 64, "seed": options.seed, "learning_rate": schedule}
     squares = []
-    for _ in training_steps(bar, *learning, **settings):
+    for _ in training_steps(bar, batches, replicas, optimizer, cross_entropy, schedule=schedule):
         squares.append([[sum(parts) for parts in way] for way in told])
         for parts in told[0] + told[1]:
             parts.clear()

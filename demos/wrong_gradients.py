@@ -12,7 +12,6 @@ from unittest import mock
 
 import numpy as np
 from parts.command_line import demo_parser, prepare
-from parts.learning import training_steps
 
 from tinyunet.backend import to_device, xp
 from tinyunet.data.scenes import CLASSES, paint_scenes
@@ -23,6 +22,7 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
+from tinyunet.training.loop import random_batches, training_steps
 
 try:
     import matplotlib
@@ -100,9 +100,9 @@ def train(scenes, options):
     standardization = Standardization.fit(scenes.images)
     replicas, cross_entropy = Replicas(network), CrossEntropy()
     optimizer = operations.Adam(network.parameters(), 2e-3)
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
-    training = training_steps(range(options.steps), *learning, crop_size=CROP, seed=options.seed)
-    return [float(loss) for _, loss in training]
+    batches = random_batches(scenes, standardization, crop_size=CROP, seed=options.seed)
+    steps = training_steps(range(options.steps), batches, replicas, optimizer, cross_entropy)
+    return [float(loss) for _, loss in steps]
 
 
 def ends(losses):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.networks import in_float64
 from tinyunet.backend import to_host
-from tinyunet.checkpoint import save_model
+from tinyunet.checkpoint import Model, save_model
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 
@@ -130,7 +130,7 @@ def test_a_model_becomes_a_file_that_pytorch_loads(tmp_path, capsys):
     demo = load("to_pytorch")
     network = UNet(3, 2, base_channels=2, depth=1, norm="batch")
     path = tmp_path / "model.npz"
-    save_model(path, network, standardization=Standardization([1.0] * 3, [2.0] * 3))
+    save_model(path, Model(network, Standardization([1.0] * 3, [2.0] * 3)))
     demo.main([str(path), "--device", "cpu"])
     assert "differ by at most" in capsys.readouterr().out
     content = torch.load(tmp_path / "model.pt")

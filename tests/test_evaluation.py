@@ -118,7 +118,8 @@ def test_shapes_and_values_that_do_not_fit_are_refused():
 def test_json_has_the_promised_keys_and_null_for_an_absent_class():
     scores = Scores.from_confusion([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
     result = json.loads(json.dumps(scores.as_json(["a", "b", "c"]), allow_nan=False))
-    assert list(result) == ["classes", "iou", "dice", "mean_iou", "pixel_accuracy", "confusion"]
+    keys = "classes iou dice precision recall mean_iou pixel_accuracy kappa confusion"
+    assert list(result) == keys.split()
     assert result["classes"] == ["a", "b", "c"]
     assert result["iou"][2] is None
     assert result["confusion"] == [[3, 1, 0], [0, 4, 0], [0, 0, 0]]
@@ -127,15 +128,16 @@ def test_json_has_the_promised_keys_and_null_for_an_absent_class():
 def test_the_table_can_be_read():
     scores = Scores.from_confusion([[30, 10, 0], [0, 60, 0], [0, 0, 0]])
     assert scores.table(["grass", "a long class name", "road"]).splitlines() == [
-        "class                 IoU    Dice   share of the truth",
-        "grass              0.7500  0.8571     40.0 %",
-        "a long class name  0.8571  0.9231     60.0 %",
-        "road                    -       -      0.0 %",
+        "class                 IoU    Dice  precis.  recall   share of the truth",
+        "grass              0.7500  0.8571  1.0000  0.7500     40.0 %",
+        "a long class name  0.8571  0.9231  0.8571  1.0000     60.0 %",
+        "road                    -       -       -       -      0.0 %",
         "",
         "mean IoU           0.8036",
         "pixel accuracy     0.9000",
+        "kappa              0.7826",
         "",
-        "Of 100 pixels of the class on the left, how many were predicted as each class:",
+        "Of 100 pixels of the class on the left, so many were predicted as each class:",
         "                           grass a long class n           road",
         "grass                       75.0           25.0            0.0",
         "a long class name            0.0          100.0            0.0",

@@ -116,12 +116,7 @@ def test_a_tile_that_does_not_fit_is_refused_by_name(tmp_path):
 
 def test_the_command_writes_a_file_and_says_what_to_do_with_it(tmp_path, capsys):
     model = model_with_statistics(0, depth=1)
-    save_model(
-        tmp_path / "model.npz",
-        model.network,
-        standardization=model.standardization,
-        class_names=model.class_names,
-    )
+    save_model(tmp_path / "model.npz", model)
     out = tmp_path / "model.onnx"
     arguments = ["export", str(tmp_path / "model.npz"), "--out", str(out), "--tile", "32"]
     assert main(arguments) == 0

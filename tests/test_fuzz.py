@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from PIL import Image
 
 from tests.strategies import seeds
-from tinyunet.checkpoint import save_model
+from tinyunet.checkpoint import Model, save_model
 from tinyunet.cli.main import main
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
@@ -142,7 +142,7 @@ def fill(folder: Path, seed: int) -> None:
             (folder / "images" / "dangling.png").symlink_to(folder / "nowhere.png")
     network = UNet(3, 2, base_channels=2, depth=1, seed=seed)
     path = folder / "model.npz"
-    save_model(path, network, standardization=Standardization([100.0] * 3, [50.0] * 3))
+    save_model(path, Model(network, Standardization([100.0] * 3, [50.0] * 3)))
     if rng.random() < 0.2:
         content = bytearray(path.read_bytes())
         content[rng.integers(len(content))] ^= rng.integers(1, 256)

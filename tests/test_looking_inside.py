@@ -225,12 +225,7 @@ def save_inputs(folder, image, **options):
     """Write a model and an image for it; returns both paths."""
     model = small_model(image.shape[2], **options)
     paths = folder / "model.npz", folder / "image.png"
-    save_model(
-        paths[0],
-        model.network,
-        standardization=model.standardization,
-        class_names=model.class_names,
-    )
+    save_model(paths[0], model)
     Image.fromarray(image.squeeze()).save(paths[1])
     return paths
 

@@ -126,7 +126,7 @@ def test_without_mpiexec_one_is_alone_and_needs_no_mpi4py(environment, monkeypat
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    with mpi.team() as team:
+    with mpi.find_communicator() as team:
         team.wait()
         assert (team.rank, team.size, team.is_main_process, team.share(5)) == (
             0,
@@ -140,7 +140,7 @@ def test_mpiexec_without_mpi4py_is_a_mistake_that_is_told(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "4")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(UserError, match=r"pip install 'tinyunet\[mpi\]'"):
-        mpi.team()
+        mpi.find_communicator()
 
 
 # -- Real processes --------------------------------------------------------------------------------
@@ -242,8 +242,8 @@ def test_when_one_process_fails_all_end(mpiexec, script):
         import numpy as np
         from tinyunet.distributed import mpi
 
-        mpi.PATIENCE = 0.5
-        with mpi.team() as team:
+        mpi.TIMEOUT = 0.5
+        with mpi.find_communicator() as team:
             total = np.ones(3)
             team.sum_in_place(total)
             assert total.tolist() == [2, 2, 2]

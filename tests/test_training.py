@@ -19,13 +19,9 @@ from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.training import run_folder, trainer
-from tinyunet.training.trainer import (
-    Trainer,
-    TrainingConfig,
-    load_datasets,
-    settings_to_resume,
-    train,
-)
+from tinyunet.training.config import TrainingConfig
+from tinyunet.training.run_folder import settings_to_resume
+from tinyunet.training.trainer import Trainer, load_datasets, train
 
 FILES = ["config.json", "curves.png", "last.npz", "metrics.csv", "model.npz", "preview.png"]
 
@@ -201,7 +197,7 @@ def test_the_loss_leaves_the_device_only_when_it_is_written_down(tmp_path, monke
 
     class Loss(float):
         def __float__(self):
-            fetched.append(trainer.finished)
+            fetched.append(trainer.step)
             return 0.5
 
     data = blobs().split(0.34, seed=0)
@@ -227,14 +223,14 @@ def test_a_run_that_was_interrupted_and_resumed_equals_one_that_was_not(
     tmp_path, monkeypatch, stop
 ):
     run(tmp_path / "whole", dropout=0.2)
-    step = Trainer.step
+    draw = Trainer.draw_batch
 
-    def interrupted(trainer):
-        if trainer.finished == stop:
+    def interrupted(trainer, step):
+        if step == stop:
             raise KeyboardInterrupt
-        step(trainer)
+        return draw(trainer, step)
 
-    monkeypatch.setattr(Trainer, "step", interrupted)
+    monkeypatch.setattr(Trainer, "draw_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", dropout=0.2)
     monkeypatch.undo()
@@ -326,14 +322,13 @@ def test_a_run_can_be_made_longer(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_in_words_and_keeps_the_checkpoint(tmp_path, monkeypatch):
-    step = Trainer.step
+    draw = Trainer.draw_batch
 
-    def broken(trainer):
-        step(trainer)
-        if trainer.finished == 13:
-            trainer.losses[-1] = trainer.losses[-1] * np.float32("nan")
+    def broken(trainer, step):
+        images, *others = draw(trainer, step)
+        return images * np.float32("nan" if step == 12 else 1), *others
 
-    monkeypatch.setattr(Trainer, "step", broken)
+    monkeypatch.setattr(Trainer, "draw_batch", broken)
     with pytest.raises(UserError, match="loss became nan in step 13.*checkpoint of step 8"):
         run(tmp_path)
     assert load_training_state(tmp_path / "run" / "last.npz").progress["step"] == 8
@@ -352,14 +347,14 @@ def test_a_learning_rate_far_too_large_never_reaches_a_checkpoint(tmp_path):
 def test_the_layer_that_overflowed_first_is_named(tmp_path, monkeypatch, capsys):
     draw = Trainer.draw_batch
 
-    def too_bright(trainer):
-        images, *others = draw(trainer)
-        return images * np.float32(1e38 if trainer.finished == 12 else 1), *others
+    def too_bright(trainer, step):
+        images, *others = draw(trainer, step)
+        return images * np.float32(1e38 if step == 12 else 1), *others
 
     monkeypatch.setattr(Trainer, "draw_batch", too_bright)
     with pytest.raises(UserError, match="nan in step 13: .*not finite came from encoder.0.conv"):
         run(tmp_path, norm="none")
-    assert "looking where that began" in capsys.readouterr().err
+    assert "looking for the layer it came from" in capsys.readouterr().err
 
 
 def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
@@ -381,7 +376,7 @@ def test_the_preview_is_drawn_between_checkpoints(tmp_path, monkeypatch):
     monkeypatch.setattr(
         run_folder.RunFolder,
         "write_preview",
-        lambda folder, data: (drawn.append(trainer.finished), draw(folder, data)),
+        lambda folder, data: (drawn.append(trainer.step), draw(folder, data)),
     )
     trainer = Trainer(tiny(tmp_path, preview_interval=3), *blobs().split(0.34, seed=0))
     trainer.run(progress=False)
@@ -410,14 +405,14 @@ def test_border_weights_follow_the_crop_and_hold_the_class_weights(tmp_path):
     config = tiny(tmp_path, weight_map=True, class_weights="auto", ignore_index=255)
     data = Dataset(["a"], [np.zeros((16, 16, 3), np.uint8)], [mask])
     trainer = Trainer(config, data, data)
-    weights = trainer.weigh(mask)
+    weights = trainer.pixel_weights(mask)
     plain = np.array(trainer.class_weights)
     np.testing.assert_allclose(weights[mask == 1], plain[1], rtol=1e-6)
     assert weights[8, 7] == pytest.approx(plain[0] + 10 * np.exp(-4 / 50))  # d1 = d2 = 1
     assert trainer.loss.class_weights is None
-    _, labels, drawn = trainer.draw_batch()
+    _, labels, drawn = trainer.draw_batch(0)
     for label, weight in zip(labels, drawn, strict=True):
-        np.testing.assert_array_equal(trainer.weigh(label), weight)
+        np.testing.assert_array_equal(trainer.pixel_weights(label), weight)
 
 
 def test_border_weights_between_objects_that_touch(tmp_path):
@@ -432,10 +427,10 @@ def test_border_weights_between_objects_that_touch(tmp_path):
         Image.fromarray(halves).save(tmp_path / "objects" / f"{stem}.png")
     config = tiny(tmp_path, weight_map=True, instances=tmp_path / "objects", steps=2)
     trainer = Trainer(config, *load_datasets(config, None, False))
-    _, _, weights = trainer.draw_batch()
+    _, _, weights = trainer.draw_batch(0)
     assert weights.max() > 9  # without instances, a lone blob has no gap
     trainer.training.instances = None
-    assert trainer.draw_batch()[2].max() == 1
+    assert trainer.draw_batch(0)[2].max() == 1
     train(config, progress=False)
     (tmp_path / "objects" / "blob2.png").unlink()
     with pytest.raises(UserError, match="has no instance mask for the image blob2"):
@@ -485,7 +480,7 @@ def test_what_does_not_fit_is_said_before_anything_is_written(tmp_path, changes,
 def test_masks_without_a_pixel_that_counts_are_refused(tmp_path):
     data = blobs()
     data.masks[0][:] = 255
-    with pytest.raises(UserError, match="no pixel of the validation masks counts"):
+    with pytest.raises(UserError, match="every pixel of the validation masks is ignored"):
         train(
             tiny(tmp_path, ignore_index=255),
             (data, data.subset([0])),
@@ -497,6 +492,6 @@ def test_metrics_csv_has_a_column_for_each_class():
     text = run_folder.metrics_csv(
         [{"step": 1, "loss": 0.5, "lr": 0.1, "seconds": 2.0}], ["a,b", "c"]
     )
-    assert text.splitlines()[0].startswith("step,loss,lr,val_mean_iou,val_pixel_accuracy,")
+    assert text.splitlines()[0].startswith("step,loss,lr,val_loss,val_mean_iou,val_pixel_accuracy,")
     row = next(csv.DictReader(text.splitlines()))
     assert row["iou a,b"] == "" and row["loss"] == "0.5"

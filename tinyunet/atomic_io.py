@@ -1,13 +1,18 @@
-"""Files that appear in one go: written under another name first, then renamed.
+"""Files and folders that appear in one go: made under another name first, then renamed.
 
 Renaming is a single act of the file system. Whoever looks, at whatever moment, sees the old state
-or the new one; an error leaves nothing behind, and a process that is killed half-way leaves at most
-something unfinished beside it, ``NAME.partial``, which the next attempt replaces.
+or the new one. No two writers share the other name, and an error removes what has it. A process
+that is killed leaves it behind, ``.tinyunet-*.partial``, and the next one that writes into the
+folder removes it. It knows the dead from the living by a lock, which the operating system releases
+when a process ends.
 """
 
 import contextlib
+import functools
 import os
 import shutil
+import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +21,116 @@ import numpy as np
 from PIL import Image
 
 from tinyunet.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+    fcntl = None
+
+
+# -- Locks -----------------------------------------------------------------------------------------
+
+
+def lock(file) -> bool:
+    """Lock an open file until it is closed or the process ends, by whatever death.
+
+    Returns
+    -------
+    bool
+        False if another process has locked it.
+
+    Raises
+    ------
+    OSError
+        If the file system has no locks.
+    """
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def is_at_its_place(file) -> bool:
+    """Tell whether an open file is still the one at its path: nobody has removed it since."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def sole_writer(folder: str | Path) -> Iterator[None]:
+    """Make sure that no other process writes into a folder, which is made if it is not there.
+
+    Use it as ``with sole_writer(folder):``. A file ``.lock`` is there meanwhile.
+
+    Raises
+    ------
+    UserError
+        If another process does.
+    """
+    path = make_folder(folder) / ".lock"
+    while True:
+        with open(path, "ab") as file:
+            try:
+                if not lock(file):
+                    raise UserError(
+                        f"another process is writing into {folder}: wait until it ends, or choose "
+                        "another folder"
+                    )
+                if not is_at_its_place(file):
+                    continue  # whoever had the lock has removed the file since we opened it
+            except OSError as error:
+                what = f"{path}: {error.strerror or error}; start no other run in this folder"
+                warnings.warn(what, stacklevel=3)
+            try:
+                yield
+                return
+            finally:
+                with contextlib.suppress(OSError):  # Windows removes no open file; it may stay
+                    path.unlink()
+
+
+# -- Under another name first ----------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def temporary_file(folder: Path) -> Iterator[BinaryIO]:
+    """Make a file that no other process uses, and remove it at the end if it is still there."""
+    folder = Path(os.path.abspath(folder))
+    remove_leftovers(folder)
+    while True:
+        path = folder / f".tinyunet-{uuid.uuid4().hex}.partial"
+        with open(path, "x+b") as file:
+            try:
+                with contextlib.suppress(OSError):  # where there are no locks, do without
+                    if not (lock(file) and is_at_its_place(file)):
+                        continue  # before it was locked, another process took it for a leftover
+                yield file
+                return
+            finally:
+                if not fcntl:
+                    file.close()  # Windows removes no open file
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+@functools.cache
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder; this process looks only once."""
+    for path in folder.glob(".tinyunet-*.partial"):
+        with contextlib.suppress(OSError), open(path, "r+b") as file:
+            if lock(file):
+                shutil.rmtree(path.with_suffix(".folder"), ignore_errors=True)
+                if not fcntl:
+                    file.close()
+                path.unlink()
 
 
 @contextlib.contextmanager
@@ -38,24 +153,19 @@ def written_aside(path: str | Path, on_disk: bool = False) -> Iterator[BinaryIO]
         If the file can't be written: no such folder, no permission, no space left.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     try:
-        # A file of our own: what a killed process left goes, and a link there is not followed.
-        partial.unlink(missing_ok=True)
-        with open(partial, "x+b") as file:
+        with temporary_file(path.parent) as file:
             yield file
+            file.flush()
             if on_disk:
-                file.flush()
                 os.fsync(file.fileno())
-        os.replace(partial, path)
+            if not fcntl:
+                file.close()  # Windows renames no open file
+            os.replace(file.name, path)
         if on_disk:
             sync_folder(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        if isinstance(error, OSError):
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-        raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -69,7 +179,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def save_text(text: str, path: str | Path) -> None:
-    """Write a text file (UTF-8) in one go; the folder must exist.
+    """Write a text file (UTF-8) in one go; the folder must exist. What is no Unicode is escaped.
 
     Raises
     ------
@@ -77,22 +187,13 @@ def save_text(text: str, path: str | Path) -> None:
         If it cannot be written there.
     """
     with written_aside(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder, and those above it, unless it is there already; returns its path.
-
-    Raises
-    ------
-    UserError
-        If it cannot be made.
-    """
+    """Make a folder, and those above it, unless it is there already; returns its path."""
     path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    path.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -108,26 +209,24 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     UserError
         If there is something at `path` other than an empty folder, or it cannot be written there.
     """
-    target = Path(path).resolve()
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        if target.exists() and not target.is_dir():
-            raise UserError(f"{path}: is a file, but a folder is needed for the results")
-        if target.exists() and any(target.iterdir()):
-            raise UserError(
-                f"{path}: is not empty; results are not mixed with older files: choose a new "
-                "folder, or empty this one"
-            )
-        partial.mkdir(parents=True)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{path}: is a file, but a folder is needed for the results")
+    if target.exists() and any(target.iterdir()):
+        raise UserError(
+            f"{path}: is not empty; results are not mixed with older files: choose a new "
+            "folder, or empty this one"
+        )
+    with temporary_file(make_folder(target.parent)) as marker:
+        folder = Path(marker.name).with_suffix(".folder")
+        folder.mkdir()
         try:
-            yield partial
+            yield folder
             if target.exists():
                 target.rmdir()  # it is empty; not every system renames onto a folder
-            os.replace(partial, target)
+            os.replace(folder, target)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_picture(picture: Image.Image | np.ndarray, path: str | Path, **options) -> None:

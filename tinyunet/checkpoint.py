@@ -6,7 +6,7 @@ A model file is an ordinary ``.npz``: a zip of NumPy arrays, which `numpy.load` 
 entry                        what it holds
 ===========================  ====================================================================
 ``header``                   a JSON text: format, version, the network's settings, class names, ...
-``network/NAME``             the parameters and running statistics, as `Layer.state` names them
+``network/NAME``             the parameters and running statistics, by their names
 ``standardization/mean``     what was subtracted from each channel of the training images ...
 ``standardization/std``      ... and what they were divided by
 ``optimizer/NAME``           only in a training state: what the optimizer remembers
@@ -15,7 +15,7 @@ entry                        what it holds
 Two rules make these files safe. *Reading* never unpickles: a pickle can run any program, so a file
 from a stranger is opened with ``allow_pickle=False`` and everything in it is checked. *Writing*
 happens aside: the new file grows under another name and takes the place of the old one in a single
-step when it is complete and on the disk, so whoever pulls the plug still has the old one.
+step when it is complete and on the disk, so that after a power cut the old file is intact.
 """
 
 import json
@@ -46,8 +46,8 @@ class Model:
         The network, with its weights.
     standardization : Standardization
         What makes the pixels of an image file the input of the network.
-    class_names : list of str
-        A name for each class, K of them.
+    class_names : list of str, optional
+        A name for each class, K of them; "class 0", "class 1", ... if not given.
     ignore_index : int or None
         The value in masks that means "don't count this pixel".
     metadata : dict
@@ -56,9 +56,19 @@ class Model:
 
     network: UNet
     standardization: Standardization
-    class_names: list[str]
+    class_names: list[str] | None = None
     ignore_index: int | None = None
     metadata: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make up names where there are none; raise a UserError if there are too few or many."""
+        classes = self.network.config["classes"]
+        names = self.class_names
+        if names is None:
+            names = [f"class {index}" for index in range(classes)]
+        if len(names) != classes:
+            raise UserError(f"{len(names)} class names for {classes} classes")
+        self.class_names = [str(name) for name in names]
 
 
 @dataclass
@@ -83,32 +93,21 @@ class TrainingState:
 # -- Writing ---------------------------------------------------------------------------------------
 
 
-def save_model(
-    path, network, *, standardization, class_names=None, ignore_index=None, extra=None
-) -> None:
+def save_model(path, model: Model) -> None:
     """Save a network for `load_model`: safely, and with all that predictions need.
 
     Parameters
     ----------
     path : path
         The file to write, usually ``model.npz``.
-    network : UNet
-        The network.
-    standardization : Standardization
-        How its images are standardized.
-    class_names : list of str, optional
-        K names; "class 0", "class 1", ... if not given.
-    ignore_index : int, optional
-        The value in masks that does not count.
-    extra : dict, optional
-        More that JSON can hold; `load_model` gives it back as `metadata`.
+    model : Model
+        The network and what belongs to it.
 
     Raises
     ------
     UserError
         If the file can't be written; the file that was there before is untouched.
     """
-    model = Model(network, standardization, named(network, class_names), ignore_index, extra or {})
     write(path, *pack(model))
 
 
@@ -135,16 +134,6 @@ def save_training_state(path, model: Model, optimizer, progress: dict) -> None:
     header["progress"] = progress
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.state_dict().items()}
     write(path, header, arrays)
-
-
-def named(network, class_names) -> list[str]:
-    """Return the class names as a list, made up where there are none."""
-    classes = network.config["classes"]
-    if class_names is None:
-        return [f"class {index}" for index in range(classes)]
-    if len(class_names) != classes:
-        raise UserError(f"{len(class_names)} class names for {classes} classes")
-    return [str(name) for name in class_names]
 
 
 def pack(model: Model) -> tuple[dict, dict]:
@@ -278,12 +267,10 @@ def unpack(path, header: dict, arrays: dict) -> Model:
         network.load_state_dict(part(arrays, "network/"))
         network.eval()
         standardization = Standardization(**part(arrays, "standardization/"))
-        names, ignore_index = header["class_names"], header["ignore_index"]
-        return Model(
-            network, standardization, named(network, names), ignore_index, header["metadata"]
-        )
+        others = (header[name] for name in ("class_names", "ignore_index", "metadata"))
+        return Model(network, standardization, *others)
     except Exception as error:  # again: whatever fails here, the file's content is the reason
-        raise UserError(f"{path} does not fit together: {error}") from error
+        raise UserError(f"{path} is inconsistent: {error}") from error
 
 
 def part(arrays: dict, prefix: str) -> dict:

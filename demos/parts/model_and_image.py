@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from parts.learning import training_steps
 from tinyunet.checkpoint import Model, load_model
 from tinyunet.data.dataset import read_image
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
@@ -22,6 +21,7 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
+from tinyunet.training.loop import random_batches, training_steps
 
 DEPTH = 3
 
@@ -118,10 +118,11 @@ def trained(options):
     replicas, cross_entropy = Replicas(network, options.threads), CrossEntropy()
     optimizer = operations.Adam(network.parameters())
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
-    learning = (replicas, optimizer, cross_entropy, scenes, standardization)
+    batches = random_batches(scenes, standardization, crop_size=96, seed=options.seed)
     bar = tqdm(range(options.steps), "training", unit="step", leave=False)
-    settings = {"crop_size": 96, "seed": options.seed, "learning_rate": learning_rate}
-    for _ in training_steps(bar, *learning, **settings):
+    for _ in training_steps(
+        bar, batches, replicas, optimizer, cross_entropy, schedule=learning_rate
+    ):
         pass
     replicas.eval()
     return Model(network, standardization, list(CLASSES))

@@ -14,7 +14,8 @@ from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
 from tinyunet.nn.gradcheck_cases import run_cases
 from tinyunet.nn.summary import summarize
-from tinyunet.training.trainer import TrainingConfig, new_network
+from tinyunet.training.config import TrainingConfig
+from tinyunet.training.setup import new_network
 
 NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 

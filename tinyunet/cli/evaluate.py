@@ -7,7 +7,7 @@ from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.cli.terminal import on_terminal
 from tinyunet.data.dataset import find_pairs, load_pairs
-from tinyunet.inference.evaluation import Scores, confusion_of_each
+from tinyunet.inference.evaluation import Scores, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import draw_confusion, draw_mistakes, worst_images
 
@@ -19,7 +19,7 @@ def run_evaluate(options) -> None:
     network = model.network.config
     pairs = find_pairs(options.images, options.masks)
     dataset = load_pairs(pairs, network["classes"], model.ignore_index, network["in_channels"])
-    confusions = confusion_of_each(
+    results = evaluate_each(
         model,
         dataset,
         tile=options.tile,
@@ -27,6 +27,7 @@ def run_evaluate(options) -> None:
         threads=options.threads,
         progress=on_terminal(),
     )
+    confusions = [confusion for confusion, _ in results]
     scores = Scores.from_confusion(sum(confusions), model.ignore_index)
     if options.json:
         text = json.dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
@@ -42,13 +43,13 @@ def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
     out = make_folder(options.out)
     picture = draw_confusion(scores, model.class_names, model.ignore_index)
     save_picture(picture, out / "confusion.png")
-    sweeping = {
+    window_options = {
         name: getattr(options, name) for name in ("tile", "margin", "batch_size", "threads")
     }
     cases = []
     for index in worst_images(confusions):
         image, truth = dataset.images[index], dataset.masks[index]
-        prediction = predict_classes(model, image, **sweeping)
+        prediction = predict_classes(model, image, **window_options)
         cases.append((dataset.stems[index], image, truth, prediction))
     if not cases:
         return ["confusion.png"]

@@ -39,12 +39,22 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
     except UserError as error:
         return complain(error, 2)
-    except KeyboardInterrupt as stop:
-        return complain(f"stopped{stop}", 130)
     except BrokenPipeError:  # `tinyunet inspect | head`: whoever read us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return complain(refusal(error), 2)
+    except MemoryError as error:
+        return complain(f"out of memory: {error}", 2)
+    except KeyboardInterrupt as stop:
+        return complain(f"stopped{stop}", 130)
     return status
+
+
+def refusal(error: OSError) -> str:
+    """Say what the operating system refused, and the path that it was about."""
+    path = f"cannot use {error.filename}: " if error.filename is not None else ""
+    return f"{path}{error.strerror or error}"
 
 
 def complain(problem, status: int) -> int:

@@ -4,23 +4,28 @@ from dataclasses import fields
 from pathlib import Path
 
 from tinyunet.distributed import mpi
-from tinyunet.training.trainer import TrainingConfig, settings_to_resume, train
+from tinyunet.errors import UserError
+from tinyunet.training.config import TrainingConfig
+from tinyunet.training.run_folder import settings_to_resume
+from tinyunet.training.trainer import train
 
 
 def run_train(options) -> None:
     """Train a network; under ``mpiexec``, with the other processes that it started."""
     names = {field.name for field in fields(TrainingConfig)}
     typed = {name: value for name, value in vars(options).items() if name in names}
-    with mpi.team() as team:
+    with mpi.find_communicator() as communicator:
         if typed.pop("resume", False):
             config = settings_to_resume(typed.pop("out"), **typed)
         else:
             config = TrainingConfig(**typed)
+            if "momentum" in typed and config.optimizer != "sgd":
+                raise UserError("--momentum goes with --optimizer sgd")
         try:
-            result = train(config, team=team)
+            result = train(config, communicator=communicator)
         except KeyboardInterrupt as stop:
             kept = (Path(config.out) / "last.npz").exists()
             raise KeyboardInterrupt("; go on from the last checkpoint by --resume" * kept) from stop
-    if team.is_main_process:
+    if communicator.is_main_process:
         print(f"Validation mean IoU {result.best_mean_iou:.3f} at step {result.best_step}.")
         print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")

@@ -8,9 +8,9 @@ needs very little of it:
 - each computes the loss and the gradients of its share, as if these were a thread's part;
 - one *allreduce* sums them: every process gives an array and gets the sum of all
   (`sum_in_place`). From equal gradients follow equal weights, so nothing else need be sent;
-- only the process of rank 0 writes files and speaks.
+- only the process of rank 0 writes files and prints.
 
-Without ``mpiexec`` there is a team of one, for which all this is nothing at all, and mpi4py need
+Without ``mpiexec`` there is a single process, for which all this is nothing at all, and mpi4py need
 not be installed.
 
 Source: M. Li et al., Scaling distributed machine learning with the parameter server (2014), for
@@ -32,16 +32,16 @@ SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 RANK_VARIABLES = ("PMIX_RANK",)
 
 # How long a process that fails waits for the others to fail in the same way, in seconds.
-PATIENCE = 5.0
+TIMEOUT = 5.0
 
 
-def team():
+def find_communicator():
     """Find who else works on this run: `Communicator` under ``mpiexec``, else `SingleProcess`.
 
     Raises
     ------
     UserError
-        If ``mpiexec`` started several processes that can't talk to each other.
+        If ``mpiexec`` started several processes that cannot reach each other.
     """
     size = next((int(os.environ[name]) for name in SIZE_VARIABLES if name in os.environ), None)
     if size == 1 or (size is None and not any(name in os.environ for name in RANK_VARIABLES)):
@@ -50,12 +50,12 @@ def team():
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
         raise UserError(
-            f"mpiexec started several processes, but they can't talk: {error}; install mpi4py by "
+            f"mpiexec started several processes, but they cannot reach each other: {error}; "
             "pip install 'tinyunet[mpi]', or start without mpiexec"
         ) from error
     if MPI.COMM_WORLD.size == 1 and size is not None:
         raise UserError(
-            f"mpiexec started {size} processes, but each thinks it is alone: mpi4py uses "
+            f"mpiexec started {size} processes, but each finds itself alone: mpi4py uses "
             f"{MPI.get_vendor()[0]}, and this mpiexec belongs to another MPI; start with the "
             "mpiexec of the same installation"
         )
@@ -63,18 +63,19 @@ def team():
 
 
 class SingleProcess:
-    """A team of one process; what `Communicator` does with several, here does nothing.
+    """One process alone; what `Communicator` does with several, here does nothing.
 
-    Use it as a context, ``with team() as members:``, around all that the processes do together.
+    Use it as a context, ``with find_communicator() as communicator:``, around all that the
+    processes do together.
 
     Attributes
     ----------
     rank, size : int
         Which process this is, of how many.
     is_main_process : bool
-        Whether this is the process that writes files and speaks.
+        Whether this is rank 0, the only process that writes files and prints.
     neighbors : int
-        How many processes of the team share this one's processor cores, itself included.
+        How many of the processes share this one's processor cores, itself included.
     """
 
     rank, size, is_main_process, neighbors = 0, 1, True, 1
@@ -135,9 +136,9 @@ class Communicator(SingleProcess):
         """Wait until every process has come here, without keeping a core busy meanwhile."""
         self._arrived(self.everyone.Ibarrier())
 
-    def _arrived(self, request, patience=float("inf")):
-        """Wait for a message, at most `patience` seconds; tells whether it came."""
-        deadline = time.monotonic() + patience
+    def _arrived(self, request, timeout=float("inf")):
+        """Wait for a message, at most `timeout` seconds; tells whether it came."""
+        deadline = time.monotonic() + timeout
         while not request.Test():
             if time.monotonic() > deadline:
                 return False
@@ -148,7 +149,7 @@ class Communicator(SingleProcess):
         """End together: a process that fails alone ends the others, which would wait for ever.
 
         Most mistakes, such as a missing folder, strike all processes alike. Then rank 0 raises the
-        error, to be told once, and the others end without a word.
+        error, so that it is printed once, and the others end silently.
         """
         if error is None:
             return
@@ -157,7 +158,7 @@ class Communicator(SingleProcess):
             status = 2
         elif isinstance(error, KeyboardInterrupt):
             status = 130
-        if self._arrived(self.farewell.Ibarrier(), PATIENCE):
+        if self._arrived(self.farewell.Ibarrier(), TIMEOUT):
             if not self.is_main_process:
                 raise SystemExit(status)
             return

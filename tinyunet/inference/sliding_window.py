@@ -1,8 +1,8 @@
 """From an image of any size to a class for each of its pixels.
 
 A U-Net wants sizes that pool evenly, and memory for every activation of the whole image. So an
-image is swept tile by tile, as in figure 2 of the U-Net paper (Ronneberger, Fischer and Brox 2015,
-https://arxiv.org/abs/1505.04597)::
+image is predicted tile by tile, as in figure 2 of the U-Net paper (Ronneberger, Fischer and Brox
+2015, https://arxiv.org/abs/1505.04597)::
 
     +---------------+     The network sees the outer square, the window. Only its center, the
     |   margin      |     tile, is kept, because near the window's edge the network lacks context
@@ -46,7 +46,7 @@ DEFAULT_MARGIN = 64
 
 @dataclass(frozen=True)
 class Axis:
-    """How one side of an image is swept, the height or the width.
+    """How one side of an image is divided, the height or the width.
 
     Attributes
     ----------
@@ -236,7 +236,7 @@ def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
     return image[rows[:, None], columns]
 
 
-def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
+def predict_probabilities(network, image, *, ignore_index=None, **options):
     """Return the probability of each class at each pixel.
 
     Parameters
@@ -247,7 +247,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
         A standardized image of any size, on the host.
     ignore_index : int, optional
         If this is one of the classes, its probability is 0 and the others add up to 1.
-    **sweeping
+    **options
         `tile`, `margin`, `batch_size`, `threads`, `prepare`, `progress`: see `sliding_window`.
 
     Returns
@@ -257,13 +257,13 @@ def predict_probabilities(network, image, *, ignore_index=None, **sweeping):
     """
     height, width = image.shape[:2]
     result = np.empty((height, width, network.config["classes"]), dtype=np.float32)
-    for rows, columns, logits in sliding_window(network, image, **sweeping):
+    for rows, columns, logits in sliding_window(network, image, **options):
         probabilities, _ = operations.softmax(without(ignore_index, logits))
         result[rows, columns] = to_host(probabilities)
     return result
 
 
-def predict_classes(model, image, *, probabilities=None, **sweeping):
+def predict_classes(model, image, *, probabilities=None, **options):
     """Return the most probable class of each pixel of an image as it comes from its file.
 
     Memory beyond the image and the class map is that of a batch of windows: the probabilities of
@@ -278,7 +278,7 @@ def predict_classes(model, image, *, probabilities=None, **sweeping):
         An image of any size, not standardized, on the host.
     probabilities : ProbabilityFile, optional
         Where to leave the probabilities of all classes, too.
-    **sweeping
+    **options
         `tile`, `margin`, `batch_size`, `threads`, `progress`: see `sliding_window`.
 
     Returns
@@ -288,14 +288,22 @@ def predict_classes(model, image, *, probabilities=None, **sweeping):
     """
     dtype = np.uint8 if model.network.config["classes"] <= 256 else np.uint16
     result = np.empty(image.shape[:2], dtype=dtype)
-    prepare = model.standardization.transform
-    for rows, columns, logits in sliding_window(model.network, image, prepare=prepare, **sweeping):
-        logits = without(model.ignore_index, logits)
-        result[rows, columns] = to_host(logits.argmax(axis=-1))
+    for rows, columns, logits in predict_tiles(model, image, **options):
+        result[rows, columns] = to_host(choose_class(logits, model.ignore_index))
         if probabilities is not None:
-            shares, _ = operations.softmax(logits)
+            shares, _ = operations.softmax(without(model.ignore_index, logits))
             probabilities.write(rows, columns, to_host(shares))
     return result
+
+
+def predict_tiles(model, image, **options) -> Iterator[tuple[slice, slice, object]]:
+    """Go through an image as it comes from its file: `sliding_window` for a whole `Model`."""
+    return sliding_window(model.network, image, prepare=model.standardization.transform, **options)
+
+
+def choose_class(logits, ignore_index: int | None = None):
+    """Return the most probable class of each pixel, never the one that is ignored."""
+    return without(ignore_index, logits).argmax(axis=-1)
 
 
 def without(ignore_index: int | None, logits):

@@ -277,7 +277,7 @@ STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
 def slope(loss, arguments, directions, tolerance, scale):
-    """Measure the slope of `loss` along a direction, with the step h that can be trusted most.
+    """Measure the slope of ``loss`` along a direction, with the step h that can be trusted most.
 
     `directions` maps an argument's index to an array of its shape; an uncertainty is judged beside
     `scale`. With f(h) for the loss after a step of h along the direction, there are two central

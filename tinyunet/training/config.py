@@ -9,6 +9,7 @@ CHOICES = {
     "upsampling": ("transpose", "nearest"),
     "padding": ("same", "valid"),
     "norm": ("batch", "none"),
+    "optimizer": ("adam", "sgd"),
     "loss": ("ce", "dice", "ce+dice"),
     "class_weights": ("auto", "none"),
     "val_split": ("random", "spatial"),
@@ -39,6 +40,10 @@ class TrainingConfig:
     lr : float
         The highest learning rate: it rises to this over the first twentieth of the steps, then
         falls to 0 along half a cosine.
+    optimizer : str
+        "adam", or "sgd" for stochastic gradient descent with momentum.
+    momentum : float
+        Of SGD, at least 0 and below 1; the U-Net paper's is 0.99.
     loss : str
         "ce" is cross-entropy, "dice" the soft Dice loss, "ce+dice" their sum.
     class_weights : str
@@ -87,6 +92,8 @@ class TrainingConfig:
     norm: str = "batch"
     dropout: float = 0.0
     lr: float = 1e-3
+    optimizer: str = "adam"
+    momentum: float = 0.99
     loss: str = "ce"
     class_weights: str = "none"
     weight_map: bool = False
@@ -124,8 +131,11 @@ class TrainingConfig:
                 raise UserError(f"{name} must be one of {', '.join(choices)}")
         if not 0 < self.lr < math.inf:
             raise UserError(f"lr must be above 0, and is {self.lr}")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout must be at least 0 and below 1, and is {self.dropout}")
+        for name in ("dropout", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(
+                    f"{name} must be at least 0 and below 1, and is {getattr(self, name)}"
+                )
         if self.seed < 0:
             raise UserError(f"seed must not be negative, and is {self.seed}")
         if (self.val_images is None) != (self.val_masks is None):

@@ -27,6 +27,32 @@ def tiles_split_at_random(stems: list[str]) -> str | None:
     )
 
 
+def rare_in_validation(counts, validation_counts, class_names: list[str]) -> str | None:
+    """Warn of classes that the validation images hold hardly any pixels of.
+
+    The best checkpoint is chosen on the validation images, by a mean over the classes. A class that
+    has less than a fifth of its share in the training images is judged there by a few pixels.
+
+    Parameters
+    ----------
+    counts, validation_counts : array (K,)
+        Pixels of each class in the training and in the validation images.
+    """
+    shares, validation_shares = counts / counts.sum(), validation_counts / validation_counts.sum()
+    rare = [
+        f"{name} ({there:.2%} of the pixels there, {here:.2%} here)"
+        for name, here, there in zip(class_names, shares, validation_shares, strict=True)
+        if there < here / 5
+    ]
+    if not rare:
+        return None
+    return (
+        f"the validation images lack what the training images have: {', '.join(rare)}. The scores, "
+        "and so the choice of the best model, say little about it: choose another --val-fraction, "
+        "or give --val-images and --val-masks"
+    )
+
+
 def one_class_only(scores: Scores, class_names: list[str]) -> str | None:
     """Warn of a network that predicts the same class everywhere, where the truth has more."""
     true_classes = (scores.confusion.sum(axis=1) > 0).sum()

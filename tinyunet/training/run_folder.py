@@ -125,15 +125,9 @@ class RunFolder:
 
     def save_best(self, step: int, scores: Scores) -> None:
         """Save the network as the best so far."""
-        model = self.model
-        save_model(
-            self.path / "model.npz",
-            model.network,
-            standardization=model.standardization,
-            class_names=model.class_names,
-            ignore_index=model.ignore_index,
-            extra=model.metadata | {"step": step, "validation": scores.as_json(model.class_names)},
-        )
+        found = {"step": step, "validation": scores.as_json(self.model.class_names)}
+        best = replace(self.model, metadata=self.model.metadata | found)
+        save_model(self.path / "model.npz", best)
 
     def save_state(self, optimizer, progress: dict) -> None:
         """Save all that `--resume` needs."""
@@ -159,7 +153,7 @@ class RunFolder:
 
 def metrics_csv(history: list[dict], class_names) -> str:
     """Write the history as CSV; what was not measured at a step is empty."""
-    columns = ["step", "loss", "lr", "val_mean_iou", "val_pixel_accuracy"]
+    columns = ["step", "loss", "lr", "val_loss", "val_mean_iou", "val_pixel_accuracy"]
     columns += [f"iou {name}" for name in class_names] + ["seconds"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

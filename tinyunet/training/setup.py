@@ -1,0 +1,148 @@
+"""From settings to what is trained: the network, the optimizer, the loss, and the batches."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from tinyunet.backend import random_generator
+from tinyunet.checkpoint import Model
+from tinyunet.data.augmentation import check_crop, sample_with_instances
+from tinyunet.data.dataset import Dataset, count_classes, number_of_classes
+from tinyunet.data.weight_maps import (
+    connected_components,
+    scipys_ndimage,
+    suggest_class_weights,
+    weight_map,
+)
+from tinyunet.distributed.mpi import SingleProcess
+from tinyunet.distributed.replicas import Replicas
+from tinyunet.errors import UserError
+from tinyunet.nn.losses import LOSSES
+from tinyunet.nn.operations import operations
+from tinyunet.nn.schedules import cosine
+from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.unet import SizeError, UNet
+from tinyunet.training.config import TrainingConfig
+from tinyunet.training.loop import training_steps
+
+
+def new_network(config: TrainingConfig, in_channels: int, classes: int) -> UNet:
+    """Make an untrained network by the settings."""
+    names = ("base_channels", "depth", "padding", "upsampling", "dropout", "seed")
+    settings = {name: getattr(config, name) for name in names}
+    norm = None if config.norm == "none" else config.norm
+    return UNet(in_channels, classes, norm=norm, **settings)
+
+
+def new_model(config: TrainingConfig, training: Dataset, validation: Dataset) -> Model:
+    """Make an untrained network that fits the images, and what belongs to it.
+
+    The standardization is measured on the training images alone: the validation images stand for
+    those that nobody has seen yet.
+    """
+    names = config.class_names
+    if names is None:
+        classes = number_of_classes(training.masks + validation.masks, config.ignore_index)
+        names = [f"class {index}" for index in range(classes)]
+    network = new_network(config, training.channels, len(names))
+    standardization = Standardization.fit(training.images)
+    metadata = {"settings": asdict(config)}
+    return Model(network, standardization, list(names), config.ignore_index, metadata)
+
+
+class Training:
+    """A network that learns from a data set, by settings; no validation, no files.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        The settings.
+    model : Model
+        What is trained; see `new_model`.
+    dataset : Dataset
+        The images to learn from.
+    communicator : Communicator, optional
+        The processes that share the work.
+
+    Raises
+    ------
+    UserError
+        If images, masks, crop and network don't fit together.
+    """
+
+    def __init__(self, config: TrainingConfig, model: Model, dataset: Dataset, communicator=None):
+        self.config, self.model, self.training = config, model, dataset
+        self.communicator = communicator or SingleProcess()
+        self.network = model.network
+        try:
+            self.network.check_size(config.crop_size, config.crop_size)
+        except SizeError as error:
+            raise UserError(f"crops of {config.crop_size}: {error}") from error
+        check_crop(dataset, config.crop_size)
+        self.counts = self.count_pixels(dataset, "training")
+        self.class_weights = None
+        if config.class_weights == "auto":
+            self.class_weights = suggest_class_weights(self.counts, config.ignore_index)
+        if config.weight_map:
+            scipys_ndimage()  # if it is missing, say so now
+        # A weight map holds the class weights already.
+        weights = None if config.weight_map else self.class_weights
+        self.loss = LOSSES[config.loss](weights, config.ignore_index)
+        if config.optimizer == "sgd":
+            self.optimizer = operations.SGD(self.network.parameters(), config.lr, config.momentum)
+        else:
+            self.optimizer = operations.Adam(self.network.parameters(), config.lr)
+        self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
+        self.replicas = Replicas(self.network, config.threads, self.communicator)
+
+    def count_pixels(self, dataset: Dataset, name: str):
+        """Count the pixels of each class; raise a UserError if there are none."""
+        classes = self.network.config["classes"]
+        counts = count_classes(dataset.masks, classes, self.config.ignore_index)
+        if not counts.any():
+            raise UserError(f"every pixel of the {name} masks is ignored")
+        return counts
+
+    def steps(self, first: int, stop: int):
+        """Take the steps `first` to `stop` - 1: yields the number and the loss of each."""
+        return training_steps(
+            range(first, stop),
+            self.draw_batch,
+            self.replicas,
+            self.optimizer,
+            self.loss,
+            schedule=self.schedule,
+            seed=self.config.seed,
+        )
+
+    def draw_batch(self, step: int):
+        """Draw what a step learns from: images, labels, and pixel weights or None."""
+        config = self.config
+        images, labels, instances = sample_with_instances(
+            self.training,
+            self.model.standardization,
+            batch_size=config.batch_size,
+            crop_size=config.crop_size,
+            rng=random_generator(config.seed, step),
+            elastic=config.elastic,
+        )
+        pixel_weights = None
+        if config.weight_map:
+            if instances is None:
+                instances = [None] * len(labels)
+            weights = [self.pixel_weights(*masks) for masks in zip(labels, instances, strict=True)]
+            pixel_weights = self.center_crop(np.stack(weights))
+        return images, self.center_crop(labels), pixel_weights
+
+    def pixel_weights(self, mask, instances=None):
+        """Give each pixel of a mask its weight; without instances, connected pieces are objects."""
+        if instances is None:  # pixels that don't count are no object
+            instances = connected_components(np.where(mask == self.config.ignore_index, 0, mask))
+        return weight_map(mask, instances, self.class_weights)
+
+    def center_crop(self, labels):
+        """Cut the labels (N, H, W) to the center that a network with valid padding predicts."""
+        height, width = labels.shape[1:]
+        rows, columns = self.network.output_size(height, width)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return labels[:, top : top + rows, left : left + columns]
