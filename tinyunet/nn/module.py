@@ -191,15 +191,14 @@ class Layer:
             parameter.data[...] = to_device(state[name])
 
     def __repr__(self) -> str:
-        parts = [
-            f"{name}={'x'.join(map(str, value.data.shape))}"
-            if isinstance(value, Parameter)
-            else f"{name}={value!r}"
-            for name, value in vars(self).items()
-            if isinstance(value, (Parameter, int, float, str, tuple)) and name not in vars(Layer)
-        ]
-        layers = [f"{name}={type(layer).__name__}" for name, layer in self.children()]
-        return f"{type(self).__name__}({', '.join(parts + layers)})"
+        parts = [f"{name}={type(layer).__name__}" for name, layer in self.children()]
+        if not parts:
+            for name, value in vars(self).items():
+                if isinstance(value, Parameter):
+                    parts.append(f"{name}={value.data.shape}")
+                elif isinstance(value, (int, float, str, tuple)) and name not in vars(Layer):
+                    parts.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def find(kind: type, named_values: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
