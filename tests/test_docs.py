@@ -18,6 +18,7 @@ WITHOUT_EXAMPLES = {
     "api",
     "api_data",
     "api_tools",
+    "course",
     "glossary",
     "index",
     "results",

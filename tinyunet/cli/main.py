@@ -15,6 +15,7 @@ from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
 from tinyunet.cli.export import run_export
+from tinyunet.cli.learn import add_learn_options, run_learn
 from tinyunet.cli.predict import run_predict
 from tinyunet.cli.train import run_train
 from tinyunet.errors import UserError
@@ -137,6 +138,10 @@ def parser() -> Parser:
     add("--channels", type=int, default=3, metavar="N", help="channels of an image (3)")
     add("--classes", type=int, default=2, metavar="N", help="number of classes (2)")
     add("--size", default="256", metavar="N|HxW", help="height and width of the image (256)")
+
+    add_learn_options(
+        command("learn", run_learn, "learn backpropagation by writing it").add_argument
+    )
 
     command("gradcheck", run_gradcheck, "check the gradient of every operation")
     command("info", run_info, "show what tinyunet runs on, and what is missing")
