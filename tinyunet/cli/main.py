@@ -17,7 +17,9 @@ from tinyunet.cli.evaluate import run_evaluate
 from tinyunet.cli.export import run_export
 from tinyunet.cli.learn import add_learn_options, run_learn
 from tinyunet.cli.predict import run_predict
+from tinyunet.cli.rasterize import run_rasterize
 from tinyunet.cli.train import run_train
+from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import DEFAULT_TILE
 from tinyunet.training.config import CHOICES
@@ -35,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss is watched anyway
             warnings.showwarning = show_warning
+            for stream in (sys.stdout, sys.stderr):
+                if hasattr(stream, "reconfigure"):  # what it cannot write is escaped
+                    stream.reconfigure(errors="backslashreplace")
             options = parser().parse_args(arguments)
             status = options.run(options) or 0
             sys.stdout.flush()
@@ -60,7 +65,7 @@ def refusal(error: OSError) -> str:
 
 def complain(problem, status: int) -> int:
     """Print a problem as one line on the error stream; returns the status."""
-    print("tinyunet:", " ".join(str(problem).split()), file=sys.stderr)
+    print("tinyunet:", plain(" ".join(str(problem).split())), file=sys.stderr)
     return status
 
 
@@ -95,19 +100,36 @@ def parser() -> Parser:
 
     add_check_options(command("check", run_check, "find what is wrong with images and masks"))
 
-    add = command("tile", run_tile, "cut a scene and its mask into tiles").add_argument
-    add("scene", metavar="SCENE", help="an image, georeferenced or not")
-    add("mask", metavar="MASK", help="its mask, of the same size")
+    summary = "turn polygons into the mask of a georeferenced scene"
+    add = command("rasterize", run_rasterize, summary).add_argument
+    add("scene", metavar="SCENE", help="a georeferenced image")
+    add("polygons", metavar="POLYGONS", help="a GeoPackage, GeoJSON or shapefile")
+    add("--out", metavar="MASK", required=True, help="the GeoTIFF to write")
+    add("--field", metavar="NAME", help="attribute that tells the class (all are class 1)")
+    add("--layer", metavar="NAME", help="layer of a GeoPackage with several (the first)")
+    add(
+        "--outside",
+        type=int,
+        choices=(0, 255),
+        default=0,
+        help="where no polygon lies: 0 is background, 255 does not count (0)",
+    )
+
+    add = command("tile", run_tile, "cut scenes and their masks into tiles").add_argument
+    add("scene", metavar="SCENE", help="an image, georeferenced or not, or a folder of them")
+    add("mask", metavar="MASK", help="its mask, of the same size, or a folder of them")
     add("--out", metavar="DIR", required=True, help="new folder for images/ and masks/")
     add("--size", type=whole(1), default=256, metavar="N", help="height and width of a tile (256)")
     add("--overlap", type=whole(0), default=0, metavar="N", help="pixels neighbors share (0)")
-    add("--skip-empty", action="store_true", help="leave out tiles of class 0 only")
+    add("--skip-empty", action="store_true", help="leave out tiles whose mask stores 0 only")
 
     add = command("predict", run_predict, "find the class of each pixel of an image").add_argument
     add("model", metavar="MODEL", help="a model file, such as RUN/model.npz")
     add("images", metavar="IMAGE_OR_DIR", nargs="+", help="images, or folders of them")
     add("--out", metavar="DIR", required=True, help="folder for the results")
     add("--probabilities", action="store_true", help="also write a TIFF (0 to 255) for each class")
+    add("--polygons", action="store_true", help="also write a GeoPackage of the classes")
+    add("--min-area", type=float, default=0, metavar="A", help="leave smaller polygons out (0)")
     add_sweep_options(add)
 
     add = command("evaluate", run_evaluate, "compare predictions with masks").add_argument
@@ -164,15 +186,34 @@ def whole(lowest: int):
 def add_check_options(check: Parser) -> None:
     """Describe ``tinyunet check``."""
     add = check.add_argument
-    add("images", metavar="IMAGES", help="folder of images")
-    add("masks", metavar="MASKS", help="folder of masks with the same stems, of any kind")
+    add("images", metavar="IMAGES", help="folder of images, or one scene")
+    add("masks", metavar="MASKS", help="folder of their masks, or one")
     add("--val-images", metavar="DIR", help="folder of the images to validate on")
     add("--val-masks", metavar="DIR", help="folder of their masks")
-    add("--ignore-index", type=int, metavar="N", help="mask value of pixels that don't count")
-    add("--colors", metavar="FILE", help="which color is which class, as 'road: #3c1098' a line")
+    add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help="names")
+    add_reading_options(add, default=None)
     add("--depth", type=whole(1), default=4, metavar="N", help="of the network to be trained (4)")
+    add("--crop-size", type=whole(1), default=128, metavar="N", help="of the training (128)")
     add("--out", metavar="DIR", help="keep the report there, with a contact sheet")
-    add("--write", metavar="DIR", help="write masks of class numbers into this new folder")
+
+
+def add_reading_options(add, **default) -> None:
+    """Describe what images and masks store."""
+    table = "class table: what the masks store for each class, as 'building: 255' a line"
+    add("--classes", metavar="FILE", help=table, **default)
+    text = "mask value that does not count, for a table that is worked out"
+    add("--ignore-index", type=int, metavar="N", help=text, **default)
+    text = "bands to use, counted from 1, such as 4,1,2 (all)"
+    add("--bands", type=numbers, metavar="N,N,...", help=text, **default)
+    text = "transparent pixels are missing data, mean nothing, or alpha is a channel"
+    add("--alpha", choices=("valid", "drop", "channel"), help=text, **default)
+    text = "masks were drawn on images turned as their EXIF data say, or on stored pixels"
+    add("--exif", choices=("turn", "stored"), help=text, **default)
+
+
+def numbers(text: str) -> list[int]:
+    """Read a list of numbers, such as 4,1,2."""
+    return [int(word) for word in text.split(",")]
 
 
 def add_train_options(train_command: Parser) -> None:
@@ -183,13 +224,17 @@ def add_train_options(train_command: Parser) -> None:
     """
     train_command.argument_default = argparse.SUPPRESS
     add = train_command.add_argument
-    add("images", metavar="IMAGES", help="folder of images")
-    add("masks", metavar="MASKS", help="folder of masks with the same stems: class indices")
+    add("images", metavar="IMAGES", help="folder of images, or one scene")
+    add("masks", metavar="MASKS", help="folder of their masks, or one")
     add("--out", metavar="RUN", required=True, help="folder for the model and all about it")
     add("--val-images", metavar="DIR", help="folder of images to validate on")
     add("--val-masks", metavar="DIR", help="folder of their masks")
     add("--val-fraction", type=float, metavar="F", help="or set this share aside (0.2)")
-    add("--val-split", choices=CHOICES["val_split"], help="how: spatial for tiles (random)")
+    add(
+        "--val-split",
+        choices=CHOICES["val_split"],
+        help="how: spatial for tiles and scenes (random)",
+    )
     add("--val-interval", type=int, metavar="N", help="steps between checkpoints (100)")
     add("--patience", type=int, metavar="N", help="stop after N checkpoints without a new best")
     add("--preview-interval", type=int, metavar="N", help="draw preview.png every N steps, too")
@@ -205,7 +250,9 @@ def add_train_options(train_command: Parser) -> None:
     add("--instances", metavar="DIR", help="masks that number the objects, for --weight-map")
     add("--elastic", action="store_true", help="bend the crops at random")
     add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help="names")
-    add("--ignore-index", type=int, metavar="N", help="mask value of pixels that don't count")
+    add_reading_options(add)
+    text = "memory for images; larger scenes are read by windows (2)"
+    add("--cache", type=lambda text: int(float(text) * 1e9), metavar="GB", help=text)
     add("--seed", type=int, metavar="N", help="decides everything random (0)")
     add("--device", choices=DEVICES, help="where to compute (auto)")
     add("--threads", type=int, metavar="N", help="threads a batch is split among (all cores)")
