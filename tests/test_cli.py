@@ -75,7 +75,7 @@ def test_resume_needs_only_what_changes(folder, capsys):
     settings = json.loads(Path("run/config.json").read_text())
     assert (settings["steps"], settings["base_channels"], settings["crop_size"]) == (14, 2, 16)
     assert call("train", "images", "masks", "--out", "run", "--resume", "--base-channels", "8") == 2
-    assert "base_channels 2, which can't become 8" in capsys.readouterr().err
+    assert "base_channels 2, which cannot be changed to 8" in capsys.readouterr().err
 
 
 def test_evaluate_prints_a_table_and_writes_json(trained, tmp_path, capsys):
@@ -260,7 +260,7 @@ def test_ctrl_c_stops_in_one_line_and_keeps_the_checkpoint(folder):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == (
-        "tinyunet: stopped; go on from the last checkpoint by --resume"
+        "tinyunet: stopped; resume from the last checkpoint with --resume"
     )
     assert "Traceback" not in errors
     assert call("inspect", "run/last.npz", "--size", "16") == 0
@@ -332,7 +332,7 @@ TRAIN = "train images masks --out run"
         (spoil_nothing, "inspect --size 3 --depth 2", "nearest that fit: 4"),
         (spoil_nothing, "inspect --size big", "size 'big': give one number"),
         (spoil_nothing, "inspect --classes 0", "classes 0"),
-        (spoil_nothing, "inspect images/blob1.png --base-channels 4", "leave the options out"),
+        (spoil_nothing, "inspect images/blob1.png --base-channels 4", "drop the options"),
     ],
     ids=str,
 )
