@@ -14,7 +14,16 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + PAGES
 # Pages that show nothing to run in Python: they are about the command line, or lists.
-WITHOUT_EXAMPLES = {"api", "glossary", "index", "results", "speed", "your_images"}
+WITHOUT_EXAMPLES = {
+    "api",
+    "api_data",
+    "api_tools",
+    "glossary",
+    "index",
+    "results",
+    "speed",
+    "your_images",
+}
 CODE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 

@@ -146,9 +146,80 @@ def convolution_backward(quick):
     return figure
 
 
+def convolution_channels(quick):
+    """Show that each filter has a sheet of weights for each channel, and sums over all of them."""
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 4, (1, 3, 3, 3)).astype(float)  # (N, H, W, C)
+    weight = rng.integers(-1, 3, (2, 2, 3, 2)).astype(float)  # (KH, KW, C, F)
+    y, _ = conv2d(x, weight)
+    row, column = 0, 1  # of the output that is looked at
+    figure, axes = canvas(22.8, 11.6)
+    lefts = (3.6, 8.6, 13.6)
+    write(axes, 2.6, 0.9, "the image")
+    for channel, left in enumerate(lefts):
+        write(axes, 0.2, left + 1, f"channel {channel}", size=12)
+        cells(axes, x[0, :, :, channel], at=(1.4, left), colors=BRIGHTNESS, low=-2, high=5)
+        frame(axes, 1.4 + row, left + column, 2, 2)
+    for number, top in enumerate((5.9, 9.3)):
+        write(axes, top + 0.5, 0.9, f"filter {number}")
+        for channel, left in enumerate(lefts):
+            sheet = weight[:, :, channel, number]
+            cells(axes, sheet, at=(top, left), low=-2, high=2)
+            window = x[0, row : row + 2, column : column + 2, channel]
+            products = f"{(window * sheet).sum():g}".replace("-", "\N{MINUS SIGN}")
+            write(axes, top + 0.5, left + 2.35, f"\N{RIGHTWARDS ARROW} {products}")
+            write(axes, top + 0.5, left + 3.65, "+" if channel < 2 else "=", size=16)
+        write(axes, top - 0.9, 20, f"output, channel {number}", size=12)
+        cells(axes, y[0, :, :, number], at=(top, 19.5), high=24)
+        frame(axes, top + row, 19.5 + column)
+    return figure
+
+
+def convolution_turned(quick):
+    """Show dx as a convolution of dy, inside a border of zeros, with the kernel turned around."""
+    kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
+    dy = np.array([[1.0, 10.0], [100.0, 1000.0]])
+    dx, _ = conv2d(np.zeros((1, 3, 3, 1)), kernel[:, :, None, None])[1](dy[None, :, :, None])
+    turned, padded = kernel[::-1, ::-1], np.pad(dy, 1)
+    again, _ = conv2d(padded[None, :, :, None], turned[:, :, None, None])
+    np.testing.assert_array_equal(dx, again)
+
+    figure, axes = canvas(18.6, 6.4)
+    write(axes, 0, 0.7, "the kernel", size=12)
+    cells(axes, kernel, at=(2.2, 0.2), low=-0.1, high=8)
+    arrow(axes, (2.7, 1.9), (2.7, 3.7))
+    write(axes, 2.1, 2.8, "turn")
+    cells(axes, turned, at=(2.2, 4.2), low=-0.1, high=8)
+    write(axes, 0, 4.7, "turned", size=12)
+    write(axes, 2.7, 6.5, "on")
+    write(axes, 0, 9.2, "dy, and a border of zeros", size=12)
+    for (row, column), number in np.ndenumerate(padded):
+        place = (row + 1.2, column + 7.7)
+        if 1 <= row <= 2 and 1 <= column <= 2:
+            cells(axes, [[number]], at=place, low=0, high=8000, size=10)
+        else:
+            frame(axes, *place, color=INK, linewidth=0.8, linestyle=":", zorder=1)
+            write(axes, *place, "0", size=10)
+    write(axes, 2.7, 12.8, "=", size=16)
+    write(axes, 0, 15.2, "dx", size=12)
+    cells(axes, dx[0, :, :, 0], at=(1.7, 14.2), low=0, high=8000, size=10)
+    for row, column, color, line in ((0, 0, BLUE, "--"), (1, 1, VERMILION, "-")):
+        look = {"color": color, "linestyle": line}
+        frame(axes, 1.2 + row, 7.7 + column, 2, 2, **look)
+        frame(axes, 1.7 + row, 14.2 + column, **look)
+    terms = " + ".join(
+        f"{dy_number:g} \N{MULTIPLICATION SIGN} {weight:g}"
+        for dy_number, weight in zip(dy.ravel(), turned.ravel(), strict=True)
+    )
+    write(axes, 5.8, 9.2, f"in the middle: {terms} = {dx[0, 1, 1, 0]:g}")
+    return figure
+
+
 FIGURES = {
     "convolution_idea": convolution_idea,
+    "convolution_channels": convolution_channels,
     "convolution_arithmetic": convolution_arithmetic,
     "convolution_im2col": convolution_im2col,
     "convolution_backward": convolution_backward,
+    "convolution_turned": convolution_turned,
 }

@@ -1,9 +1,27 @@
 """Figures of the chapter on training."""
 
 import numpy as np
-from figure_style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, measured, panels
+from figure_style import (
+    BLUE,
+    BRIGHTNESS,
+    FAINT,
+    GREEN,
+    INK,
+    LEVEL,
+    ORANGE,
+    SIGNED,
+    VERMILION,
+    arrow,
+    canvas,
+    cells,
+    frame,
+    measured,
+    panels,
+    write,
+)
+from matplotlib.patches import Rectangle
 
-from tinyunet.data.scenes import CLASSES, paint_scenes
+from tinyunet.data.scenes import CLASSES, ROAD, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.nn.functional import conv2d, relu
 from tinyunet.nn.layers import Parameter
@@ -16,6 +34,85 @@ from tinyunet.training.loop import random_batches, training_steps
 
 SLOPES = np.array([1.0, 30.0])  # of the valley x^2 / 2 + 30 y^2 / 2: gentle along, steep across
 START = (-9.0, 2.0)
+
+
+def training_step(quick):
+    """Show one whole step: forward, loss, backward, and what becomes of a kernel."""
+    photo, mask = paint_scene((48, 48), seed=0)
+    images, labels = photo[None] / np.float32(255) - np.float32(0.5), mask[None]
+    network, cross_entropy = UNet(3, len(CLASSES), base_channels=8, depth=2, seed=0), CrossEntropy()
+    optimizer = Adam(network.parameters())
+
+    def forward_and_backward():
+        logits = network(images)
+        loss, backward = cross_entropy(logits, labels)
+        network.zero_grad()
+        dlogits = backward()
+        network.backward(dlogits)
+        return logits, float(loss), dlogits
+
+    for _ in range(3 if quick else 40):
+        forward_and_backward()
+        optimizer.step()
+    rate, kernel = 0.01, network.parameters()[0]
+    optimizer = SGD(network.parameters(), lr=rate)
+    logits, loss, dlogits = forward_and_backward()
+    before, gradient = kernel.data.copy(), kernel.grad.copy()
+    optimizer.step()
+    loss_after = forward_and_backward()[1]
+    u, v, c, f = np.unravel_index(abs(gradient).argmax(), gradient.shape)
+
+    figure, axes = canvas(26.6, 18.2)
+    limits = axes.axis()
+
+    def picture(row, column, pixels, title, **look):
+        extent = (column, column + 4.2, row + 4.2, row)
+        axes.imshow(pixels, extent=extent, interpolation="nearest", **look)
+        write(axes, row - 0.6, column + 2.1, title)
+
+    def box(row, column, text):
+        style = {"facecolor": LEVEL(0), "edgecolor": INK, "linewidth": 0.8}
+        axes.add_patch(Rectangle((column, row), 3.4, 2, **style))
+        write(axes, row + 1, column + 1.7, text, color="black")
+
+    write(axes, 0.1, 0, "1  forward", size=12, ha="left")
+    picture(1.9, 0, photo, "images")
+    arrow(axes, (4, 4.5), (4, 6))
+    box(3, 6.2, "network")
+    arrow(axes, (4, 9.8), (4, 11.3))
+    picture(1.9, 11.6, logits[0, :, :, ROAD], "logits: road", cmap=BRIGHTNESS)
+    arrow(axes, (4, 16.1), (4, 16.9))
+    box(3, 17.1, f"loss {loss:.3f}")
+    arrow(axes, (4, 21.4), (4, 20.6))
+    picture(1.9, 21.6, mask == ROAD, "labels: road", cmap=BRIGHTNESS)
+    write(axes, 7.3, 0, "2  backward", size=12, ha="left")
+    arrow(axes, (5.1, 18.8), (10.4, 16.1), connectionstyle="angle,angleA=90,angleB=0")
+    bound = abs(dlogits[0, :, :, ROAD]).max()
+    look = {"cmap": SIGNED, "vmin": -bound, "vmax": bound}
+    picture(8.3, 11.6, dlogits[0, :, :, ROAD], "dlogits: road", **look)
+    arrow(axes, (10.4, 11.3), (10.4, 9.8))
+    box(9.4, 6.2, "network")
+    arrow(axes, (11.5, 7.9), (13.6, 7.9))
+    write(axes, 12.8, 0, "3  a step", size=12, ha="left")
+    for column, numbers, title in ((0.9, before, "a kernel"), (6.9, gradient, "its gradient")):
+        sheet = numbers[:, :, c, f]
+        cells(axes, sheet, at=(14.3, column), form="", low=-abs(sheet).max(), high=abs(sheet).max())
+        frame(axes, 14.3 + u, column + v)
+        write(axes, 17.2, column + 1, title)
+    write(
+        axes,
+        15.3,
+        4.9,
+        "\N{MINUS SIGN} \N{GREEK SMALL LETTER ETA} \N{MULTIPLICATION SIGN}",
+        size=12,
+    )
+    step = f"{before[u, v, c, f]:.4f} - {rate} \N{MULTIPLICATION SIGN} {gradient[u, v, c, f]:.4f}"
+    said = f"each weight moves a little,\n{step} = {kernel.data[u, v, c, f]:.4f},\n"
+    said += f"and the loss on the same images is {loss_after:.3f}"
+    said = said.replace("-", "\N{MINUS SIGN}")
+    write(axes, 15.3, 10.6, said, ha="left", linespacing=1.6)
+    axes.axis(limits)
+    return figure
 
 
 def training_initialization(quick):
@@ -130,6 +227,7 @@ def training_curves(quick):
 
 
 FIGURES = {
+    "training_step": training_step,
     "training_initialization": training_initialization,
     "training_valley": training_valley,
     "training_schedule": training_schedule,

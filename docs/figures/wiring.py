@@ -194,6 +194,73 @@ def draw_way(axes, left, way, names):
         arrow(axes, start, end, mutation_scale=10, connectionstyle=corner)
 
 
+def seen_level_by_level(place, depth):
+    """Count back from one output pixel of a U-Net, along a row, to all that it depends on.
+
+    Lists what each step back reaches, from the output to the image: the level (a pixel there is
+    2**level pixels of the image wide), the first and the last pixel, and which step it was.
+    """
+    first = last = place
+    steps = [(0, first, last, "output")]
+    for level in range(depth):
+        first, last = (
+            first - 2,
+            last + 2,
+        )  # a 3 x 3 convolution looks one pixel further; there are two
+        steps.append((level, first, last, "convolutions"))
+        first, last = first // 2, last // 2
+        steps.append((level + 1, first, last, "up"))
+    first, last = first - 2, last + 2
+    steps.append((depth, first, last, "bottleneck"))
+    for level in reversed(range(depth)):
+        first, last = 2 * first, 2 * last + 1
+        steps.append((level, first, last, "pooling"))
+        first, last = first - 2, last + 2
+        steps.append((level, first, last, "convolutions down"))
+    return steps
+
+
+def wiring_rows(quick):
+    """Draw along one row which pixels of each level one output pixel of a U-Net depends on."""
+    depth = 2
+    ways = [seen_level_by_level(place, depth) for place in range(2**depth)]
+    steps = max(ways, key=lambda steps: steps[-1][2] - steps[-1][1])
+    assert (
+        steps[-1][2] - steps[-1][1] + 1 == UNet(3, 2, base_channels=2, depth=depth).receptive_field
+    )
+    said = {
+        "output": "one pixel of the output",
+        "convolutions": "two convolutions: 4 more",
+        "up": "up: half as many, rounded down, and 1",
+        "bottleneck": "two convolutions: 4 more",
+        "pooling": "pooling: twice as many",
+        "convolutions down": "two convolutions: 4 more",
+    }
+    left = min(first * 2**level for level, first, _, _ in steps)
+    figure, axes = canvas(82, 43)
+    for number, (level, first, last, step) in enumerate(steps):
+        top, wide = 4.2 * number + 0.5, 2**level
+        on_the_way_up = number <= 2 * depth
+        color = ORANGE if on_the_way_up else BLUE
+        for pixel in range(first, last + 1):
+            corner = (pixel * wide - left, top)
+            style = {"facecolor": color, "edgecolor": PAPER, "linewidth": 1}
+            axes.add_patch(Rectangle(corner, wide, 2.4, **style))
+        count = last - first + 1
+        write(axes, top + 1.2, 49, f"{count}", size=12, ha="right")
+        write(axes, top + 1.2, 51, said[step], size=10.5, ha="left")
+        if number:
+            _, first_above, last_above, _ = steps[number - 1]
+            above = 2 ** steps[number - 1][0]
+            for start, end in (
+                (first_above * above, first * wide),
+                ((last_above + 1) * above, (last + 1) * wide),
+            ):
+                ends = ((start - left, end - left), (top - 1.8, top))
+                axes.plot(*ends, color=INK, linewidth=0.8, linestyle=":")
+    return figure
+
+
 def wiring_receptive_field(quick):
     """Show over a painted scene how much of it one output pixel sees, for three depths."""
     field = demo("receptive_field")
@@ -251,6 +318,7 @@ def wiring_levels(quick):
 FIGURES = {
     "wiring_u": wiring_u,
     "wiring_mirror": wiring_mirror,
+    "wiring_rows": wiring_rows,
     "wiring_receptive_field": wiring_receptive_field,
     "wiring_levels": wiring_levels,
 }

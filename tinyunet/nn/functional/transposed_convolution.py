@@ -81,7 +81,7 @@ def conv_transpose2d(
 
     def backward(dy: Array) -> tuple:
         dpadded = xp.pad(dy, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        dstamps = im2col(dpadded).reshape(stamps.shape)
+        dstamps = im2col(dpadded).reshape(-1, matrix.shape[0])
         # (N*H*W, KH*KW*C) @ (KH*KW*C, F) -> (N*H*W, F)
         dx = (dstamps @ matrix).reshape(x.shape)
         # (KH*KW*C, N*H*W) @ (N*H*W, F) -> (KH*KW*C, F)

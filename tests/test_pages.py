@@ -1,0 +1,81 @@
+"""The built book: complete without the network, whole on a phone, light and dark."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.browser import LOCAL, empty_logs, set_screen, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(page.stem for page in DOCS.glob("*.md"))
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    """Build the book once for all tests."""
+    for package in ("sphinx", "myst_parser", "furo", "sphinx-mathjax-offline"):
+        pytest.importorskip(package, reason="needs the extra 'docs'")
+    folder = tmp_path_factory.mktemp("book")
+    build = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", str(folder / "doctrees")]
+    subprocess.run([*build, str(DOCS), str(folder / "html")], check=True)
+    return folder / "html"
+
+
+def test_the_book_is_small(book):
+    size = sum(file.stat().st_size for file in book.rglob("*") if file.is_file())
+    assert size < 25e6
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_whole_without_the_network_and_on_a_phone(browser, book, page):
+    address = (book / f"{page}.html").as_uri()
+    for width, scheme in ((400, "dark"), (1280, "light")):
+        set_screen(browser, width, 800, touch=width < 600, scheme=scheme)
+        browser.get(address)
+        # What is wider than the screen is scrolled by itself, not with the page around it.
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        pieces = "document.querySelectorAll('[data-piece]:not(.started)').length"
+        wait_for(browser, f"{pieces} === 0")
+        formulas = "document.querySelectorAll('.math').length"
+        drawn = "document.querySelectorAll('.math mjx-container').length"
+        wait_for(browser, f"{drawn} === {formulas}")
+        errors, requests = empty_logs(browser)
+        assert not errors
+        assert all(LOCAL.match(url) for url in requests)
+        files = {url for url in requests if url.startswith("file:")}
+        loaded = [Path(url.removeprefix("file://").split("?")[0]) for url in files]
+        assert sum(file.stat().st_size for file in loaded) < 2e6
+
+
+def test_wide_figures_are_scrolled_and_show_it(browser, book):
+    set_screen(browser, 400, 800, touch=True)
+    browser.get((book / "seeing_structures.html").as_uri())
+    figures = browser.execute_script(
+        "return [...document.querySelectorAll('article p:has(> img)')].map((p) => "
+        "[p.clientWidth, p.scrollWidth, getComputedStyle(p).backgroundImage])"
+    )
+    assert len(figures) == 4
+    for shown, whole, shade in figures:
+        assert shown <= 400 < whole
+        assert shade.count("linear-gradient") == 2
+
+
+@pytest.mark.parametrize("page", ["README", *PAGES])
+def test_formulas_have_no_spaces_that_the_repositorys_page_would_print(page):
+    path = ROOT / "README.md" if page == "README" else DOCS / f"{page}.md"
+    text = re.sub(r"^ *```.*?^ *```", "", path.read_text(), flags=re.M | re.S)
+    formulas = re.findall(r"\$\$.+?\$\$|\$[^$\n]+\$", text, re.S)
+    assert not [formula for formula in formulas if re.search(r"\\[;,:!]", formula)]
+
+
+def test_the_front_page_links_every_chapter(browser, book):
+    browser.get((book / "index.html").as_uri())
+    links = browser.execute_script(
+        "return [...document.querySelectorAll('article li > p > a')].map((a) => a.href)"
+    )
+    assert {Path(link).stem for link in links} == set(PAGES) - {"index"}
+    assert browser.find_elements("css selector", "article img")
