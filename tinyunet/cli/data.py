@@ -38,5 +38,6 @@ def run_tile(options) -> None:
     )
     print(f"{tiles}.")
     print(
-        f"Train with: tinyunet train {options.out}/images {options.out}/masks --val-split spatial"
+        f"Train with: tinyunet train {options.out}/images {options.out}/masks --val-split spatial "
+        "--out run"
     )
