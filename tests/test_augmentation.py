@@ -66,10 +66,21 @@ def test_every_position_of_a_crop_occurs():
     assert corners == {(row, column) for row in range(2) for column in range(4)}
 
 
-@pytest.mark.parametrize("size", [6, (3, 8), (6, 3)])
-def test_a_crop_larger_than_the_image_is_a_user_error(size):
-    with pytest.raises(UserError, match="5 x 7 pixels is smaller"):
-        random_crop(*positions(5, 7), size, np.random.default_rng(0))
+@pytest.mark.parametrize("size", [6, (3, 8), (6, 3), 10])
+def test_a_crop_larger_than_the_image_shows_it_mirrored_at_its_borders(size):
+    image, mask = positions(5, 7)
+    height, width = (size, size) if isinstance(size, int) else size
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(60):
+        crop, labels = random_crop(image, mask, size, rng)
+        assert crop.shape[:2] == labels.shape == (height, width)
+        rows, columns = crop[:, 0, 0], crop[0, :, 1]
+        for found, side in ((rows, 5), (columns, 7)):
+            steps = np.abs(np.diff(found.astype(int)))
+            assert (steps == 1).all()  # one pixel on or back, and none twice
+            assert len(found) < side or set(found.tolist()) == set(range(side))
+        seen.add((int(rows[0]), int(columns[0])))
+    assert len(seen) > 1
 
 
 @pytest.mark.parametrize("change", [random_flip, random_rot90])
@@ -197,14 +208,14 @@ def test_images_are_standardized():
     assert any(np.array_equal(batch[0], whole[:, left : left + 6]) for left in range(2))
 
 
-def test_an_image_smaller_than_the_crop_is_named_with_what_fits():
+def test_an_image_below_half_the_crop_is_named_with_what_fits():
     dataset = data_of_positions((20, 30), (12, 9))
-    check_crop(dataset, 9)
+    check_crop(dataset, 18)
     with pytest.raises(UserError) as caught:
-        sample_batch(dataset, UNCHANGED, batch_size=1, crop_size=16, rng=np.random.default_rng(0))
+        sample_batch(dataset, UNCHANGED, batch_size=1, crop_size=19, rng=np.random.default_rng(0))
     message = str(caught.value)
     assert "tile1 has 12 x 9 pixels" in message
-    assert "at most 9" in message
+    assert "at most 18" in message
 
 
 @pytest.mark.parametrize("elastic", [False, True])

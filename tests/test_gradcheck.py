@@ -94,7 +94,7 @@ def test_the_message_names_the_argument_and_prints_both_numbers():
     with pytest.raises(GradientError) as caught:
         check_gradients(function, *arguments, seed=0)
     message = str(caught.value)
-    dz = np.random.default_rng(0).standard_normal((1, 1)).item()
+    dz = np.random.default_rng((0, 2015)).standard_normal((1, 1)).item()
     assert "the gradient of y" in message
     assert f"{3 * 2 * dz:.9g}" in message and f"{2 * dz:.9g}" in message
 
@@ -480,6 +480,19 @@ def test_the_adjoint_of_a_matrix_is_its_transpose(xp):
 def test_what_is_not_the_adjoint_is_refused(wrong):
     with pytest.raises(GradientError):
         check_adjoint(lambda x: (MATRIX @ x, wrong), random_array(1, 4))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_upstream_is_none_of_the_arrays_that_people_draw(seed):
+    # With dy = x the gradient of a normalization is zero, and a wrong one hides behind it.
+    x = random_array(seed, (2, 3, 4, 2))
+    seen = []
+
+    def function(x):
+        return x.copy(), lambda dy: seen.append(dy) or dy
+
+    check_gradients(function, x, seed=seed)
+    assert all(abs(dy - x).max() > 0.1 for dy in seen)
 
 
 def test_the_same_seed_gives_the_same_error():

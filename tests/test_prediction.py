@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from tinyunet.backend import to_device, to_host
 from tinyunet.checkpoint import Model
+from tinyunet.data.elastic import mirrored
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import (
     ProbabilityFile,
     full_margin,
-    mirrored,
     predict_classes,
     predict_probabilities,
     round_up,
@@ -53,8 +53,8 @@ def whole(network, image, border):
     """Predict an image mirrored by `border` and more in one piece, and cut it out again."""
     step = 2**network.depth
     height, width = image.shape[:2]
-    rows = mirrored(-border, round_up(height, step) + border, height)
-    columns = mirrored(-border, round_up(width, step) + border, width)
+    rows = mirrored(range(-border, round_up(height, step) + border), height)
+    columns = mirrored(range(-border, round_up(width, step) + border), width)
     logits = network.eval()(to_device(image[rows[:, None], columns][None]))[0]
     return to_host(logits)[border : border + height, border : border + width]
 
@@ -63,7 +63,7 @@ def whole(network, image, border):
 def test_mirrored_is_what_numpy_pads(length, before, after):
     row = np.arange(length)
     expected = np.pad(row, (before, after), mode="reflect")
-    np.testing.assert_array_equal(mirrored(-before, length + after, length), expected)
+    np.testing.assert_array_equal(mirrored(range(-before, length + after), length), expected)
 
 
 @given(networks, sizes, st.integers(1, 20), st.integers(0, 5), st.integers(1, 3))
@@ -108,8 +108,8 @@ def test_a_valid_network_gives_the_whole_image_whatever_the_margin(depth, up, si
     before = (before - network.output_length(before)) // 2
     need = max(size)
     window = next(n for n in network.valid_sizes() if network.output_length(n) >= need)
-    rows = mirrored(-before, window - before, size[0])
-    columns = mirrored(-before, window - before, size[1])
+    rows = mirrored(range(-before, window - before), size[0])
+    columns = mirrored(range(-before, window - before), size[1])
     logits = to_host(network(to_device(image[rows[:, None], columns][None]))[0])
     expected = logits[: size[0], : size[1]]
     np.testing.assert_allclose(result, expected, atol=1e-5 * (1 + abs(expected).max()))

@@ -237,7 +237,7 @@ NAN = np.full((20, 28, 3), np.nan)
         ([IMAGE, IMAGE], [MASK], "2 images and 1 masks"),
         ([], [], "each image needs a mask"),
         ("nowhere", "nowhere", "nowhere.*no such"),
-        ([IMAGE[:9]], [MASK[:9]], "9 x 28 pixels.*smaller than the crop of 16"),
+        ([IMAGE[:7]], [MASK[:7]], "7 x 28 pixels.*less than half the crop of 16"),
     ],
 )
 def test_what_does_not_fit_is_named_with_what_was_expected(images, masks, message):

@@ -8,8 +8,10 @@ from PIL import Image
 
 from tinyunet.atomic_io import new_folder, save_text
 from tinyunet.data.dataset import find_pairs, load_pairs, read_image, read_mask
-from tinyunet.data.georeference import Georeference, read_georeference, save_georeferenced
-from tinyunet.data.tiles import NAME, cut_tiles, spatial_split, starts
+from tinyunet.data.images import Place, open_raster
+from tinyunet.data.maps import raster_file
+from tinyunet.data.splits import NAME
+from tinyunet.data.tiles import cut_tiles, starts
 from tinyunet.errors import UserError
 
 SIDES = st.integers(1, 40)
@@ -70,7 +72,7 @@ def test_names_sort_in_reading_order(tmp_path):
     assert places(tiles.stems) == sorted(places(tiles.stems))
 
 
-def test_it_says_that_the_last_ones_moved(tmp_path):
+def test_a_person_is_told_that_the_last_ones_moved(tmp_path):
     tiles, _, _, _ = cut(tmp_path)
     assert str(tiles) == (
         "20 tiles of 16 x 16 pixels, from 4 rows and 5 columns; the last row begins 14 pixels "
@@ -118,17 +120,46 @@ def test_empty_tiles_are_kept_unless_asked_otherwise(tmp_path, skip_empty):
     assert ("left out" in str(tiles)) == skip_empty
 
 
-def test_tiles_of_a_georeferenced_scene_lie_where_they_belong(tmp_path):
-    _, mask_path, scene, _ = save_scene(tmp_path)
-    place = Georeference((0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0), nodata="0")
-    save_georeferenced(scene, tmp_path / "place.tif", place)
+def test_tiles_of_a_georeferenced_scene_lie_where_they_belong_and_keep_all_they_store(tmp_path):
+    _, mask_path, scene, _ = save_scene(tmp_path, channels=4, suffix=".tif")
+    place = Place((0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0))
+    with raster_file(
+        tmp_path / "place.tif", scene.shape, "uint8", place, nodata=7, photometric="rgb", alpha="no"
+    ) as file:
+        file.write(np.moveaxis(scene, 2, 0))
+        file.set_band_description(4, "nir")
     tiles = cut_tiles(tmp_path / "place.tif", mask_path, tmp_path / "out", 16)
     for stem, (row, column) in zip(tiles.stems, places(tiles.stems), strict=True):
-        image = read_georeference(tmp_path / "out" / "images" / f"{stem}.tif")
-        assert image == place.shifted(row, column)
-        assert image.transform[2] == 1000 + column / 2 and image.transform[5] == 2000 - row / 2
-        labels = read_georeference(tmp_path / "out" / "masks" / f"{stem}.tif")
-        assert labels == image.without_nodata()
+        image = open_raster(tmp_path / "out" / "images" / f"{stem}.tif")
+        assert image.place == place.shifted(row, column)
+        assert image.place.transform[2] == 1000 + column / 2
+        assert image.place.transform[5] == 2000 - row / 2
+        assert image.band_names == ("red", "green", "blue", "nir") and image.nodata == 7
+        np.testing.assert_array_equal(image.pixels(), scene[row : row + 16, column : column + 16])
+        labels = open_raster(tmp_path / "out" / "masks" / f"{stem}.tif")
+        assert labels.place == image.place and labels.nodata is None
+
+
+def test_missing_pixels_stay_missing_in_tiles(tmp_path):
+    _, mask_path, scene, _ = save_scene(tmp_path)
+    valid = np.random.default_rng(0).random(scene.shape[:2]) < 0.8
+    with raster_file(tmp_path / "place.tif", scene.shape, "uint8", photometric="rgb") as file:
+        file.write(np.moveaxis(scene, 2, 0))
+        file.write_mask(valid)
+    tiles = cut_tiles(tmp_path / "place.tif", mask_path, tmp_path / "out", 16)
+    for stem, (row, column) in zip(tiles.stems, places(tiles.stems), strict=True):
+        image = open_raster(tmp_path / "out" / "images" / f"{stem}.tif")
+        np.testing.assert_array_equal(image.valid(), valid[row : row + 16, column : column + 16])
+
+
+def test_several_scenes_go_into_one_folder(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for name in ("east", "west"):
+            Image.new("L", (20, 10)).save(tmp_path / kind / f"{name}.png")
+    tiles = cut_tiles(tmp_path / "images", tmp_path / "masks", tmp_path / "out", 10)
+    assert tiles.stems == [f"{name}_r00_c{c}" for name in ("east", "west") for c in ("00", "10")]
+    assert str(tiles) == "4 tiles of 10 x 10 pixels, from 2 scenes"
 
 
 # --- What does not fit ---
@@ -152,7 +183,7 @@ def test_sizes_that_make_no_tiles_are_refused(tmp_path, settings, message):
 def test_a_mask_of_another_size_is_refused(tmp_path):
     scene_path, mask_path, _, _ = save_scene(tmp_path)
     Image.new("L", (50, 70)).save(mask_path)
-    with pytest.raises(UserError, match="has 70 x 50 pixels, but the scene has 50 x 70"):
+    with pytest.raises(UserError, match="has 70 x 50 pixels, but its image north.png has 50 x 70"):
         cut_tiles(scene_path, mask_path, tmp_path / "out", 16)
 
 
@@ -171,7 +202,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 
 def test_a_scene_of_background_leaves_nothing_to_keep(tmp_path):
     scene_path, mask_path, _, _ = save_scene(tmp_path, classes=1)
-    with pytest.raises(UserError, match="nothing but class 0"):
+    with pytest.raises(UserError, match="nothing but 0"):
         cut_tiles(scene_path, mask_path, tmp_path / "out", 16, skip_empty=True)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["masks", "north.png"]
 
@@ -185,73 +216,3 @@ def test_a_new_folder_appears_complete_or_not_at_all(tmp_path):
         save_text("whole", folder / "a.txt")
         assert not (tmp_path / "a" / "out").exists()
     assert (tmp_path / "a" / "out" / "a.txt").read_text() == "whole"
-
-
-# --- Training and validation by region ---
-
-
-def grid_of_stems(rows, columns, size, overlap=0, scene="s"):
-    step = size - overlap
-    return [f"{scene}_r{r * step:04}_c{c * step:04}" for r in range(rows) for c in range(columns)]
-
-
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 20), st.floats(0.05, 0.95))
-def test_training_and_validation_share_no_pixel(rows, columns, overlap, fraction):
-    size = 21
-    assume(overlap <= size // 2 and max(rows, columns) > 2)
-    stems = grid_of_stems(rows, columns, size, overlap)
-    training, validation = spatial_split(stems, fraction, size)
-    assert training and validation and not set(training) & set(validation)
-    where = places(stems)
-    for first in training:
-        for second in validation:
-            apart = max(abs(a - b) for a, b in zip(where[first], where[second], strict=True))
-            assert apart >= size
-
-
-@given(st.integers(1, 8), st.integers(1, 8), st.floats(0.05, 0.95), st.randoms())
-def test_the_validation_part_is_a_block(rows, columns, fraction, random):
-    assume(rows * columns > 1)
-    stems = grid_of_stems(rows, columns, 10)
-    random.shuffle(stems)
-    training, validation = spatial_split(stems, fraction)
-    assert sorted(training + validation) == list(range(len(stems)))
-    axis = 1 if columns >= rows else 0  # the longer side is cut, all across the other
-    where = np.array(places(stems))[:, axis]
-    assert where[training].max() < where[validation].min()
-    # No other number of columns (or rows) comes closer to the fraction.
-    sides = max(rows, columns)
-    shares = [count / sides for count in range(1, sides)]
-    closest = min(abs(share - fraction) for share in shares)
-    assert abs(len(validation) / len(stems) - fraction) == pytest.approx(closest)
-
-
-def test_each_scene_gives_its_own_block():
-    stems = grid_of_stems(1, 5, 10, scene="a") + grid_of_stems(5, 1, 10, scene="b")
-    training, validation = spatial_split([*stems, "c_r0_c0"], 0.2)
-    assert validation == [4, 9]
-    assert training == [0, 1, 2, 3, 5, 6, 7, 8, 10]  # the lone tile of c too
-
-
-def test_tiles_of_a_real_cut_can_be_split(tmp_path):
-    tiles, _, _, _ = cut(tmp_path)
-    training, validation = spatial_split(tiles.stems, 0.2, tiles.size)
-    columns = [column for _, column in places(tiles.stems)]
-    assert {columns[index] for index in validation} == {54}
-    # The last column moved inwards and now overlaps the one before, which is left out.
-    assert {columns[index] for index in training} == {0, 16, 32}
-
-
-@pytest.mark.parametrize(
-    ("stems", "fraction", "message"),
-    [
-        (["a", "b"], 0.2, "cut the scene with 'tinyunet tile'"),
-        (["a_r0_c0", "b"], 0.2, "one is named 'b'"),
-        (["a_r0_c0", "b_r0_c0"], 0.2, "at least two tiles"),
-        (["a_r0_c0", "a_r0_c8"], 0.0, "between 0 and 1"),
-        ([], 0.2, "at least two tiles"),
-    ],
-)
-def test_what_cannot_be_split_says_why(stems, fraction, message):
-    with pytest.raises(UserError, match=message):
-        spatial_split(stems, fraction)

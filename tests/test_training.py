@@ -114,7 +114,7 @@ def test_a_run_learns_and_leaves_all_its_files(tmp_path, monkeypatch):
     )
     result = train(config, progress=False)
     out = tmp_path / "run"
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert sorted(path.name for path in out.iterdir()) == ["classes.txt", *FILES]
     assert result.best_mean_iou > 0.8
 
     rows = metrics(tmp_path)
@@ -429,7 +429,7 @@ def test_a_run_that_is_killed_again_and_again_ends_at_the_same_weights(tmp_path)
             load_training_state(state)
     assert killed == kills
     # Nothing of an interrupted write is left.
-    assert sorted(path.name for path in state.parent.iterdir()) == FILES
+    assert sorted(path.name for path in state.parent.iterdir()) == ["classes.txt", *FILES]
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -591,12 +591,12 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"seed": -1}, "seed must not be negative"),
         ({"patience": 0}, "patience must be at least 1"),
         ({"loss": "dice", "weight_map": True}, "weight_map weighs pixel by pixel"),
-        ({"val_split": "spatial"}, "a spatial split needs tiles"),
+        ({"val_split": "spatial"}, "a spatial split needs a scene"),
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
         ({"class_names": ["a", "a"]}, "same name"),
         ({"class_names": ["a"]}, "value 1"),
-        ({"crop_size": 32}, "smaller than the crop of 32.*at most 20"),
+        ({"crop_size": 64}, "less than half the crop of 64.*at most 40"),
         ({"crop_size": 15}, "15 is not divisible by 2.*14, 16"),
         ({"crop_size": 18, "depth": 2}, "18 is not divisible by 4.*16, 20"),
         ({"resume": True}, "no run to resume"),

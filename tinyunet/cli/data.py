@@ -1,33 +1,37 @@
 """``tinyunet check`` and ``tinyunet tile``: images and masks, before any training."""
 
 from tinyunet.cli.terminal import on_terminal
+from tinyunet.data.class_table import read_class_table
 from tinyunet.data.tiles import cut_tiles
-from tinyunet.data_checks import examine, read_colors, repair_masks, save_report
+from tinyunet.data_checks import examine, save_report
 
 
-def run_check(options) -> None:
-    """Print what the doctor has to say; keep it and write mended masks, if asked."""
+def run_check(options) -> int:
+    """Print what the doctor has to say, and keep it, if asked; 1 if training would stop."""
     report = examine(
         options.images,
         options.masks,
-        val_images_dir=options.val_images,
-        val_masks_dir=options.val_masks,
-        colors=read_colors(options.colors) if options.colors else None,
+        val_images=options.val_images,
+        val_masks=options.val_masks,
+        table=read_class_table(options.classes) if options.classes else None,
+        class_names=options.class_names,
         ignore_index=options.ignore_index,
         depth=options.depth,
+        crop_size=options.crop_size,
         progress=on_terminal(),
+        bands=options.bands,
+        alpha=options.alpha,
+        exif=options.exif,
     )
     print(report.text(), end="")
     if options.out:
         save_report(report, options.out)
-        print(f"\nThe report and a contact sheet are in {options.out}.")
-    if options.write:
-        count = repair_masks(report, options.write, progress=on_terminal())
-        print(f"\n{count} mask{'s' * (count != 1)} of class numbers written to {options.write}.")
+        print(f"\nThe report, the class table and a contact sheet are in {options.out}.")
+    return int(any(finding.severity == "problem" for finding in report.findings))
 
 
 def run_tile(options) -> None:
-    """Cut a scene and its mask into tiles."""
+    """Cut scenes and their masks into tiles."""
     tiles = cut_tiles(
         options.scene,
         options.mask,

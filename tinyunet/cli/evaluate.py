@@ -6,7 +6,7 @@ from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.cli.terminal import on_terminal
-from tinyunet.data.dataset import find_pairs, load_pairs
+from tinyunet.data.dataset import find_pairs, load_pairs, meaning_of
 from tinyunet.inference.evaluation import Scores, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import draw_confusion, draw_mistakes, worst_images
@@ -16,9 +16,11 @@ def run_evaluate(options) -> None:
     """Print the scores of a model on images with masks; leave them and pictures, if asked."""
     use_device(options.device)
     model = load_model(options.model)
-    network = model.network.config
     pairs = find_pairs(options.images, options.masks)
-    dataset = load_pairs(pairs, network["classes"], model.ignore_index, network["in_channels"])
+    table, image_format = meaning_of(model)
+    dataset = load_pairs(pairs, table, image_format=image_format)
+    if table.ignored:
+        model.ignore_index = table.ignore_index
     results = evaluate_each(
         model,
         dataset,
@@ -48,8 +50,9 @@ def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
     }
     cases = []
     for index in worst_images(confusions):
-        image, truth = dataset.images[index], dataset.masks[index]
-        prediction = predict_classes(model, image, **window_options)
+        image, truth = dataset.images[index][:, :], dataset.masks[index][:, :]
+        valid = dataset.valid_of(index)
+        prediction = predict_classes(model, image, valid=valid, **window_options)
         cases.append((dataset.stems[index], image, truth, prediction))
     if not cases:
         return ["confusion.png"]

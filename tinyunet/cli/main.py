@@ -15,8 +15,11 @@ from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
 from tinyunet.cli.export import run_export
+from tinyunet.cli.learn import add_learn_options, run_learn
 from tinyunet.cli.predict import run_predict
+from tinyunet.cli.rasterize import run_rasterize
 from tinyunet.cli.train import run_train
+from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
 from tinyunet.training.config import CHOICES
@@ -34,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss is watched anyway
             warnings.showwarning = show_warning
+            for stream in (sys.stdout, sys.stderr):
+                if hasattr(stream, "reconfigure"):  # what it cannot write is escaped
+                    stream.reconfigure(errors="backslashreplace")
             options = parser().parse_args(arguments)
             status = options.run(options) or 0
             sys.stdout.flush()
@@ -59,7 +65,7 @@ def refusal(error: OSError) -> str:
 
 def complain(problem, status: int) -> int:
     """Print a problem as one line on the error stream; returns the status."""
-    print("tinyunet:", " ".join(str(problem).split()), file=sys.stderr)
+    print("tinyunet:", plain(" ".join(str(problem).split())), file=sys.stderr)
     return status
 
 
@@ -105,15 +111,30 @@ def parser() -> Parser:
 
     add_check_options(command("check", run_check, "Find what is wrong with images and masks."))
 
-    add = command("tile", run_tile, "Cut a scene and its mask into tiles.").add_argument
-    add("scene", metavar="SCENE", help="The image to cut, georeferenced or not.")
-    add("mask", metavar="MASK", help="The mask of the scene, of the same size.")
+    summary = "Turn polygons into the mask of a georeferenced scene."
+    add = command("rasterize", run_rasterize, summary).add_argument
+    add("scene", metavar="SCENE", help="A georeferenced image.")
+    add("polygons", metavar="POLYGONS", help="A GeoPackage, GeoJSON or shapefile.")
+    add("--out", metavar="MASK", required=True, help="The GeoTIFF to write.")
+    field = "Attribute that tells the class (default: none, all polygons are class 1)."
+    add("--field", metavar="NAME", help=field)
+    add("--layer", metavar="NAME", help="Layer of a GeoPackage that has several (default: first).")
+    outside = "What pixels outside of all polygons become: 255 does not count (default: 0)."
+    add("--outside", type=int, choices=(0, 255), default=0, help=outside)
+
+    add = command("tile", run_tile, "Cut scenes and their masks into tiles.").add_argument
+    add("scene", metavar="SCENE", help="An image, georeferenced or not, or a folder of images.")
+    add(
+        "mask",
+        metavar="MASK",
+        help="The mask of the image, or a folder of masks.",
+    )
     add("--out", metavar="DIR", required=True, help="New folder for images/ and masks/.")
     size = "Height and width of a tile in pixels (default: 256)."
     add("--size", type=whole(1), default=256, metavar="N", help=size)
     overlap = "Number of pixels that neighboring tiles share (default: 0)."
     add("--overlap", type=whole(0), default=0, metavar="N", help=overlap)
-    add("--skip-empty", **FLAG, help="Leave out tiles that hold nothing but class 0.")
+    add("--skip-empty", **FLAG, help="Leave out tiles whose mask stores nothing but 0.")
 
     predict = command("predict", run_predict, "Find the class of each pixel of an image.")
     add = predict.add_argument
@@ -123,6 +144,9 @@ def parser() -> Parser:
     add("--out", metavar="DIR", required=True, help="Folder for the results.")
     probabilities = "Also write a TIFF for each class, with its probability as 0 to 255."
     add("--probabilities", **FLAG, help=probabilities)
+    add("--polygons", **FLAG, help="Also write the classes as polygons, a GeoPackage.")
+    area = "Leave out polygons of a smaller area (default: 0)."
+    add("--min-area", type=float, default=0, metavar="A", help=area)
     add_window_options(predict)
 
     evaluate = command("evaluate", run_evaluate, "Compare a model's predictions with masks.")
@@ -154,6 +178,9 @@ def parser() -> Parser:
     size = "Height and width of the image in pixels (default: 256)."
     add("--size", default="256", metavar="N|HxW", help=size)
 
+    learn = command("learn", run_learn, "Learn backpropagation by writing it.")
+    add_learn_options(learn.add_argument)
+
     command("gradcheck", run_gradcheck, "Check the gradient of every operation on this computer.")
     command("info", run_info, "Show what tinyunet runs on, and what is missing.")
     return top
@@ -180,17 +207,39 @@ def group(parser: Parser, title: str):
 def add_check_options(check: Parser) -> None:
     """Describe ``tinyunet check``."""
     add = check.add_argument
-    add("images", metavar="IMAGES", help="Folder of the images.")
-    add("masks", metavar="MASKS", help="Folder of their masks, of any kind, with the same names.")
+    add("images", metavar="IMAGES", help="Folder of the images, or one scene.")
+    add("masks", metavar="MASKS", help="Folder of their masks, or the mask of the scene.")
     add("--val-images", metavar="DIR", help="Folder of the images to validate on.")
     add("--val-masks", metavar="DIR", help="Folder of the masks of the validation images.")
-    add("--ignore-index", **NUMBER, help="Mask value of pixels that do not count.")
-    colors = "File that says which color is which class, in lines such as 'road: #3c1098'."
-    add("--colors", metavar="FILE", help=colors)
+    add_reading_options(add, default=None)
     depth = "Depth of the network to be trained (default: 4)."
     add("--depth", type=whole(1), default=4, metavar="N", help=depth)
+    size = "Crop size of the training to come, in pixels (default: 128)."
+    add("--crop-size", type=whole(1), default=128, metavar="N", help=size)
     add("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
-    add("--write", metavar="DIR", help="New folder for masks of class numbers.")
+
+
+def add_reading_options(add, **default) -> None:
+    """Describe what images and masks store."""
+    table = "Class table: what the masks store for each class, in lines such as 'building: 255'."
+    add("--classes", metavar="FILE", help=table, **default)
+    names = "Names of the classes, in the order of their numbers."
+    add(
+        "--class-names", type=lambda text: text.split(","), metavar="A,B,...", help=names, **default
+    )
+    ignored = "Mask value of pixels that do not count, if there is no class table."
+    add("--ignore-index", **NUMBER, help=ignored, **default)
+    bands = "Bands of the images to use, counted from 1, such as 4,1,2 (default: all)."
+    add("--bands", type=numbers, metavar="N,N,...", help=bands, **default)
+    alpha = "Whether transparent pixels are missing data, mean nothing, or alpha is a channel."
+    add("--alpha", choices=("valid", "drop", "channel"), help=alpha, **default)
+    exif = "Whether masks were drawn on images turned as their EXIF data say, or as stored."
+    add("--exif", choices=("turn", "stored"), help=exif, **default)
+
+
+def numbers(text: str) -> list[int]:
+    """Read a list of numbers, such as 4,1,2."""
+    return [int(word) for word in text.split(",")]
 
 
 def add_train_options(train: Parser) -> None:
@@ -201,8 +250,8 @@ def add_train_options(train: Parser) -> None:
     """
     train.argument_default = argparse.SUPPRESS
     add = train.add_argument
-    add("images", metavar="IMAGES", help="Folder of the images.")
-    add("masks", metavar="MASKS", help="Folder of their masks of class numbers, of the same names.")
+    add("images", metavar="IMAGES", help="Folder of the images, or one scene.")
+    add("masks", metavar="MASKS", help="Folder of their masks, or the mask of the scene.")
 
     add = group(train, "data")
     add("--val-images", metavar="DIR", help="Folder of the images to validate on.")
@@ -213,9 +262,9 @@ def add_train_options(train: Parser) -> None:
         "How the held-out images are chosen: spatial is a block of each scene (default: random)."
     )
     add("--val-split", choices=CHOICES["val_split"], help=split)
-    names = "Names of the classes, in the order of their numbers."
-    add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help=names)
-    add("--ignore-index", **NUMBER, help="Mask value of pixels that do not count.")
+    add_reading_options(add)
+    cache = "Gigabytes of memory for images; larger scenes are read by windows (default: 2)."
+    add("--cache", type=lambda text: int(float(text) * 1e9), metavar="GB", help=cache)
     add(
         "--elastic", **FLAG, help="Deform the crops elastically at random, as the U-Net paper does."
     )

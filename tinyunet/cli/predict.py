@@ -1,71 +1,155 @@
 """``tinyunet predict``: a class for each pixel of an image of any size."""
 
 import contextlib
+import sys
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
 from tinyunet.cli.terminal import on_terminal
-from tinyunet.data.dataset import list_images, read_image
-from tinyunet.data.georeference import read_georeference, save_georeferenced
+from tinyunet.data.dataset import Windowed, list_images, meaning_of
+from tinyunet.data.images import Raster, in_format, open_raster, plain, prepare
+from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
-from tinyunet.plots.colors import overlay
-from tinyunet.plots.pictures import draw_grid, legend_of
+from tinyunet.plots.colors import overlay, palette
+from tinyunet.plots.pictures import preview
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
+IN_MEMORY = 100_000_000  # pixels: larger scenes are read by windows
 
 
-def run_predict(options) -> None:
-    """Write a class map, a picture of it and, if asked, the probabilities of each image."""
+def run_predict(options) -> int:
+    """Write what was found on each image; a bad file is named, and the rest goes on."""
     use_device(options.device)
     model = load_model(options.model)
     out = Path(options.out)
     classes = model.network.config["classes"] if options.probabilities else 0
     paths = images_to_predict(options.images, out, classes)
-    sweeping = {
+    keywords = {
         name: getattr(options, name) for name in ("tile", "margin", "batch_size", "threads")
     }
-    sweeping["progress"] = on_terminal()
-    several = len(paths) > 1
+    keywords["progress"] = on_terminal()
+    if out.exists() and not out.is_dir():
+        make_folder(out)  # says why not, once
+    several, failed = len(paths) > 1, 0
     for path in tqdm(paths, "predicting", unit="image", disable=not (several and on_terminal())):
-        predict(model, path, out, options.probabilities, sweeping)
-    print(f"{len(paths)} image{'s' * several} predicted; the results are in {out}.")
+        try:
+            predict(model, path, out, options, keywords)
+        except UserError as error:
+            if not several:
+                raise
+            failed += 1
+            tqdm.write(plain(f"tinyunet: {' '.join(str(error).split())}"), file=sys.stderr)
+    done = len(paths) - failed
+    print(f"{done} image{'s' * (done != 1)} predicted; the results are in {out}.")
+    return 2 if failed else 0
 
 
-def predict(model: Model, path: Path, out: Path, with_probabilities: bool, sweeping: dict) -> None:
+def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> None:
     """Predict one image. The class map comes last: once it is there, so is everything else.
 
     The results of an image that lies somewhere on Earth are TIFF files that lie there too.
     """
-    image, place = read_image(path), read_georeference(path)
+    raster = open_for(model, path)
+    image, valid = pixels_of(raster)
     check_image(model.network, image)
     make_folder(out)
-    if place is not None:
-        place = place.without_nodata()
-    shape = (*image.shape[:2], model.network.config["classes"])
+    classes, shape = model.network.config["classes"], raster.shape[:2]
+    as_tiff = raster.place is not None or isinstance(image, Windowed)
+    if options.polygons and raster.place is None:
+        raise UserError(f"{path}: is not georeferenced, so polygons have no place on a map")
+    nodata = nodata_of(classes)
+    small = Thumbnail(shape, nodata)
+
+    def finish(map_path: Path) -> None:
+        if options.polygons:
+            name = out / f"{path.stem}_polygons.gpkg"
+            save_polygons(map_path, name, model.class_names, options.min_area)
+
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(ProbabilityFile(out, shape)) if with_probabilities else None
-        classes = predict_classes(model, image, probabilities=file, **sweeping)
-        save_picture(overview(model, image, classes), out / f"{path.stem}_overlay.png")
-        del image
-        for index in range(model.network.config["classes"] if file else 0):
-            name = f"{path.stem}_probability_{index}.tif"
-            save_georeferenced(file.read(index), out / name, place)
-    ending = ".png" if place is None else ".tif"
-    save_georeferenced(classes, out / f"{path.stem}{ending}", place)
+        file = None
+        if options.probabilities:
+            file = stack.enter_context(ProbabilityFile(out, (*shape, classes)))
+        if as_tiff:
+            colors = palette(classes)
+            name = out / f"{path.stem}.tif"
+            target = stack.enter_context(
+                class_map(name, shape, raster.place, model.class_names, colors, finish)
+            )
+        else:
+            target = np.empty(shape, np.uint8 if nodata == 255 else np.uint16)
+        small.target, small.valid = target, valid
+        predict_classes(model, image, valid=valid, out=small, probabilities=file, **keywords)
+        save_picture(overview(model, image, small), out / f"{path.stem}_overlay.png")
+        for index in range(classes if file else 0):
+            name = out / f"{path.stem}_probability_{index}.tif"
+            if as_tiff:
+                with raster_file(name, shape, "uint8", raster.place) as tiff:
+                    tiff.write(file.read(index), 1)
+            else:
+                save_picture(file.read(index), name, compression="tiff_deflate")
+        if not as_tiff:
+            save_picture(target, out / f"{path.stem}.png")
 
 
-def overview(model: Model, image, classes):
+def open_for(model: Model, path: Path) -> Raster:
+    """Open an image as the model needs it, or say what it is instead."""
+    image_format = meaning_of(model)[1]
+    raster = open_raster(path)
+    return in_format(raster, image_format) if image_format else prepare(raster)
+
+
+def pixels_of(raster: Raster):
+    """Give the pixels of an image and which are data, or None: arrays, or windows of a scene."""
+    if raster.by_windows and raster.shape[0] * raster.shape[1] > IN_MEMORY:
+        return (
+            Windowed(raster.shape, raster.dtype, raster.pixels),
+            Windowed(raster.shape[:2], bool, raster.valid),
+        )
+    return raster.read(slice(None), slice(None))
+
+
+class Thumbnail:
+    """A class map on its way to where it is kept: without data it is nodata; a small copy stays."""
+
+    def __init__(self, shape: tuple[int, int], nodata: int):
+        self.every = -(-max(shape) // LONGEST)
+        self.nodata, self.target, self.valid = nodata, None, None
+        self.classes = np.zeros([-(-side // self.every) for side in shape], np.int32)
+
+    def __setitem__(self, window: tuple[slice, slice], classes: np.ndarray) -> None:
+        """Pass a part on."""
+        classes = classes.astype(np.uint8 if self.nodata == 255 else np.uint16)
+        if self.valid is not None:
+            classes[~self.valid[window]] = self.nodata
+        self.target[window] = classes
+        starts = [-(-part.start // self.every) for part in window]
+        offsets = [
+            start * self.every - part.start for start, part in zip(starts, window, strict=True)
+        ]
+        small = classes[offsets[0] :: self.every, offsets[1] :: self.every]
+        rows, columns = (
+            slice(start, start + side) for start, side in zip(starts, small.shape, strict=True)
+        )
+        self.classes[rows, columns] = small
+
+
+def overview(model: Model, image, small: Thumbnail):
     """Draw the image beside itself in the colors of the classes, with their legend."""
-    every = -(-max(classes.shape) // LONGEST)
-    image, classes = image[::every, ::every], classes[::every, ::every]
-    row = [("image", image), ("prediction", overlay(image, classes))]
-    legend = legend_of(model.class_names, [classes], model.ignore_index)
-    return draw_grid([row], legend, panel=max(256, *classes.shape))
+    every = slice(None, None, small.every)
+    image, classes = image[every, every], small.classes
+    return preview(
+        [(image, overlay(image, classes, small.nodata))],
+        [plain(name) for name in model.class_names],
+        ignore_index=model.ignore_index,
+        titles=("image", "prediction"),
+        panel=max(256, *classes.shape),
+    )
 
 
 def images_to_predict(given: list[str], out: Path, classes_to_write: int) -> list[Path]:

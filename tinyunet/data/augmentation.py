@@ -12,7 +12,7 @@ given, so the same seed shows the same variants.
 
 import numpy as np
 
-from tinyunet.data.dataset import Dataset
+from tinyunet.data.dataset import Dataset, read_mirrored
 from tinyunet.data.elastic import elastic_deformation
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
@@ -20,6 +20,8 @@ from tinyunet.nn.standardization import Standardization
 
 def random_crop(image, mask, size, rng):
     """Cut a random window out of image and mask, every position equally likely.
+
+    A side shorter than the window is extended by mirroring.
 
     Parameters
     ----------
@@ -31,28 +33,23 @@ def random_crop(image, mask, size, rng):
 
     Returns
     -------
-    image, mask : views (height, width, C) and (height, width)
-
-    Raises
-    ------
-    UserError
-        If the image is smaller than the window.
+    image, mask : arrays (height, width, C) and (height, width)
     """
     window = random_window(image, size, rng)
-    return image[window], mask[window]
+    return read_mirrored(image, *window), read_mirrored(mask, *window)
 
 
 def random_window(image, size, rng):
-    """Choose where to cut an image: its rows and columns, as slices; see `random_crop`."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if image.shape[0] < height or image.shape[1] < width:
-        raise UserError(
-            f"an image of {image.shape[0]} x {image.shape[1]} pixels is smaller than the crop of "
-            f"{height} x {width}"
-        )
-    top = rng.integers(image.shape[0] - height + 1)
-    left = rng.integers(image.shape[1] - width + 1)
-    return slice(top, top + height), slice(left, left + width)
+    """Choose where to cut an image: its rows and columns, as slices; see `random_crop`.
+
+    Where the image is smaller than the window, they reach beyond it, for `read_mirrored`.
+    """
+    sizes = (size, size) if isinstance(size, int) else size
+    window = []
+    for side, wanted in zip(image.shape[:2], sizes, strict=True):
+        start = rng.integers(min(0, side - wanted), max(0, side - wanted) + 1)
+        window.append(slice(int(start), int(start) + wanted))
+    return tuple(window)
 
 
 def random_flip(image, mask, rng):
@@ -115,16 +112,19 @@ def augment(image, mask, rng, elastic=False):
 
 
 def check_crop(dataset: Dataset, crop_size: int) -> None:
-    """Raise a `UserError` that names the first image smaller than the crop, and what would fit."""
-    largest = min(min(image.shape[:2]) for image in dataset.images)
-    if crop_size <= largest:
+    """Raise a `UserError` that names the first image too small for the crop, and what would fit.
+
+    An image may be half as large as the crop: then it is mirrored at its borders, as in the paper.
+    """
+    smallest = min(min(image.shape[:2]) for image in dataset.images)
+    if crop_size <= 2 * smallest:
         return
     for stem, image in zip(dataset.stems, dataset.images, strict=True):
-        if min(image.shape[:2]) < crop_size:
+        if crop_size > 2 * min(image.shape[:2]):
             raise UserError(
                 f"the image {stem} has {image.shape[0]} x {image.shape[1]} pixels (height x "
-                f"width), smaller than the crop of {crop_size}: choose a crop of at most "
-                f"{largest}, which fits all images, or leave out the small ones"
+                f"width), less than half the crop of {crop_size}: choose a crop of at most "
+                f"{2 * smallest} (up to {smallest} needs no mirroring), or leave out the small ones"
             )
 
 
@@ -166,7 +166,7 @@ def sample_batch(
     Raises
     ------
     UserError
-        If an image is smaller than the crop.
+        If an image is smaller than half the crop.
     """
     images, labels, _ = sample_with_instances(
         dataset, standardization, batch_size, crop_size, rng, augmented, elastic
@@ -188,10 +188,12 @@ def sample_with_instances(
     chosen = rng.choice(len(dataset), size=batch_size, replace=batch_size > len(dataset))
     for slot, index in enumerate(chosen):
         window = random_window(dataset.images[index], crop_size, rng)
-        image = standardization.transform(dataset.images[index][window])
-        masks = [dataset.masks[index][window]]
+        valid = dataset.valid_of(index)
+        valid = None if valid is None else read_mirrored(valid, *window)
+        image = standardization.transform(read_mirrored(dataset.images[index], *window), valid)
+        masks = [read_mirrored(dataset.masks[index], *window)]
         if instances is not None:
-            masks.append(dataset.instances[index][window])
+            masks.append(read_mirrored(dataset.instances[index], *window))
         masks = np.stack(masks, axis=-1)
         if augmented:
             image, masks = augment(image, masks, rng, elastic)

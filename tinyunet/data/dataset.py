@@ -1,69 +1,154 @@
-"""Images and masks from two folders, paired by file name.
+"""Images with their masks: in memory, or in scenes so large that only parts are read."""
 
-``images/north.jpg`` belongs to ``masks/north.png``: the name without its ending, the *stem*, makes
-the pair. A mask holds one number for each pixel, the class: 0, 1, 2, ...
-
-Files come from everywhere and are often not what they seem, so reading is strict: what cannot be
-understood without guessing is a `UserError` that names the file and says what to do.
-"""
-
-import contextlib
-import functools
-import threading
-import unicodedata
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from tinyunet.data.class_table import (
+    ClassTable,
+    find_class_list,
+    open_mask,
+    parse_class_table,
+    read_class_table,
+    stored_values,
+    summarize_mask,
+    work_out,
+)
+from tinyunet.data.elastic import mirrored
+from tinyunet.data.images import (
+    ImageFormat,
+    Place,
+    Raster,
+    blocks,
+    in_format,
+    open_raster,
+    prepare,
+    read_image,
+    warn_once,
+)
+from tinyunet.data.pairing import Pair, find_pairs, list_images, unpaired
 from tinyunet.errors import UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "TIFF")
+__all__ = [
+    "Dataset",
+    "Pair",
+    "Windowed",
+    "count_classes",
+    "find_pairs",
+    "list_images",
+    "load_instances",
+    "load_pairs",
+    "meaning_of",
+    "number_of_classes",
+    "read_image",
+    "read_mask",
+    "unpaired",
+]
 
-# A scene of 20,000 x 20,000 pixels fits. A file of a few kilobytes can claim far more, and would
-# fill the memory on decoding: a "decompression bomb".
-MAX_PIXELS = 500_000_000
-
-SAVE_AS = (
-    "save it as gray, RGB, or four channels with the fourth marked as alpha "
-    "(gdal_translate -co PHOTOMETRIC=RGB -co ALPHA=YES)"
-)
+CACHE = 2_000_000_000  # bytes: larger scenes are read by windows
 
 
-class Pair(NamedTuple):
-    """An image and its mask: two files with the same stem."""
+class Windowed:
+    """An array (H, W) or (H, W, C) that is read from its file where it is asked for.
 
-    stem: str
-    image_path: Path
-    mask_path: Path
+    ``array[rows, columns]`` with two slices gives an ordinary array, as for any other.
+
+    Parameters
+    ----------
+    shape : tuple
+    dtype : numpy.dtype
+    read : function
+        ``read(rows, columns)`` reads a window; both are slices with a start and a stop.
+    """
+
+    def __init__(self, shape: tuple, dtype, read: Callable):
+        self.shape, self.dtype, self.read = tuple(shape), np.dtype(dtype), read
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+        """Read a window; with steps, only a strip of rows is in memory at a time."""
+        (top, bottom, down), (left, right, along) = (
+            part.indices(side) for part, side in zip(window, self.shape, strict=False)
+        )
+        if down == along == 1:
+            return self.read(slice(top, bottom), slice(left, right))
+        strips = [
+            self.read(slice(row, row + 1), slice(left, right))[:, ::along]
+            for row in range(top, bottom, down)
+        ]
+        return np.concatenate(strips)
+
+    def part(self, rows: slice, columns: slice) -> "Windowed":
+        """Give a part of it, without reading."""
+        top, left = rows.start, columns.start
+
+        def read(inner_rows: slice, inner_columns: slice) -> np.ndarray:
+            return self.read(
+                slice(top + inner_rows.start, top + inner_rows.stop),
+                slice(left + inner_columns.start, left + inner_columns.stop),
+            )
+
+        sides = (rows.stop - top, columns.stop - left)
+        return Windowed((*sides, *self.shape[2:]), self.dtype, read)
+
+
+def part_of(array, rows: slice, columns: slice):
+    """Give a part of an array or `Windowed`; nothing is read or copied."""
+    return array.part(rows, columns) if isinstance(array, Windowed) else array[rows, columns]
+
+
+def read_mirrored(array, rows: slice, columns: slice) -> np.ndarray:
+    """Read a window that may reach beyond an array (H, W, ...): there it is mirrored."""
+    if rows.start >= 0 <= columns.start and all(
+        part.stop <= side for part, side in zip((rows, columns), array.shape, strict=False)
+    ):
+        return array[rows, columns]
+    down = mirrored(np.arange(rows.start, rows.stop), array.shape[0])
+    along = mirrored(np.arange(columns.start, columns.stop), array.shape[1])
+    around = array[down.min() : down.max() + 1, along.min() : along.max() + 1]
+    return around[(down - down.min())[:, None], along - along.min()]
 
 
 @dataclass
 class Dataset:
-    """Images with their masks, in memory.
+    """Images with their masks.
 
     Attributes
     ----------
     stems : list of str
         A name for each image, for messages.
-    images : list of array (H, W, C)
+    images : list of array (H, W, C), or `Windowed`
         Sizes may vary from image to image, C does not.
-    masks : list of array (H, W), integers
+    masks : list of array (H, W), integers, or `Windowed`
         The class of each pixel.
     instances : list of array (H, W), integers, optional
         0 on the background, and a number of its own for each object.
+    valid : list of array (H, W) of bool, `Windowed` or None, optional
+        Which pixels are data; None where all are.
+    table : ClassTable, optional
+        Through which the masks were read; it has the names of the classes.
+    image_format : ImageFormat, optional
+        What the numbers of the images mean.
+    sources : list of str, optional
+        The names of all images that were read, before some were set aside.
     """
 
     stems: list[str]
     images: list[np.ndarray]
     masks: list[np.ndarray]
     instances: list[np.ndarray] | None = None
+    valid: list | None = None
+    table: ClassTable | None = None
+    image_format: ImageFormat | None = None
+    sources: list[str] | None = None
 
     def __len__(self) -> int:
         """Count the images."""
@@ -77,12 +162,52 @@ class Dataset:
     def subset(self, indices: Iterable[int]) -> "Dataset":
         """Pick some of the images with their masks; nothing is copied."""
         chosen = [int(index) for index in indices]
-        return Dataset(
-            stems=[self.stems[index] for index in chosen],
-            images=[self.images[index] for index in chosen],
-            masks=[self.masks[index] for index in chosen],
-            instances=self.instances and [self.instances[index] for index in chosen],
+
+        def pick(values):
+            return values and [values[index] for index in chosen]
+
+        return replace(
+            self,
+            stems=pick(self.stems),
+            images=pick(self.images),
+            masks=pick(self.masks),
+            instances=pick(self.instances),
+            valid=pick(self.valid),
         )
+
+    def parts(self, places: Iterable[tuple[str, int, slice, slice]]) -> "Dataset":
+        """Cut parts out of the images: (name, index of the image, rows, columns) each."""
+        places = list(places)
+
+        def cut(values):
+            if values is None:
+                return None
+            return [
+                None if values[k] is None else part_of(values[k], rows, columns)
+                for _, k, rows, columns in places
+            ]
+
+        return replace(
+            self,
+            stems=[name for name, *_ in places],
+            images=cut(self.images),
+            masks=cut(self.masks),
+            instances=cut(self.instances),
+            valid=cut(self.valid),
+        )
+
+    def valid_of(self, index: int):
+        """Tell which pixels of an image are data; None if all are."""
+        return None if self.valid is None else self.valid[index]
+
+    def valid_pixels(self) -> Iterator[np.ndarray]:
+        """Give the pixels that are data, block by block: arrays (pixels, C)."""
+        for index, image in enumerate(self.images):
+            valid = self.valid_of(index)
+            for window in blocks(image.shape):
+                pixels = image[window]
+                data = slice(None) if valid is None else valid[window].ravel()
+                yield pixels.reshape(-1, pixels.shape[-1])[data]
 
     def split(self, fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
         """Set a random part aside, for validation.
@@ -113,316 +238,210 @@ class Dataset:
         if len(self) < 2:
             raise UserError(
                 f"{len(self)} image(s) cannot be split into training and validation: "
-                "at least 2 are needed"
+                "at least 2 are needed, or a scene and --val-split spatial"
             )
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
         order = np.random.default_rng(seed).permutation(len(self))
         return self.subset(sorted(order[count:])), self.subset(sorted(order[:count]))
 
 
-# --- Which files -----------------------------------------------------------------------------
-
-
-def list_images(folder: str | Path) -> dict[str, Path]:
-    """Find the PNG, JPEG and TIFF files right in a folder, by stem, sorted.
-
-    Hidden files (``.name``), other endings and folders inside are skipped. ``.PNG`` is ``.png``.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder, or two of its files have the same stem.
-    """
-    folder = Path(folder)
-    if not folder.exists():
-        raise UserError(f"{folder}: no such folder")
-    if not folder.is_dir():
-        raise UserError(f"{folder}: is a file, but a folder of images is needed")
-    try:
-        files = sorted(folder.iterdir())
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
-    found: dict[str, Path] = {}
-    for path in files:
-        if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES or path.is_dir():
-            continue
-        # A Mac stores "é" as two characters, others as one: compare the one-character form.
-        stem = unicodedata.normalize("NFC", path.stem)
-        if stem in found:
-            raise UserError(
-                f"{folder}: {found[stem].name} and {path.name} have the same name before the "
-                "ending, so a pair would not be clear: rename or remove one"
-            )
-        found[stem] = path
-    return dict(sorted(found.items()))
-
-
-def find_pairs(images_dir: str | Path, masks_dir: str | Path) -> list[Pair]:
-    """Pair the files of two folders by stem, sorted by stem.
-
-    Files without a partner are left out; `unpaired` lists them.
-
-    Raises
-    ------
-    UserError
-        If a folder is missing, a stem occurs twice in one, or there is no pair at all.
-    """
-    images, masks = list_images(images_dir), list_images(masks_dir)
-    pairs = [Pair(stem, path, masks[stem]) for stem, path in images.items() if stem in masks]
-    if not pairs:
-        raise UserError(
-            f"no pairs: {_found(images_dir, images)} and {_found(masks_dir, masks)}; a mask has "
-            "the name of its image (north.jpg and north.png), and PNG, JPEG and TIFF are read"
-        )
-    return pairs
-
-
-def unpaired(images_dir: str | Path, masks_dir: str | Path) -> tuple[list[Path], list[Path]]:
-    """List the images that have no mask, and the masks that have no image."""
-    images, masks = list_images(images_dir), list_images(masks_dir)
-    return (
-        [path for stem, path in images.items() if stem not in masks],
-        [path for stem, path in masks.items() if stem not in images],
-    )
-
-
-def _found(folder: str | Path, files: dict[str, Path]) -> str:
-    """Say how many files a folder has, with the first names: ``m has 3 files (a.png, ...)``."""
-    names = [path.name for path in files.values()]
-    examples = f" ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})" if names else ""
-    return f"{folder} has {len(names)} image file{'' if len(names) == 1 else 's'}{examples}"
-
-
-# --- One file --------------------------------------------------------------------------------
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Read a PNG, JPEG or TIFF file, turned the way its EXIF orientation says.
-
-    ==========================  =====================================================
-    file                        array
-    ==========================  =====================================================
-    gray                        1 channel; with transparency 2
-    black and white (1 bit)     1 channel, 0 and 255
-    color                       3 channels; with transparency 4
-    palette                     3 channels, its colors
-    CMYK                        4 channels
-    16 bits, gray               ``uint16``
-    16 bits, color              ``uint8``, with a warning: Pillow keeps the upper 8 bits
-    32 bits, gray               ``uint16`` where the values fit, else ``float32``
-    floating point, gray        ``float32``
-    several frames or pages     the first, with a warning
-    ==========================  =====================================================
-
-    Returns
-    -------
-    array (H, W, C), uint8, uint16 or float32
-
-    Raises
-    ------
-    UserError
-        If the file is missing, empty, truncated or otherwise broken, of another format, larger
-        than `MAX_PIXELS`, has more channels than Pillow reads, or holds NaN or infinity.
-    """
-    image, _ = _decode(path)
-    if image.mode in ("P", "PA", "YCbCr"):
-        image = image.convert("RGB")
-    elif image.mode == "1":
-        image = image.convert("L")
-    array = _as_array(image)
-    if array.dtype == np.int32:
-        array = array.astype(np.float32)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UserError(
-            f"{path}: holds NaN or infinity, often a mark for missing data: fill those pixels first"
-        )
-    return array if array.ndim == 3 else array[:, :, np.newaxis]
+# --- From files --------------------------------------------------------------------------------
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Read a mask: the class of each pixel.
+    """Read the numbers that a mask stores, (H, W), before a class table gives them a meaning."""
+    return stored_values(open_mask(path))[0]
 
-    The number stored in the file is the class: the gray value, the index into a palette (its
-    colors do not matter), 0 or 1 in a 1-bit file.
+
+def open_pair(pair: Pair, exif: str | None = None) -> tuple[Raster, Raster]:
+    """Open an image and its mask, and see that they show the same pixels; see `fit_together`."""
+    image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
+    return fit_together(image, mask, exif), mask
+
+
+def fit_together(image: Raster, mask: Raster, exif: str | None = None) -> Raster:
+    """See that an image and its mask show the same pixels.
+
+    Parameters
+    ----------
+    image, mask : Raster
+    exif : str, optional
+        What to do where EXIF data say that the image is to be turned, but the mask is not: "turn"
+        if the mask was drawn on the turned image, "stored" if on the stored pixels. Without it,
+        the size must tell.
 
     Returns
     -------
-    array (H, W), uint8, uint16 or int32
+    Raster
+        The image, turned or not as fits the mask.
 
     Raises
     ------
     UserError
-        As `read_image`; also if the mask is a JPEG, has several channels, or holds numbers that
-        are not whole.
+        If their sizes or places differ, or it cannot be told whether the image is to be turned.
     """
-    image, raw_mode = _decode(path)
-    if image.format in ("JPEG", "MPO"):
+    if image.turned and not mask.turned and exif != "turn":
+        stored = open_raster(image.path, turn=False)
+        fits = [each.shape[:2] == mask.shape[:2] for each in (image, stored)]
+        if all(fits) and exif is None:
+            raise UserError(
+                f"{image.path}: its EXIF data say that it is to be turned, and those of the mask "
+                f"{mask.path.name} do not: give --exif turn if the mask was drawn on the turned "
+                "image, --exif stored if on the stored pixels"
+            )
+        if fits[1]:
+            warn_once("EXIF data say that images are to be turned; masks show that they are not")
+            image = stored
+    if image.shape[:2] != mask.shape[:2]:
         raise UserError(
-            f"{path}: a mask cannot be a JPEG, whose compression changes the class numbers: "
-            "save it as PNG"
+            f"{mask.path}: has {size(mask)} pixels, but its image {image.path.name} has "
+            f"{size(image)} (height x width): a mask has a class for each pixel of its image"
         )
-    if len(image.getbands()) > 1:
-        colors = image.convert("RGB").getcolors(maxcolors=1000)
-        count = len(colors) if colors else "over 1000"
-        raise UserError(
-            f"{path}: is a color image ({image.mode}, {count} colors), but a mask holds one "
-            "number for each pixel, its class 0, 1, 2, ...: save it as a gray or palette PNG of "
-            "these numbers"
-        )
-    array = _as_array(image)
-    if array.dtype == bool:
-        return array.astype(np.uint8)
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or (array != np.round(array)).any():
-            raise UserError(f"{path}: holds numbers that are not whole, but classes are 0, 1, 2")
-        array = array.astype(np.int32)
-    # Pillow spreads 2 and 4 bits over 0 to 255, as a picture needs; a class number is the raw one.
-    for bits, raw in ((2, "L;2"), (4, "L;4")):
-        if raw_mode.startswith(raw):
-            array = array // (255 // (2**bits - 1))
-    return array
+    apart = places_apart(image.place, mask.place, image.shape)
+    if apart:
+        raise UserError(f"{mask.path}: {apart} its image {image.path.name}")
+    return image
 
 
-def _decode(path: str | Path) -> tuple[Image.Image, str]:
-    """Read a file with Pillow; returns the image, decoded, and Pillow's name of the stored form."""
-    path = Path(path)
-    try:
-        if path.stat().st_size == 0:
-            raise UserError(f"{path}: is empty (0 bytes)")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow's, about odd metadata
-            with without_pillows_limit():
-                image = Image.open(path, formats=FORMATS)
-                frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-            with image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise UserError(
-                        f"{path}: claims {height:,} x {width:,} pixels, more than the "
-                        f"{MAX_PIXELS:,} that are read: cut it into smaller images"
-                    )
-                stored = image.tile[0][3] if image.tile else ""
-                raw_mode = str(stored if isinstance(stored, str) else stored[0])
-                samples = len(image.getbands())
-                if image.format == "TIFF":
-                    samples = image.tag_v2.get(277, samples)  # 277 is SamplesPerPixel
-                if samples > len(image.getbands()):
-                    raise UserError(
-                        f"{path}: has {samples} channels, of which Pillow reads "
-                        f"{len(image.getbands())}: {SAVE_AS}"
-                    )
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-    except UserError:
-        raise
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except Exception as error:  # a broken file can surface in Pillow as any kind of exception
-        raise UserError(_what_is_wrong(path, error)) from error
-    if frames > 1:
-        _warn_once(f"{path}: has {frames} frames or pages; only the first is read")
-    if len(image.getbands()) > 1 and ";16" in raw_mode:
-        # Without the name: a whole folder is like this.
-        _warn_once("color images of 16 bits a channel are read with 8: Pillow keeps the upper 8")
-    return image, raw_mode
+def places_apart(first: Place | None, second: Place | None, shape) -> str:
+    """Say how far two places are apart, if more than a hundredth of a pixel; else "".
 
+    The result reads on with a name: "lies 300 pixels to the right and 0 down from" ...
+    """
+    if first is None or second is None:
+        return ""
+    if first.crs and second.crs:
+        from rasterio.crs import CRS
 
-@functools.cache  # which lets each message through once
-def _warn_once(message: str) -> None:
-    warnings.warn(message, stacklevel=4)
-
-
-def _what_is_wrong(path: Path, error: Exception) -> str:
-    """Put Pillow's complaint about a file into one line."""
-    if isinstance(error, Image.UnidentifiedImageError):
-        with open(path, "rb") as file:
-            start = file.read(2)
-        if start in (b"II", b"MM"):
-            return f"{path}: Pillow does not read this TIFF; if it has many channels, {SAVE_AS}"
-        return f"{path}: is not a PNG, JPEG or TIFF image, or is broken at its very start"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{path}: cannot be read ({error.strerror})"
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{path}: is broken or incomplete ({reason}): copy or export it again"
-
-
-_LIMIT_LOCK = threading.Lock()
-
-
-@contextlib.contextmanager
-def without_pillows_limit() -> Iterator[None]:
-    """Lift Pillow's own limit of pixels, a global that is too low for scenes; ours stands in."""
-    with _LIMIT_LOCK:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def _as_array(image: Image.Image) -> np.ndarray:
-    """Copy the pixels out, with the bytes of a number in this computer's order; 32 bits shrink."""
-    array = np.array(image)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if array.dtype == np.int32 and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
-        array = array.astype(np.uint16)
-    return array
-
-
-# --- All of them -----------------------------------------------------------------------------
+        systems = [CRS.from_wkt(place.crs) for place in (first, second)]
+        if systems[0] != systems[1]:
+            return (
+                f"is in the coordinate system {systems[1].to_string()[:60]}, and "
+                f"{systems[0].to_string()[:60]} is that of"
+            )
+    a, b, c, d, e, f = first.transform
+    matrix = np.array([[a, b], [d, e]])
+    moves = []
+    for column, row in itertools.product((0, shape[1]), (0, shape[0])):
+        x, y = (np.dot(second.transform[k : k + 3], (column, row, 1)) for k in (0, 3))
+        moves.append(np.linalg.solve(matrix, (x - c, y - f)) - (column, row))
+    largest = max(moves, key=lambda move: np.abs(move).max())
+    if np.abs(largest).max() <= 0.01:
+        return ""
+    return f"lies {largest[0]:.4g} pixels to the right and {largest[1]:.4g} down from"
 
 
 def load_pairs(
     pairs: Sequence[Pair],
-    classes: int | None = None,
-    ignore_index: int | None = None,
-    channels: int | None = None,
+    table: ClassTable | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    ignore: int | None = None,
+    image_format: ImageFormat | None = None,
+    bands: Sequence[int] | None = None,
+    alpha: str | None = None,
+    exif: str | None = None,
+    cache: int = CACHE,
     progress: bool = False,
 ) -> Dataset:
-    """Read all pairs into memory and check that they fit together.
+    """Read all pairs and check that they fit together.
 
     Parameters
     ----------
     pairs : sequence of Pair
         From `find_pairs`.
-    classes : int, optional
-        How many classes there are; without it any value is accepted, and `number_of_classes`
-        tells how many the masks need.
-    ignore_index : int, optional
-        The mask value of pixels that do not count; it need not be a class.
-    channels : int, optional
-        How many channels the images must have; without it, as many as the first.
+    table : ClassTable, optional
+        What the masks store for each class. Without it, the list that CVAT or Roboflow left beside
+        the masks is taken, or the table is worked out from the masks.
+    class_names : sequence of str, optional
+        For a table that is worked out.
+    ignore : int, optional
+        Likewise: a value whose pixels do not count.
+    image_format : ImageFormat, optional
+        Of a model, for images to be shown to it. Without it, that of the first image.
+    bands, alpha
+        See `tinyunet.data.images.prepare`.
+    exif
+        See `open_pair`.
+    cache : int
+        Bytes that images and masks may take in memory; scenes beyond are read by windows.
     progress : bool
         Show a progress bar.
 
     Raises
     ------
     UserError
-        If a file cannot be read, an image and its mask differ in size, an image has another
-        number of channels, or a mask holds a value that is not a class.
+        If a file cannot be read, an image and its mask differ in size or place, the images are of
+        different kinds, or it cannot be told what a mask stores.
     """
-    dataset = Dataset([], [], [])
-    for stem, image_path, mask_path in tqdm(pairs, "reading", unit="pair", disable=not progress):
-        image, mask = read_image(image_path), read_mask(mask_path)
-        if image.shape[:2] != mask.shape:
-            raise UserError(
-                f"{mask_path}: has {_size(mask)} pixels, but its image {image_path.name} has "
-                f"{_size(image)} (height x width): a mask has a class for each pixel of its image"
-            )
-        if channels is None:
-            channels = image.shape[2]
-        if image.shape[2] != channels:
-            raise UserError(
-                f"{image_path}: has {_channels(image.shape[2])}, but {_channels(channels)} "
-                f"{'is' if channels == 1 else 'are'} expected, as in the other images: save all "
-                "images the same way"
-            )
-        if classes is not None:
-            _check_classes(mask, classes, ignore_index, mask_path)
+    opened, summaries = [], []
+    if table is None and (listing := find_class_list(pairs[0].mask_path)):
+        table = read_class_table(listing)
+        warn_once(f"the classes are those of {listing}")
+    for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
+        image, mask = open_pair(pair, exif)
+        if image_format is None:
+            image = prepare(image, bands, alpha)
+            image_format = ImageFormat.of(image, bands, alpha)
+        else:
+            image = in_format(image, image_format)
+        if table is None:
+            summaries.append(summarize_mask(mask))
+        opened.append((pair.stem, image, mask))
+    table = table or work_out(summaries, class_names, ignore)
+    dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
+    for stem, image, mask in opened:
+        pixels = image.shape[0] * image.shape[1]
+        cache -= pixels * (image.shape[2] * image.dtype.itemsize + 2)
+        values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
         dataset.stems.append(stem)
-        dataset.images.append(image)
-        dataset.masks.append(mask)
+        dataset.images.append(values)
+        dataset.masks.append(labels)
+        dataset.valid.append(valid)
+    dataset.sources = list(dataset.stems)
     return dataset
+
+
+def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool = False):
+    """Give the pixels, the labels and what is valid, as arrays or, if asked, as `Windowed`.
+
+    Where the image has no data there is no label either.
+    """
+
+    def labels(rows, columns, image_valid=None):
+        stored, labeled = stored_values(mask, rows, columns, table.by_color)
+        result = table.labels(stored, labeled, str(mask.path), mask.nodata)
+        if image_valid is not None:
+            result[~image_valid] = table.ignore_index
+        return result
+
+    if by_windows and image.by_windows and mask.by_windows:
+        sides = image.shape[:2]
+        dtype = np.uint8 if table.ignore_index == 255 else np.uint16
+        return (
+            Windowed(image.shape, image.dtype, image.pixels),
+            Windowed(sides, dtype, lambda rows, cols: labels(rows, cols, image.valid(rows, cols))),
+            Windowed(sides, bool, image.valid),
+        )
+    pixels, valid = image.read(slice(None), slice(None))
+    if valid is not None and valid.all():
+        valid = None
+    return pixels, labels(slice(None), slice(None), valid), valid
+
+
+def meaning_of(model) -> tuple[ClassTable, ImageFormat | None]:
+    """Give what a model remembers of its masks and images: class table and image format.
+
+    A model that was trained on arrays has class numbers, and knows no image format.
+    """
+    stored = model.metadata.get("class_table")
+    if stored:
+        image_format = ImageFormat.from_json(model.metadata["image_format"])
+        return parse_class_table(stored), image_format
+    names = model.class_names
+    values = tuple((str(k),) for k in range(len(names)))
+    ignored = () if model.ignore_index in (None, *range(len(names))) else (str(model.ignore_index),)
+    return ClassTable(tuple(names), values, ignored), None
 
 
 def load_instances(dataset: Dataset, folder: str | Path) -> None:
@@ -441,20 +460,23 @@ def load_instances(dataset: Dataset, folder: str | Path) -> None:
         instances = read_mask(files[stem])
         if instances.shape != mask.shape:
             raise UserError(
-                f"{files[stem]}: has {_size(instances)} pixels, but its image has {_size(mask)} "
+                f"{files[stem]}: has {size(instances)} pixels, but its image has {size(mask)} "
                 "(height x width)"
             )
         dataset.instances.append(instances)
 
 
+# --- Class numbers in memory -------------------------------------------------------------------
+
+
 def number_of_classes(masks: Sequence[np.ndarray], ignore_index: int | None = None) -> int:
-    """Tell from the masks how many classes there are: the largest value plus one, background too.
+    """Tell from masks of class numbers how many classes there are: the largest plus one.
 
     Raises
     ------
     UserError
         If the masks hold one class only, values below 0, or values with large gaps between them,
-        such as 0 and 255: those are colors, and would need 256 classes.
+        such as 0 and 255: those would need 256 classes.
     """
     values = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
     values = values[values != ignore_index] if ignore_index is not None else values
@@ -473,7 +495,7 @@ def number_of_classes(masks: Sequence[np.ndarray], ignore_index: int | None = No
     if 2 * len(values) < classes:
         raise UserError(
             f"the masks hold the values {shown}: that would make {classes} classes, most of them "
-            f"without a pixel. {_renumber(values)}"
+            "without a pixel: number the classes 0, 1, 2, ... without gaps"
         )
     return classes
 
@@ -494,37 +516,19 @@ def count_classes(
     """
     counts = np.zeros(classes, dtype=np.int64)
     for mask in masks:
-        _check_classes(mask, classes, ignore_index, "a mask")
-        counted = mask if ignore_index is None else mask[mask != ignore_index]
-        counts += np.bincount(counted.ravel(), minlength=classes)
+        for window in blocks(mask.shape):
+            labels = mask[window]
+            counted = labels if ignore_index is None else labels[labels != ignore_index]
+            if counted.size and not 0 <= counted.min() <= counted.max() < classes:
+                wrong = counted[(counted < 0) | (counted >= classes)]
+                raise UserError(
+                    f"a mask holds the value {wrong[0]}, but the {classes} classes are 0 to "
+                    f"{classes - 1}"
+                )
+            counts += np.bincount(counted.ravel(), minlength=classes)
     return counts
 
 
-def _check_classes(mask: np.ndarray, classes: int, ignore_index: int | None, name) -> None:
-    """Raise a `UserError` if a mask holds a value that is neither a class nor the ignored one."""
-    wrong = (mask < 0) | (mask >= classes)
-    if ignore_index is not None:
-        wrong &= mask != ignore_index
-    if wrong.any():
-        values = np.unique(mask)
-        raise UserError(
-            f"{name}: holds the value {mask[wrong].max()}, but the {classes} classes are 0 to "
-            f"{classes - 1}. {_renumber(values)}"
-        )
-
-
-def _renumber(values: np.ndarray) -> str:
-    """Say what to do about mask values that are not 0, 1, 2, ..."""
-    if set(values.tolist()) <= {0, 255}:
-        return "A mask of 0 and 255 is drawn for the eye: divide it by 255 to get classes 0 and 1"
-    if values[-1] == 255:
-        return "If 255 marks pixels that do not count, give 255 as the ignore index"
-    return "Number the classes 0, 1, 2, ... without gaps"
-
-
-def _size(array: np.ndarray) -> str:
+def size(array) -> str:
+    """Write the size of an array as "height x width"."""
     return f"{array.shape[0]} x {array.shape[1]}"
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel{'' if count == 1 else 's'}"

@@ -4,19 +4,27 @@ Only figures are kept, no pixels, so a data set may be far larger than the memor
 """
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from tinyunet.data.dataset import Pair, find_pairs, read_image, unpaired
+from tinyunet.data.class_table import (
+    ClassTable,
+    MaskSummary,
+    open_mask,
+    stored_values,
+    summarize_mask,
+)
+from tinyunet.data.dataset import Pair, Windowed, fit_together
+from tinyunet.data.images import ImageFormat, Raster, open_raster, prepare
+from tinyunet.data.pairing import match
 from tinyunet.data_checks.alignment import agreement
-from tinyunet.data_checks.repair import RawMask, count_values, read_raw_mask
 from tinyunet.errors import UserError
 
 THUMBNAIL = 16  # pixels a side
+LARGE = 50_000_000  # pixels: of larger scenes only every so many rows and columns are looked at
 
 
 @dataclass
@@ -27,22 +35,19 @@ class PairSummary:
     ----------
     pair : Pair
     problems : list of str
-        Why the image or the mask could not be read. What could not be read leaves the attributes
-        below at their defaults.
+        Why the image or the mask could not be read, or do not fit together. What could not be read
+        leaves the attributes below at their defaults.
     image_shape : tuple (H, W, C)
-    image_type : str
-        The number type, such as "uint8".
+    image_format : ImageFormat or None
     is_constant : bool
         Whether all pixels of the image are the same.
+    missing : float
+        The share of the pixels that are no data.
     digest : bytes
         The same for images whose pixels are the same, whatever the format of the file.
     thumbnail : array (THUMBNAIL * THUMBNAIL,)
         The image's light and dark, coarsely; with mean 0 and length 1 (all 0 if there is none).
-    mask_shape : tuple (H, W)
-    numbers, colors : Counter or None
-        How often each number, each color (0xRRGGBB) occurs in the mask.
-    palette : dict
-        The color of each number, if the mask has a palette.
+    mask : MaskSummary or None
     agreement : array or None
         See `tinyunet.data_checks.alignment.agreement`.
     """
@@ -50,90 +55,105 @@ class PairSummary:
     pair: Pair
     problems: list[str] = field(default_factory=list)
     image_shape: tuple = ()
-    image_type: str = ""
+    image_format: ImageFormat | None = None
     is_constant: bool = False
+    missing: float = 0.0
     digest: bytes = b""
     thumbnail: np.ndarray | None = None
-    mask_shape: tuple = ()
-    numbers: Counter | None = None
-    colors: Counter | None = None
-    palette: dict = field(default_factory=dict)
+    mask: MaskSummary | None = None
     agreement: np.ndarray | None = None
-
-    @property
-    def has_mask(self) -> bool:
-        """Whether the mask could be read."""
-        return self.mask_shape != ()
 
 
 @dataclass
 class Survey:
-    """What two folders hold: a `PairSummary` at each pair, and the files without a partner."""
+    """What two folders hold: a `PairSummary` of each pair, and the files without a partner."""
 
     images_dir: Path
     masks_dir: Path
-    looks: list[PairSummary]
+    summaries: list[PairSummary]
     lone_images: list[Path]
     lone_masks: list[Path]
+    options: dict
 
 
-def survey(images_dir: str | Path, masks_dir: str | Path, progress: bool = False) -> Survey:
-    """Look at every pair of two folders.
+def survey(
+    images: str | Path,
+    masks: str | Path,
+    table: ClassTable | None = None,
+    progress: bool = False,
+    **options,
+) -> Survey:
+    """Look at every pair of two folders; `options` are those of `inspect_pair`.
 
     Raises
     ------
     UserError
-        If there are no pairs; see `tinyunet.data.dataset.find_pairs`.
+        If there are no pairs; see `tinyunet.data.pairing.find_pairs`.
     """
-    pairs = find_pairs(images_dir, masks_dir)
-    looks = [
-        inspect_pair(pair) for pair in tqdm(pairs, "looking", unit="pair", disable=not progress)
+    pairs, lone_images, lone_masks = match(images, masks)
+    summaries = [
+        inspect_pair(pair, table, **options)
+        for pair in tqdm(pairs, "looking", unit="pair", disable=not progress)
     ]
-    return Survey(Path(images_dir), Path(masks_dir), looks, *unpaired(images_dir, masks_dir))
+    return Survey(Path(images), Path(masks), summaries, lone_images, lone_masks, options)
 
 
-def inspect_pair(pair: Pair) -> PairSummary:
-    """Read an image and its mask, and note what they are like."""
-    look = PairSummary(pair)
+def inspect_pair(
+    pair: Pair, table: ClassTable | None = None, bands=None, alpha=None, exif=None
+) -> PairSummary:
+    """Read an image and its mask as training does, and note what they are like."""
+    summary = PairSummary(pair)
     image = mask = None
+    by_color = table is not None and table.by_color
     try:
-        image = read_image(pair.image_path)
-        note_image(look, image)
+        image = open_raster(pair.image_path)
+        chosen = prepare(image, bands, alpha)
+        note_image(summary, chosen)
+        summary.image_format = ImageFormat.of(chosen)
     except UserError as error:
-        look.problems.append(str(error))
+        summary.problems.append(str(error))
     try:
-        mask = read_raw_mask(pair.mask_path)
-        note_mask(look, mask)
+        mask = open_mask(pair.mask_path)
+        summary.mask = summarize_mask(mask, by_color)
     except UserError as error:
-        look.problems.append(str(error))
-    if image is not None and mask is not None and image.shape[:2] == mask.shape:
-        look.agreement = agreement(image, mask.colors if mask.numbers is None else mask.numbers)
-    return look
+        summary.problems.append(str(error))
+    if image is None or mask is None or summary.problems:
+        return summary
+    try:
+        image = fit_together(image, mask, exif)
+        middle = [slice(max(0, side - 1024) // 2, (side + 1024) // 2) for side in image.shape[:2]]
+        summary.agreement = agreement(
+            prepare(image, bands, alpha).pixels(*middle), stored_values(mask, *middle)[0]
+        )
+    except UserError as error:
+        summary.problems.append(str(error))
+    return summary
 
 
-def note_image(look: PairSummary, image: np.ndarray) -> None:
+def note_image(summary: PairSummary, image: Raster) -> None:
     """Note what the image is like."""
-    look.image_shape, look.image_type = image.shape, str(image.dtype)
-    look.is_constant = bool((image == image[0, 0]).all())
-    content = image
-    if content.shape[2] in (2, 4) and content.dtype == np.uint8 and (content[..., -1] == 255).all():
-        content = content[:, :, :-1]  # an alpha channel that says nothing
-    if (content == content[:, :, :1]).all():
-        content = content[:, :, :1]  # gray, stored as colors
-    shape = f"{content.shape} {content.dtype}".encode()
-    look.digest = hashlib.sha256(shape + np.ascontiguousarray(content).tobytes()).digest()
-    look.thumbnail = thumbnail(content)
+    pixels, valid = sample_of(image)
+    summary.image_shape = image.shape
+    data = pixels[valid]
+    summary.missing = 1 - valid.mean()
+    summary.is_constant = bool((data == data[:1]).all())
+    if (data == data[:, :1]).all():
+        pixels = pixels[:, :, :1]  # gray, stored as colors
+    pixels = np.where(valid[:, :, None], pixels, 0)
+    shape = f"{pixels.shape} {pixels.dtype}".encode()
+    summary.digest = hashlib.sha256(shape + np.ascontiguousarray(pixels).tobytes()).digest()
+    summary.thumbnail = thumbnail(pixels)
 
 
-def note_mask(look: PairSummary, mask: RawMask) -> None:
-    """Note what the mask is like."""
-    look.mask_shape = mask.shape
-    look.numbers = None if mask.numbers is None else count_values(mask.numbers)
-    look.colors = None if mask.colors is None else count_values(mask.colors)
-    if mask.numbers is not None and mask.colors is not None:
-        numbers, first = np.unique(mask.numbers, return_index=True)
-        colors = mask.colors.ravel()[first]
-        look.palette = dict(zip(numbers.tolist(), colors.tolist(), strict=True))
+def sample_of(image: Raster) -> tuple[np.ndarray, np.ndarray]:
+    """Read an image and which pixels are data; of a large scene only every so many rows."""
+    every = max(1, round((image.shape[0] * image.shape[1] / LARGE) ** 0.5 + 0.49))
+    if every == 1:
+        pixels, valid = image.read(slice(None), slice(None))
+        return pixels, np.ones(pixels.shape[:2], bool) if valid is None else valid
+    steps = slice(None, None, every), slice(None, None, every)
+    pixels = Windowed(image.shape, image.dtype, image.pixels)[steps]
+    return pixels, Windowed(image.shape[:2], bool, image.valid)[steps]
 
 
 def thumbnail(image: np.ndarray, side: int = THUMBNAIL) -> np.ndarray:

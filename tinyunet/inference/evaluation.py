@@ -246,8 +246,9 @@ def evaluate_each(
 
     def compare(first, offset):
         image, mask = dataset.images[first + offset], dataset.masks[first + offset]
+        valid = dataset.valid_of(first + offset)
         confusion, total, weight_of_all = np.zeros((classes, classes), np.int64), 0.0, 0.0
-        for rows, columns, logits in predict_tiles(model, image, **options):
+        for rows, columns, logits in predict_tiles(model, image, valid=valid, **options):
             truth = mask[rows, columns]
             prediction = to_host(choose_class(logits, model.ignore_index))
             confusion += confusion_matrix(truth, prediction, classes, model.ignore_index)

@@ -31,6 +31,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinyunet.backend import device_name, to_device, to_host, xp
+from tinyunet.data.dataset import Windowed, read_mirrored
 from tinyunet.distributed.replicas import Replicas, split
 from tinyunet.errors import UserError
 from tinyunet.nn.operations import operations
@@ -110,29 +111,6 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def mirrored(start: int, stop: int, length: int):
-    """Return the pixels that positions `start` to `stop` show when the image is mirrored.
-
-    With 4 pixels, positions -3 ... 8 show 3 2 1 0 1 2 3 2 1 0 1 2: the image runs back and forth
-    and the pixel at the border is not repeated.
-
-    Parameters
-    ----------
-    start, stop : int
-        The positions, as in `range`; any integers.
-    length : int
-        The number of pixels there are, at least 1.
-
-    Returns
-    -------
-    array (stop - start,) of int
-        Indices 0 to length - 1.
-    """
-    period = max(1, 2 * (length - 1))  # there and back
-    position = np.arange(start, stop) % period
-    return np.minimum(position, period - position) if length > 1 else position
-
-
 def sliding_window(
     network,
     image,
@@ -182,7 +160,7 @@ def sliding_window(
         If the image has other channels than the network takes, or is empty, or the tile, margin
         or batch size are no sensible numbers.
     """
-    image = np.asarray(image)
+    image = image if isinstance(image, Windowed) else np.asarray(image)
     check_image(network, image)
     network.eval()
     replicas = Replicas(network, threads)
@@ -234,9 +212,8 @@ def run_batch(replicas: Replicas, windows) -> list:
 def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
     """Cut the window whose tile begins at (top, left) out of the image, mirrored at the borders."""
     top, left = top - vertical.before, left - horizontal.before
-    rows = mirrored(top, top + vertical.window, image.shape[0])
-    columns = mirrored(left, left + horizontal.window, image.shape[1])
-    return image[rows[:, None], columns]
+    rows = slice(top, top + vertical.window)
+    return read_mirrored(image, rows, slice(left, left + horizontal.window))
 
 
 def predict_probabilities(network, image, *, ignore_index=None, **options):
@@ -266,7 +243,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **options):
     return result
 
 
-def predict_classes(model, image, *, probabilities=None, **options):
+def predict_classes(model, image, *, out=None, probabilities=None, **options):
     """Return the most probable class of each pixel of an image as it comes from its file.
 
     Memory beyond the image and the class map is that of a batch of windows: the probabilities of
@@ -277,12 +254,15 @@ def predict_classes(model, image, *, probabilities=None, **options):
     model : Model
         The network and its standardization. The class `model.ignore_index` is never chosen: the
         network was not trained on it.
-    image : array (H, W, C)
+    image : array (H, W, C), or `tinyunet.data.dataset.Windowed`
         An image of any size, not standardized, on the host.
+    out : optional
+        Where to write the classes, by ``out[rows, columns] = classes``; without it, a new array.
     probabilities : ProbabilityFile, optional
         Where to leave the probabilities of all classes, too.
     **options
-        `tile`, `margin`, `batch_size`, `threads`, `progress`: see `sliding_window`.
+        `valid`: see `predict_tiles`; `tile`, `margin`, `batch_size`, `threads`, `progress`: see
+        `sliding_window`.
 
     Returns
     -------
@@ -290,7 +270,7 @@ def predict_classes(model, image, *, probabilities=None, **options):
         Class indices, on the host.
     """
     dtype = np.uint8 if model.network.config["classes"] <= 256 else np.uint16
-    result = np.empty(image.shape[:2], dtype=dtype)
+    result = np.empty(image.shape[:2], dtype=dtype) if out is None else out
     for rows, columns, logits in predict_tiles(model, image, **options):
         result[rows, columns] = to_host(choose_class(logits, model.ignore_index))
         if probabilities is not None:
@@ -299,9 +279,21 @@ def predict_classes(model, image, *, probabilities=None, **options):
     return result
 
 
-def predict_tiles(model, image, **options) -> Iterator[tuple[slice, slice, object]]:
-    """Go through an image as it comes from its file: `sliding_window` for a whole `Model`."""
-    return sliding_window(model.network, image, prepare=model.standardization.transform, **options)
+def predict_tiles(model, image, *, valid=None, **options) -> Iterator[tuple[slice, slice, object]]:
+    """Go through an image as it comes from its file: `sliding_window` for a whole `Model`.
+
+    `valid`, an array (H, W) of bool, tells which pixels are data; the network sees the mean in
+    place of the others.
+    """
+    transform = model.standardization.transform
+    if valid is None:
+        return sliding_window(model.network, image, prepare=transform, **options)
+
+    def read(rows, columns):
+        return transform(image[rows, columns], valid[rows, columns])
+
+    standardized = Windowed(image.shape, np.float32, read)
+    return sliding_window(model.network, standardized, **options)
 
 
 def choose_class(logits, ignore_index: int | None = None):

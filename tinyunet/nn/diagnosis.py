@@ -158,6 +158,8 @@ def check_returned(gradients, returned, arguments, checked, names):
                     else why(gradient, shape)
                 )
             )
+        if gradient.dtype == bool:
+            raise GradientError(f"{name} holds True and False, no numbers: multiply dy by them")
         if gradient.dtype != arguments[index].dtype:
             raise GradientError(
                 f"{name} is {gradient.dtype}, but {names[index]} is {arguments[index].dtype}: an "
@@ -173,6 +175,8 @@ def why(gradient, shape):
         return "its axes are in another order"
     if gradient.size == int(np.prod(shape)):
         return "the same number of entries, so a reshape is missing, or a keepdims=True too much"
+    if gradient.shape[gradient.ndim - len(shape) :] == shape:
+        return "sum over the axes before these, too"
     return "a gradient always has the shape of its namesake"
 
 
@@ -403,7 +407,7 @@ def counterfactual(function, arguments, names, index, dy, claimed):
 
 def another(shape, seed=1):
     """Draw normal numbers in a shape, for a seed always the same."""
-    return np.asarray(np.random.default_rng(seed).standard_normal(shape))
+    return np.asarray(np.random.default_rng((seed, 2016)).standard_normal(shape))
 
 
 # -- The message -----------------------------------------------------------------------------------
@@ -915,13 +919,13 @@ def times(ratio, e):
         return f"{ratio:.6g} times"
     minus = "-" if ratio < 0 else ""
     text = f"{minus}{whole} times" if abs(ratio) > 1 else f"{minus}1/{whole} of"
-    arrays = {e.name: e.x, "y": e.y, **e.others}
-    sizes = {
-        " * ".join(plural(axis_names(name, array.shape)[k]) for k in axes)
-        for name, array in arrays.items()
-        for axes in subsets(range(array.ndim))
-        if math.prod(array.shape[k] for k in axes) == whole > 4  # 2, 3, 4 are the size of too much
-    }
+    sizes = set()
+    for name, array in {e.name: e.x, "y": e.y, **e.others}.items():
+        names, last = axis_names(name, array.shape), array.ndim - 1
+        for axes in [*subsets(range(last)), (last,) * (last >= 0), tuple(range(array.ndim))]:
+            # 2, 3 and 4 are the size of too many things.
+            if math.prod(array.shape[k] for k in axes) == whole > 4:
+                sizes.add(" * ".join(plural(names[k]) for k in axes))
     return f"{text} (is {whole} {sizes.pop()}?)" if len(sizes) == 1 else text
 
 

@@ -59,6 +59,17 @@ class TrainingConfig:
         Bend the crops at random, as the U-Net paper does.
     ignore_index : int, optional
         Mask pixels of this value don't count, neither in training nor in any score.
+    classes : str, optional
+        A file with the class table; see `tinyunet.data.class_table`. Without it, the table is
+        worked out from the training masks.
+    bands : list of int, optional
+        Which bands of the images to use, counted from 1.
+    alpha : str, optional
+        What transparent pixels mean: "valid" (missing data), "drop" or "channel".
+    exif : str, optional
+        "turn" or "stored": on which pixels masks were drawn that EXIF data turn.
+    cache : int
+        Bytes that images and masks may take in memory; larger scenes are read by windows.
     val_interval : int
         How many steps from one checkpoint to the next: validation, files and pictures.
     patience : int, optional
@@ -101,6 +112,11 @@ class TrainingConfig:
     elastic: bool = False
     class_names: list[str] | None = None
     ignore_index: int | None = None
+    classes: str | None = None
+    bands: list[int] | None = None
+    alpha: str | None = None
+    exif: str | None = None
+    cache: int = 2_000_000_000
     val_interval: int = 100
     patience: int | None = None
     preview_interval: int | None = None
@@ -111,7 +127,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Turn paths into text, which JSON can hold."""
-        for name in ("images", "masks", "out", "val_images", "val_masks", "instances"):
+        for name in ("images", "masks", "out", "val_images", "val_masks", "instances", "classes"):
             if getattr(self, name) is not None:
                 setattr(self, name, str(getattr(self, name)))
         if self.class_names is not None:
@@ -155,5 +171,5 @@ class TrainingConfig:
 # and what is looked at meanwhile. Everything else decides the result.
 MAY_CHANGE = (
     *("images", "masks", "instances", "out", "device", "threads", "resume"),
-    *("steps", "patience", "preview_interval"),
+    *("steps", "patience", "preview_interval", "cache"),
 )

@@ -5,7 +5,7 @@ is and what to do, or None. Nothing here changes the training.
 """
 
 from tinyunet.backend import xp
-from tinyunet.data.tiles import NAME
+from tinyunet.data.splits import NAME
 from tinyunet.inference.evaluation import Scores
 from tinyunet.nn.summary import named_layers
 

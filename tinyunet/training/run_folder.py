@@ -122,6 +122,8 @@ class RunFolder:
             **facts,
         }
         save_text(json.dumps(settings, indent=2) + "\n", self.path / "config.json")
+        if "class_table" in self.model.metadata:
+            save_text(self.model.metadata["class_table"] + "\n", self.path / "classes.txt")
 
     def save_best(self, step: int, scores: Scores) -> None:
         """Save the network as the best so far."""
@@ -143,10 +145,11 @@ class RunFolder:
         """Draw preview.png: images spread over the validation set, their truth, the prediction."""
         count = min(PREVIEWED, len(validation))
         examples = validation.subset(np.linspace(0, len(validation) - 1, count))
-        rows = [
-            (image, mask, predict_classes(self.model, image, threads=self.config.threads))
-            for image, mask in zip(examples.images, examples.masks, strict=True)
-        ]
+        rows = []
+        for index, (image, mask) in enumerate(zip(examples.images, examples.masks, strict=True)):
+            valid, threads = examples.valid_of(index), self.config.threads
+            prediction = predict_classes(self.model, image, valid=valid, threads=threads)
+            rows.append((image[:, :], mask[:, :], prediction))
         picture = preview(rows, self.model.class_names, ignore_index=self.model.ignore_index)
         save_picture(picture, self.path / "preview.png")
 

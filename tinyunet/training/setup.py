@@ -40,14 +40,19 @@ def new_model(config: TrainingConfig, training: Dataset, validation: Dataset) ->
     The standardization is measured on the training images alone: the validation images stand for
     those that nobody has seen yet.
     """
-    names = config.class_names
-    if names is None:
+    table, ignore_index = training.table, config.ignore_index
+    names, metadata = config.class_names, {"settings": asdict(config)}
+    if table is not None:
+        names, ignore_index = table.names, table.ignore_index
+        metadata["class_table"] = str(table)
+        metadata["image_format"] = asdict(training.image_format)
+        metadata["images"] = training.sources
+    elif names is None:
         classes = number_of_classes(training.masks + validation.masks, config.ignore_index)
         names = [f"class {index}" for index in range(classes)]
     network = new_network(config, training.channels, len(names))
-    standardization = Standardization.fit(training.images)
-    metadata = {"settings": asdict(config)}
-    return Model(network, standardization, list(names), config.ignore_index, metadata)
+    standardization = Standardization.fit(training.valid_pixels())
+    return Model(network, standardization, list(names), ignore_index, metadata)
 
 
 class Training:
@@ -82,12 +87,12 @@ class Training:
         self.counts = self.count_pixels(dataset, "training")
         self.class_weights = None
         if config.class_weights == "auto":
-            self.class_weights = suggest_class_weights(self.counts, config.ignore_index)
+            self.class_weights = suggest_class_weights(self.counts, model.ignore_index)
         if config.weight_map:
             scipys_ndimage()  # if it is missing, say so now
         # A weight map holds the class weights already.
         weights = None if config.weight_map else self.class_weights
-        self.loss = LOSSES[config.loss](weights, config.ignore_index)
+        self.loss = LOSSES[config.loss](weights, model.ignore_index)
         if config.optimizer == "sgd":
             self.optimizer = operations.SGD(self.network.parameters(), config.lr, config.momentum)
         else:
@@ -98,7 +103,7 @@ class Training:
     def count_pixels(self, dataset: Dataset, name: str):
         """Count the pixels of each class; raise a UserError if there are none."""
         classes = self.network.config["classes"]
-        counts = count_classes(dataset.masks, classes, self.config.ignore_index)
+        counts = count_classes(dataset.masks, classes, self.model.ignore_index)
         if not counts.any():
             raise UserError(f"every pixel of the {name} masks is ignored")
         return counts
@@ -137,7 +142,7 @@ class Training:
     def pixel_weights(self, mask, instances=None):
         """Give each pixel of a mask its weight; without instances, connected pieces are objects."""
         if instances is None:  # pixels that don't count are no object
-            instances = connected_components(np.where(mask == self.config.ignore_index, 0, mask))
+            instances = connected_components(np.where(mask == self.model.ignore_index, 0, mask))
         return weight_map(mask, instances, self.class_weights)
 
     def center_crop(self, labels):

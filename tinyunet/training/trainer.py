@@ -22,14 +22,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tinyunet.backend import to_device, use_device, xp
-from tinyunet.checkpoint import TrainingState
-from tinyunet.data.dataset import Dataset, find_pairs, load_instances, load_pairs
-from tinyunet.data.tiles import spatial_split
+from tinyunet.data.dataset import Dataset
+from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import evaluate
 from tinyunet.nn.losses import LOSSES
 from tinyunet.training import diagnostics
 from tinyunet.training.config import TrainingConfig
+from tinyunet.training.datasets import load_datasets
 from tinyunet.training.run_folder import RunFolder, last_state, refuse_to_overwrite, state_to_resume
 from tinyunet.training.setup import Training, new_model
 
@@ -74,37 +74,6 @@ def train(
     trainer = Trainer(config, training, validation, state, communicator)
     trainer.run(progress)
     return trainer
-
-
-# -- Before the first step -------------------------------------------------------------------------
-
-
-def load_datasets(config: TrainingConfig, state: TrainingState | None, progress: bool):
-    """Read the folders; returns the training and the validation images."""
-    classes = channels = None
-    if state is not None:
-        network = state.model.network.config
-        classes, channels = network["classes"], network["in_channels"]
-    elif config.class_names:
-        classes = len(config.class_names)
-
-    def load(images, masks, channels):
-        pairs = find_pairs(images, masks)
-        return load_pairs(pairs, classes, config.ignore_index, channels, progress)
-
-    training = load(config.images, config.masks, channels)
-    if config.instances is not None:
-        load_instances(training, config.instances)
-    if config.val_images is not None:
-        return training, load(config.val_images, config.val_masks, training.channels)
-    if config.val_split == "random":
-        warning = diagnostics.tiles_split_at_random(training.stems)
-        if warning:
-            warnings.warn(warning, stacklevel=2)
-        return training.split(config.val_fraction, config.seed)
-    sizes = [max(image.shape[:2]) for image in training.images]
-    chosen = spatial_split(training.stems, config.val_fraction, sizes)
-    return tuple(training.subset(indices) for indices in chosen)
 
 
 # -- The run ---------------------------------------------------------------------------------------
@@ -156,7 +125,7 @@ class Trainer(Training):
         warning = diagnostics.rare_in_validation(self.counts, validation_counts, model.class_names)
         if warning and self.communicator.is_main_process:
             warnings.warn(warning, stacklevel=2)
-        self.validation_loss = LOSSES[config.loss](self.class_weights, config.ignore_index)
+        self.validation_loss = LOSSES[config.loss](self.class_weights, model.ignore_index)
         self.folder = RunFolder(config, model)
         self.step = 0
         self.history: list[dict] = []
@@ -215,6 +184,9 @@ class Trainer(Training):
             validation_images=len(self.validation),
         )
         if self.step == 0:
+            if self.training.table is not None:
+                text = "".join(f"\n  {line}" for line in str(self.training.table).splitlines())
+                tqdm.write(plain(f"what the masks store for each class:{text}"), file=sys.stderr)
             self.save_state()  # from here on there is something to resume
         else:
             self.write_reports()  # should the earlier run have died just before

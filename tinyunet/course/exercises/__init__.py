@@ -1,0 +1,1 @@
+"""The exercises as a student gets them: copied into a folder, one file each, no answer in them."""

@@ -1,0 +1,171 @@
+"""Which mask belongs to which image: by file name, in two folders, in one, or as two files.
+
+``images/north.jpg`` belongs to ``masks/north.png``: the name without its ending, the *stem*, makes
+the pair. Where no stems are equal, a suffix that the masks share is looked for: ``north_mask.png``.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from tinyunet.data.images import warn_once
+from tinyunet.errors import UserError
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
+    *(".jp2", ".j2k"),
+)
+# Files that usually lie beside images, and are not missed.
+COMPANIONS = re.compile(
+    r"\.(txt|csv|json|xml|[a-z]{1,4}w|wld|prj|ovr|msk|qml|md|npz|yaml|yml|db|ini|html|partial)$",
+    re.IGNORECASE,
+)
+IMAGE_SUFFIX = re.compile(r"[_\-. ](leftImg8bit|image|img|sat|rgb|input|photo)$", re.IGNORECASE)
+MASK_SUFFIX = re.compile(r"(mask|label|gt|seg|annot|truth|matte|class)", re.IGNORECASE)
+
+
+class Pair(NamedTuple):
+    """An image and its mask; the stem of the image is their name."""
+
+    stem: str
+    image_path: Path
+    mask_path: Path
+
+
+def list_images(place: str | Path) -> dict[str, Path]:
+    """Find the image files right in a folder, by stem, sorted; or give the single file.
+
+    Hidden files (``.name``) and folders inside are skipped. ``.PNG`` is ``.png``. Files with
+    endings that are not read here are named in a warning.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder or file, or two files have the same stem.
+    """
+    place = Path(place)
+    if not place.exists():
+        raise UserError(f"{place}: no such {'file' if place.suffix else 'folder'}")
+    if place.is_file():
+        return {unicodedata.normalize("NFC", place.stem): place}
+    try:
+        files = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{place}: cannot be listed ({error.strerror})") from error
+    found: dict[str, Path] = {}
+    left_out = []
+    for path in files:
+        if path.is_dir():
+            continue
+        if path.suffix.lower() not in SUFFIXES:
+            left_out += [path.name] * (not COMPANIONS.search(path.name))
+            continue
+        # A Mac stores "é" as two characters, others as one: compare the one-character form.
+        stem = unicodedata.normalize("NFC", path.stem)
+        if stem in found:
+            raise UserError(
+                f"{place}: {found[stem].name} and {path.name} have the same name before the "
+                "ending, so a pair would not be clear: rename or remove one"
+            )
+        found[stem] = path
+    if left_out:
+        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        warn_once(
+            f"{place}: {len(left_out)} file{'s' * (len(left_out) > 1)} left out, as not read here: "
+            f"{', '.join(left_out[:5])}{more}"
+        )
+    return dict(sorted(found.items()))
+
+
+def find_pairs(images: str | Path, masks: str | Path) -> list[Pair]:
+    """Pair images with masks, sorted by stem.
+
+    Files without a partner are left out; `unpaired` lists them.
+
+    Parameters
+    ----------
+    images, masks : path
+        Two folders, one folder that holds both, or two files.
+
+    Raises
+    ------
+    UserError
+        If a place is missing, a stem occurs twice in one, there is no pair at all, or images and
+        masks are the same.
+    """
+    return match(images, masks)[0]
+
+
+def unpaired(images: str | Path, masks: str | Path) -> tuple[list[Path], list[Path]]:
+    """List the images that have no mask, and the masks that have no image."""
+    return match(images, masks)[1:]
+
+
+def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path], list[Path]]:
+    """Pair images with masks: the pairs, images without a mask, masks without an image."""
+    image_files, mask_files = list_images(images), list_images(masks)
+    if Path(images).is_file() and Path(masks).is_file():
+        _refuse_same(images, masks)
+        ((stem, image),) = image_files.items()
+        return [Pair(stem, image, Path(masks))], [], []
+    same = Path(images).resolve() == Path(masks).resolve()
+    mask_of = {stem: stem for stem in image_files if stem in mask_files and not same}
+    if not mask_of:
+        mask_of = _match_by_suffix(list(image_files), list(mask_files), same)
+    if not mask_of:
+        if same:
+            _refuse_same(images, masks)
+        raise UserError(
+            f"no pairs: {_found(images, image_files)} and {_found(masks, mask_files)}; a mask has "
+            "the name of its image, or that with a suffix that all masks share (north.jpg with "
+            "north.png or north_mask.png)"
+        )
+    pairs = [
+        Pair(stem, path, mask_files[mask_of[stem]])
+        for stem, path in image_files.items()
+        if stem in mask_of
+    ]
+    used = {pair.image_path for pair in pairs} | {pair.mask_path for pair in pairs}
+    lone = [
+        [path for path in files.values() if path not in used] for files in (image_files, mask_files)
+    ]
+    return pairs, lone[0], [] if same else lone[1]
+
+
+def _match_by_suffix(images: list[str], masks: list[str], same: bool) -> dict[str, str]:
+    """Find the suffix that most masks add to the stem of an image; gives image to mask."""
+    bases = {}
+    for stem in images:
+        bases.setdefault(IMAGE_SUFFIX.sub("", stem), stem)
+        bases[stem] = stem
+    found: dict[str, dict[str, str]] = {}
+    for mask in masks:
+        for separator in re.finditer(r"[_\-. ]", mask):
+            base, suffix = mask[: separator.start()], mask[separator.start() :]
+            allowed = not same or MASK_SUFFIX.search(suffix)
+            if base in bases and bases[base] != mask and allowed:
+                found.setdefault(suffix, {})[bases[base]] = mask
+    if not found:
+        return {}
+    counts = Counter({suffix: len(pairs) for suffix, pairs in found.items()})
+    suffix, count = counts.most_common(1)[0]
+    warn_once(f"{count} mask{'s' * (count > 1)} paired by the suffix {suffix!r}")
+    return found[suffix]
+
+
+def _refuse_same(images, masks) -> None:
+    if Path(images).resolve() == Path(masks).resolve():
+        kind = "file" if Path(images).is_file() else "folder"
+        raise UserError(
+            f"{images}: the same {kind} is given for images and masks"
+            + ("" if kind == "file" else "; in one folder, masks need a suffix such as _mask")
+        )
+
+
+def _found(place: str | Path, files: dict[str, Path]) -> str:
+    """Say how many files a folder has, with the first names: ``m has 3 files (a.png, ...)``."""
+    names = [path.name for path in files.values()]
+    examples = f" ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})" if names else ""
+    return f"{place} has {len(names)} image file{'' if len(names) == 1 else 's'}{examples}"
