@@ -21,6 +21,7 @@ WITHOUT_EXAMPLES = {
     "course",
     "glossary",
     "index",
+    "learning_live",
     "results",
     "speed",
     "your_images",
