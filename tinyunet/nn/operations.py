@@ -9,6 +9,7 @@ tested to give the same results::
     use_operations("plain")   # or "fast", as at the start
 """
 
+from inspect import isfunction
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ class Operations:
     """Stands for the operations in use: `operations.relu` is the plain `relu`, or a faster one."""
 
     def __init__(self) -> None:
-        plain = {name: getattr(functional, name) for name in functional.__all__}
+        plain = {name: value for name, value in vars(functional).items() if isfunction(value)}
         self.choices: dict[str, Any] = {"plain": SimpleNamespace(**plain, SGD=SGD, Adam=Adam)}
         self.name = "plain"
 

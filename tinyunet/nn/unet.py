@@ -28,13 +28,6 @@ from tinyunet.nn import layers
 from tinyunet.nn.module import Layer
 from tinyunet.nn.summary import summarize
 
-CHOICES = {
-    "padding": ("same", "valid"),
-    "upsampling": ("transpose", "nearest"),
-    "norm": (None, "batch"),
-}
-CONV_PADDING = {"same": "same", "valid": 0}
-
 
 class SizeError(UserError):
     """An image size that the network cannot take; the message names the nearest that it can."""
@@ -88,6 +81,7 @@ class UNet(Layer):
         self.config = {name: value for name, value in locals().items() if name != "self"}
         check_config(self.config)
         self.depth, self.padding = depth, padding
+        self.conv_padding = "same" if padding == "same" else 0
         rng = random_generator(seed)
         *widths, widest = (base_channels * 2**level for level in range(depth + 1))
         rising = widths[::-1]
@@ -107,11 +101,10 @@ class UNet(Layer):
         self, channels_in: int, channels_out: int, rng: np.random.Generator, dropout: float = 0.0
     ) -> Layer:
         """Make two 3 x 3 convolutions, each with its normalization, if any, and ReLU."""
-        norm, padding = self.config["norm"], CONV_PADDING[self.padding]
-        parts = {}
+        norm, parts = self.config["norm"], {}
         for number, channels in ((1, channels_in), (2, channels_out)):
             parts[f"conv{number}"] = layers.Conv2d(
-                channels, channels_out, 3, padding=padding, bias=norm is None, rng=rng
+                channels, channels_out, 3, padding=self.conv_padding, bias=norm is None, rng=rng
             )
             if norm:
                 parts[f"norm{number}"] = layers.BatchNorm2d(channels_out)
@@ -124,8 +117,7 @@ class UNet(Layer):
         """Make what doubles the image and halves its channels."""
         if self.config["upsampling"] == "transpose":
             return layers.ConvTranspose2d(channels_in, channels_out, 2, stride=2, rng=rng)
-        padding = CONV_PADDING[self.padding]
-        conv = layers.Conv2d(channels_in, channels_out, 3, padding=padding, rng=rng)
+        conv = layers.Conv2d(channels_in, channels_out, 3, padding=self.conv_padding, rng=rng)
         return layers.Sequential(upsample=layers.UpsampleNearest2d(2), conv=conv)
 
     @classmethod
@@ -180,7 +172,7 @@ class UNet(Layer):
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-        numbers = sum(parameter.data.size for parameter in self.parameters())
+        numbers = sum(p.data.size for p in self.parameters())
         return f"UNet({settings}): {numbers:,} numbers to learn"
 
     # -- Which images fit --------------------------------------------------------------------------
@@ -208,12 +200,9 @@ class UNet(Layer):
         if x.dtype.kind != "f":
             raise UserError(f"expected floating-point images, got {x.dtype}; {advice}")
         # (On a GPU a look at the values would have to wait for it.)
-        if on_host(x) and x.size and x.min() >= 0 and x.mean() > 10:
-            warnings.warn(
-                f"the images look like raw pixels (0 to 255), with a mean of {x.mean():.0f}; "
-                f"a network learns from numbers around 0, so {advice}",
-                stacklevel=2,
-            )
+        if on_host(x) and x.min(initial=0) >= 0 and x.size and x.mean() > 10:
+            text = f"the images look like raw pixels (0 to 255), with a mean of {x.mean():.0f}"
+            warnings.warn(f"{text}; a network learns from numbers around 0: {advice}", stacklevel=2)
 
     def output_length(self, length: int) -> int | None:
         """Follow one side of an image, in pixels, through the network; None if it does not fit."""
@@ -252,16 +241,15 @@ class UNet(Layer):
         SizeError
             If not; names the nearest sizes that do.
         """
-        for axis, length in (("height", height), ("width", width)):
-            if self.output_length(length) is not None:
-                continue
-            sizes = self.valid_sizes(length + 2 ** (self.depth + 8))
-            above = next(index for index, size in enumerate(sizes) if size > length)
-            fits = ", ".join(map(str, sizes[max(above - 1, 0) : above + 1]))
+        why = f"is not divisible by {2**self.depth}"
+        if self.padding != "same":
             why = "cannot be halved evenly at every level"
-            if self.padding == "same":
-                why = f"is not divisible by {2**self.depth}"
-            raise SizeError(f"{axis} {length} {why}; nearest that fit: {fits}")
+        for axis, length in (("height", height), ("width", width)):
+            if self.output_length(length) is None:
+                sizes = self.valid_sizes(length + 2 ** (self.depth + 8))
+                above = next(index for index, size in enumerate(sizes) if size > length)
+                fits = ", ".join(map(str, sizes[max(above - 1, 0) : above + 1]))
+                raise SizeError(f"{axis} {length} {why}; nearest that fit: {fits}")
 
     @property
     def receptive_field(self) -> int:
@@ -278,7 +266,11 @@ def check_config(config: dict[str, Any]) -> None:
     UserError
         If a number is out of range, or a word none of the known ones.
     """
-    for name, allowed in CHOICES.items():
+    for name, *allowed in (
+        ("padding", "same", "valid"),
+        ("upsampling", "transpose", "nearest"),
+        ("norm", None, "batch"),
+    ):
         if config[name] not in allowed:
             raise UserError(f"{name} {config[name]!r}: choose one of {allowed}")
     for name in ("in_channels", "classes", "base_channels", "depth"):
