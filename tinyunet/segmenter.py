@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.checkpoint import Model, load_model, save_model
 from tinyunet.data.dataset import Dataset, find_pairs, read_image, read_mask
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
+from tinyunet.progress import tqdm
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.setup import Training, new_model, new_network
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.data.class_table import (
     ClassTable,
@@ -32,6 +31,7 @@ from tinyunet.data.images import (
 )
 from tinyunet.data.pairing import Pair, find_pairs, list_images, unpaired
 from tinyunet.errors import UserError
+from tinyunet.progress import tqdm
 
 __all__ = [
     "Dataset",
