@@ -68,4 +68,6 @@ def check_divisible(image_shape: Sequence, size: int) -> None:
         if length % size or length == 0:
             below = length - length % size
             fits = f"{below}, {below + size}" if below else f"{size}"
-            raise ValueError(f"{axis} {length} is not divisible by {size}; nearest: {fits}")
+            raise ValueError(
+                f"{axis} {length} is not divisible by {size}; nearest that fit: {fits}"
+            )
