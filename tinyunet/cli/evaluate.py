@@ -6,7 +6,8 @@ from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.cli.terminal import on_terminal
-from tinyunet.data.dataset import find_pairs, load_pairs, meaning_of
+from tinyunet.data.dataset import load_pairs, meaning_of
+from tinyunet.data.pairing import find_pairs
 from tinyunet.inference.evaluation import Scores, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import draw_confusion, draw_mistakes, worst_images

@@ -11,9 +11,10 @@ from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
 from tinyunet.cli.terminal import on_terminal
-from tinyunet.data.dataset import Windowed, list_images, meaning_of
+from tinyunet.data.dataset import Windowed, meaning_of
 from tinyunet.data.images import Raster, in_format, open_raster, plain, prepare
 from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
+from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
 from tinyunet.plots.colors import overlay, palette

@@ -27,27 +27,10 @@ from tinyunet.data.images import (
     in_format,
     open_raster,
     prepare,
-    read_image,
     warn_once,
 )
-from tinyunet.data.pairing import Pair, find_pairs, list_images, unpaired
+from tinyunet.data.pairing import Pair, list_images
 from tinyunet.errors import UserError
-
-__all__ = [
-    "Dataset",
-    "Pair",
-    "Windowed",
-    "count_classes",
-    "find_pairs",
-    "list_images",
-    "load_instances",
-    "load_pairs",
-    "meaning_of",
-    "number_of_classes",
-    "read_image",
-    "read_mask",
-    "unpaired",
-]
 
 CACHE = 2_000_000_000  # bytes: larger scenes are read by windows
 
@@ -325,7 +308,7 @@ def places_apart(first: Place | None, second: Place | None, shape) -> str:
     for column, row in itertools.product((0, shape[1]), (0, shape[0])):
         x, y = (np.dot(second.transform[k : k + 3], (column, row, 1)) for k in (0, 3))
         moves.append(np.linalg.solve(matrix, (x - c, y - f)) - (column, row))
-    largest = max(moves, key=lambda move: np.abs(move).max())
+    largest = max(moves, key=lambda move: np.abs(move).max()).round(4) + 0.0
     if np.abs(largest).max() <= 0.01:
         return ""
     return f"lies {largest[0]:.4g} pixels to the right and {largest[1]:.4g} down from"
@@ -436,7 +419,7 @@ def meaning_of(model) -> tuple[ClassTable, ImageFormat | None]:
     """
     stored = model.metadata.get("class_table")
     if stored:
-        image_format = ImageFormat.from_json(model.metadata["image_format"])
+        image_format = ImageFormat(**model.metadata["image_format"])
         return parse_class_table(stored), image_format
     names = model.class_names
     values = tuple((str(k),) for k in range(len(names)))

@@ -354,10 +354,9 @@ def without_pillows_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-@functools.cache  # which lets each message through once
 def warn_once(message: str) -> None:
-    """Warn, unless the same has been said before."""
-    warnings.warn(message, stacklevel=4)
+    """Warn; Python shows a message from one place only once."""
+    warnings.warn(message, stacklevel=2)
 
 
 def _first_line(error: Exception) -> str:
@@ -545,6 +544,12 @@ class ImageFormat:
     bands: tuple[int, ...] | None = None
     alpha: str | None = None
 
+    def __post_init__(self) -> None:
+        """Turn the lists that JSON gives into tuples."""
+        for name in ("band_names", "bands"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+
     def __str__(self) -> str:
         """Say it in words: "RGB of uint8", "bands (red, green, nir) of uint16"."""
         names = f" ({', '.join(self.band_names)})" if self.color == "bands" else ""
@@ -553,20 +558,7 @@ class ImageFormat:
     @classmethod
     def of(cls, raster: Raster, bands=None, alpha=None) -> "ImageFormat":
         """Describe an image that `prepare` gave."""
-        bands = None if bands is None else tuple(bands)
         return cls(str(raster.dtype), raster.color, raster.band_names, bands, alpha)
-
-    @classmethod
-    def from_json(cls, stored: dict) -> "ImageFormat":
-        """Restore what `dataclasses.asdict` and JSON made of it."""
-        bands = stored["bands"]
-        return cls(
-            stored["dtype"],
-            stored["color"],
-            tuple(stored["band_names"]),
-            None if bands is None else tuple(bands),
-            stored["alpha"],
-        )
 
 
 def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
