@@ -1,9 +1,12 @@
 """How Sphinx builds the book: ``python -m sphinx -W -b html docs docs/_build/html``."""
 
+import base64
 import importlib.util
+import io
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 from sphinx.errors import ExtensionError
@@ -71,7 +74,31 @@ def copy_mathjax(app, error):
     shutil.copytree(source / letters, target / letters, dirs_exist_ok=True)
 
 
+def pack_source(app, error):
+    """Lay the package's source into the finished book, for the pages that run it (python.js)."""
+    if error or app.builder.format != "html":
+        return
+    docs = Path(__file__).resolve().parent
+    files = {
+        file: file.relative_to(docs.parent) for file in (docs.parent / "tinyunet").rglob("*.*")
+    }
+    files |= {file: file.name for file in (docs / "interactive").glob("*.py")}
+    for name in ("threadpoolctl", "tqdm"):  # what the package imports, pure Python as well
+        origin = Path(importlib.util.find_spec(name).origin)
+        folder = origin.parent if origin.name == "__init__.py" else origin
+        sources = folder.rglob("*.py") if folder.is_dir() else [folder]
+        files |= {file: file.relative_to(folder.parent) for file in sources}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file, name in sorted(files.items()):
+            if file.is_file() and file.suffix != ".pyc":
+                archive.write(file, name)
+    text = f'const TINYUNET_ZIP =\n  "{base64.b64encode(packed.getvalue()).decode()}";\n'
+    (Path(app.outdir) / "_static" / "tinyunet_source.js").write_text(text)
+
+
 def setup(app):
     """Register what is done to each page and to the finished book."""
     app.connect("source-read", tidy)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", pack_source)

@@ -7,11 +7,14 @@ to the network, makes the test fail that caused it.
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-INTERACTIVE = Path(__file__).resolve().parent.parent / "docs" / "interactive"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+INTERACTIVE = DOCS / "interactive"
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -52,6 +55,17 @@ def browser(shared_browser):
     errors, requests = empty_logs(shared_browser)
     assert not errors
     assert not [url for url in requests if not LOCAL.match(url)]
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    """Build the book once for all tests."""
+    for package in ("sphinx", "myst_parser", "furo", "sphinx-mathjax-offline"):
+        pytest.importorskip(package, reason="needs the extra 'docs'")
+    folder = tmp_path_factory.mktemp("book")
+    build = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", str(folder / "doctrees")]
+    subprocess.run([*build, str(DOCS), str(folder / "html")], check=True)
+    return folder / "html"
 
 
 def empty_logs(driver):

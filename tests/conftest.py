@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
-from tests.browser import browser, shared_browser  # noqa: F401  (fixtures)
+from tests.browser import book, browser, shared_browser  # noqa: F401  (fixtures)
 from tinyunet import backend
 from tinyunet.cuda import cuda_problem
 from tinyunet.nn.operations import use_operations

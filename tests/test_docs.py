@@ -21,6 +21,7 @@ WITHOUT_EXAMPLES = {
     "course",
     "glossary",
     "index",
+    "learning_live",
     "results",
     "speed",
     "your_images",
@@ -105,6 +106,25 @@ def test_every_formula_is_one_that_the_repositorys_page_can_show(page):
         # A line that begins like this begins a list, a heading or a quotation.
         assert not re.search(r"\n *([-+*=#>]|\d+\.)", formula), formula
         assert formula.startswith("$$") or "\n" not in formula, formula
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_answers_of_exercises_are_folded_away(page):
+    text = page.read_text(encoding="utf-8")
+    exercises = re.findall(r"^## Exercises?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    for exercise in exercises:
+        assert exercise.count("\n<details>\n<summary>Answer") == 1
+        assert exercise.count("\n</details>\n") == 1
+        question, _, _ = exercise.partition("<details>")
+        assert ">>>" not in question
+
+
+def test_the_glossary_is_in_order_and_has_the_words_a_beginner_meets():
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    words = [word.lower().replace("_", " ") for word in re.findall(r"^- \*\*(.*?)\*\*", text, re.M)]
+    assert words == sorted(words)
+    wanted = {"backpropagation", "backward", "blas", "chain rule", "forward", "gradient", "tape"}
+    assert wanted <= set(words)
 
 
 def test_every_page_is_in_the_table_of_contents():

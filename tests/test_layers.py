@@ -312,6 +312,134 @@ def test_a_parameter_used_twice_gets_both_gradients():
     assert first.tolist() == [1, 2], "what was given is not written to"
 
 
+@EVERY_LAYER
+def test_the_gradient_of_the_input_can_be_left_out(make):
+    layer = in_float64(make())
+    y = layer(images(np))
+    dy = random_array(1, y.shape)
+    layer.backward(dy)
+    expected = [parameter.grad for parameter in layer.parameters()]
+    layer.zero_grad()
+    layer(images(np))
+    assert layer.backward(dy, input_gradient=False) is None
+    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
+        np.testing.assert_array_equal(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [partial(Conv2d, 4, 4, 3), partial(ConvTranspose2d, 4, 4)],
+    ids=["Conv2d", "ConvTranspose2d"],
+)
+def test_two_fresh_layers_start_from_different_weights(make):
+    assert not np.array_equal(make().weight.data, make().weight.data)
+    first, again = (make(rng=np.random.default_rng(3)).weight.data for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_two_fresh_dropout_layers_drop_different_entries():
+    x = np.ones((2, 5, 6, 3))
+    assert not np.array_equal(Dropout(0.5)(x), Dropout(0.5)(x))
+
+
+class Holder(Layer):
+    """Holds whatever it is given."""
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
+def test_layers_are_found_in_lists_tuples_and_dicts():
+    convolutions = [Conv2d(1, 1, 1, bias=False) for _ in range(6)]
+    a, b, c, d, e, f = convolutions
+    holder = Holder(alone=a, listed=[b, None], pair=(c, 7), named={"x": d, "y": [e]}, last=f)
+    assert [name for name, _ in holder.named_parameters()] == [
+        "alone.weight",
+        "listed.0.weight",
+        "pair.0.weight",
+        "named.x.weight",
+        "named.y.0.weight",
+        "last.weight",
+    ]
+    assert holder.modules() == [holder, *convolutions]
+    assert all(not layer.training for layer in holder.eval().modules())
+
+
+def test_parameters_are_found_in_lists_and_dicts_too():
+    first, second = Parameter(np.zeros(2)), Parameter(np.zeros(3))
+    holder = Holder(scales=[first], shifts={"up": second})
+    assert dict(holder.named_parameters()) == {"scales.0": first, "shifts.up": second}
+
+
+def test_a_parameter_that_two_layers_share_is_listed_once():
+    shared = Conv2d(1, 1, 1, bias=False)
+    other = Conv2d(1, 1, 1, bias=False)
+    other.weight = shared.weight
+    network = Sequential(shared, other)
+    assert network.parameters() == [shared.weight]
+    assert set(network.state_dict()) == {"0.weight", "1.weight"}
+
+
+def test_numbers_in_a_list_do_not_disturb():
+    assert Holder(sizes=[1, 2, 3], words=("a",), table={"b": 2}, seen={4}).parameters() == []
+
+
+def test_layers_in_a_set_are_refused_because_it_has_no_order():
+    with pytest.raises(TypeError, match="blocks is a set.*use a list"):
+        Holder(blocks={ReLU()}).modules()
+
+
+def test_a_replaced_layer_has_the_name_of_its_place():
+    network = Sequential(first=Conv2d(1, 2, 3), last=Conv2d(2, 1, 1))
+    network.layers[1] = Conv2d(2, 4, 1)
+    parameters = network.parameters()
+    assert [parameter.name for parameter in parameters][2:] == ["last.weight", "last.bias"]
+    again = Sequential(first=Conv2d(1, 2, 3), last=Conv2d(2, 4, 1))
+    again.load_state_dict(network.state_dict())
+    np.testing.assert_array_equal(again.layers[1].weight.data, network.layers[1].weight.data)
+
+
+def test_a_backward_after_evaluation_mode_says_so():
+    layer = ReLU().eval()
+    layer(np.ones((1, 2, 3, 1)))
+    with pytest.raises(RuntimeError, match="forward in evaluation mode saved no backward"):
+        layer.backward(np.ones((1, 2, 3, 1)))
+
+
+def test_a_forward_that_saves_no_backward_is_told_how():
+    class Double(Layer):
+        def forward(self, x):
+            return 2 * x
+
+    layer = Double()
+    with pytest.raises(RuntimeError, match=r"must return self.save_backward\(\(y, backward\)\)"):
+        layer.backward(layer(np.ones((1, 2, 3, 1))))
+
+
+def test_what_is_missing_from_a_state_is_named_with_its_side():
+    with pytest.raises(ValueError, match="bias is missing in the state"):
+        Conv2d(2, 3, 3).load_state_dict(Conv2d(2, 3, 3, bias=False).state_dict())
+    with pytest.raises(ValueError, match="bias is missing in the network"):
+        Conv2d(2, 3, 3, bias=False).load_state_dict(Conv2d(2, 3, 3).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("thing", "text"),
+    [
+        (
+            Conv2d(2, 4, (3, 1), padding="same"),
+            "Conv2d(kernel_size=(3, 1), stride=(1, 1), padding='same', weight=(3, 1, 2, 4), "
+            "bias=(4,))",
+        ),
+        (Dropout(0.5), "Dropout(rate=0.5)"),
+        (Sequential(MaxPool2d(2), act=ReLU()), "Sequential(0=MaxPool2d, act=ReLU)"),
+        (Parameter(np.zeros((2, 3))), "Parameter(shape (2, 3), float64)"),
+    ],
+)
+def test_layers_and_parameters_say_what_they_are(thing, text):
+    assert repr(thing) == text
+
+
 def test_a_layer_must_say_what_it_does():
     with pytest.raises(TypeError):
         Layer()(np.zeros((1, 2, 3, 1)))

@@ -13,7 +13,7 @@ from tinyunet.nn.operations import operations
 
 
 @given(segmentations())
-def test_they_are_the_operations_with_settings(xp, case):
+def test_the_losses_are_the_operations_with_settings(xp, case):
     logits, labels, options = case
     for loss, operation in (
         (CrossEntropy, operations.softmax_cross_entropy),
@@ -100,3 +100,9 @@ def test_the_sum_of_both_losses_has_the_right_gradient():
     labels = np.array([[[0, 1, 2], [255, 0, 2]]])
     loss = LOSSES["ce+dice"]([1.0, 2.0, 0.5], 255)
     check_gradients(lambda logits: loss(logits, labels), random_array(0, (1, 2, 3, 3)))
+
+
+def test_a_loss_says_what_it_is():
+    assert repr(CrossEntropy([1.0, 2.0], 255)) == (
+        "CrossEntropy(class_weights=(1.0, 2.0), ignore_index=255)"
+    )

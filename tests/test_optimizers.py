@@ -9,13 +9,24 @@ from hypothesis import strategies as st
 
 from tests.comparing import assert_close
 from tests.strategies import random_array, seeds
+from tinyunet import fast
 from tinyunet.backend import to_host
 from tinyunet.fast.optimizers import CHUNK_SIZE
+from tinyunet.nn import optimizers as plain
 from tinyunet.nn.module import Parameter
-from tinyunet.nn.operations import operations
+from tinyunet.nn.operations import operations, use_operations
 from tinyunet.nn.schedules import constant, cosine
 
 SHAPES = [(3, 2, 1, 4), (4,), (1,)]
+
+
+@pytest.fixture(autouse=True, params=["plain", "fast"])
+def operations_in_use(request):
+    """Run every test with the plain optimizers and with the fast ones."""
+    before = operations.name
+    use_operations(request.param)
+    yield
+    use_operations(before)
 
 
 def parameters_on(xp, dtype="float64"):
@@ -164,6 +175,57 @@ def test_a_parameter_without_a_gradient_is_noticed(xp, make):
 
 
 @EVERY_OPTIMIZER
+def test_a_parameter_that_was_given_another_array_learns_on(xp, make):
+    changed, untouched = make(parameters_on(xp)), make(parameters_on(xp))
+    for optimizer in (changed, untouched):
+        take_steps(xp, optimizer, 1)
+    for optimizer in (changed, untouched):
+        for parameter in optimizer.parameters:
+            if optimizer is changed:
+                parameter.data = 2 * parameter.data
+            else:
+                parameter.data[...] = 2 * parameter.data
+        take_steps(xp, optimizer, 2, first=1)
+    for one, other in zip(values(changed), values(untouched), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@EVERY_OPTIMIZER
+def test_a_parameter_that_was_given_another_shape_is_refused(make):
+    optimizer = make(parameters_on(np))
+    take_steps(np, optimizer, 1)
+    optimizer.parameters[1].data = np.zeros(7)
+    with pytest.raises(RuntimeError, match=r"number 1 was \(4,\) when .* is now \(7,\)"):
+        optimizer.step()
+
+
+@EVERY_OPTIMIZER
+def test_an_optimizer_says_what_it_is(make):
+    optimizer = make(parameters_on(np))
+    take_steps(np, optimizer, 1)
+    assert repr(optimizer) == (
+        f"{type(optimizer).__name__}(lr=0.1): 3 parameters of 29 numbers, 1 steps taken"
+    )
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize("resume_with", ["plain", "fast"])
+def test_the_fast_optimizers_go_on_from_the_state_of_the_plain_ones_and_back(xp, name, resume_with):
+    rest = {"SGD": {"lr": 0.1, "momentum": 0.9}, "Adam": {"lr": 0.1}}[name]
+    by_name = {"plain": getattr(plain, name), "fast": getattr(fast, name)}
+    straight = by_name[resume_with](parameters_on(xp), **rest)
+    take_steps(xp, straight, 3)
+    (other,) = by_name.keys() - {resume_with}
+    first = by_name[other](parameters_on(xp), **rest)
+    take_steps(xp, first, 2)
+    second = by_name[resume_with]([Parameter(xp.asarray(array)) for array in values(first)], **rest)
+    second.load_state_dict(first.state_dict())
+    take_steps(xp, second, 1, first=2)
+    for one, another in zip(values(straight), values(second), strict=True):
+        assert_close(one, another, 1e-13)
+
+
+@EVERY_OPTIMIZER
 def test_taking_parameters_over_does_not_change_them(xp, make):
     before = [to_host(parameter.data) for parameter in parameters_on(xp)]
     for old, new in zip(before, values(make(parameters_on(xp))), strict=True):
@@ -171,7 +233,7 @@ def test_taking_parameters_over_does_not_change_them(xp, make):
 
 
 @EVERY_OPTIMIZER
-def test_in_small_pieces_it_does_the_same(xp, make, monkeypatch):
+def test_the_size_of_the_chunks_does_not_matter(xp, make, monkeypatch):
     results = []
     for size in (2**15, 5):
         for device in CHUNK_SIZE:
@@ -185,7 +247,7 @@ def test_in_small_pieces_it_does_the_same(xp, make, monkeypatch):
 
 @EVERY_OPTIMIZER
 @given(before=st.integers(0, 5), after=st.integers(1, 5))
-def test_it_goes_on_bit_for_bit_from_its_state(xp, make, before, after):
+def test_a_state_lets_an_optimizer_go_on_bit_for_bit(xp, make, before, after):
     straight = make(parameters_on(xp, "float32"))
     take_steps(xp, straight, before + after)
 
@@ -262,7 +324,7 @@ def test_a_very_short_training_has_a_rate_too(steps):
 
 @EVERY_OPTIMIZER
 @given(seed=seeds)
-def test_it_finds_the_bottom_of_a_bowl(make, seed):
+def test_every_optimizer_finds_the_bottom_of_a_bowl(make, seed):
     parameter = Parameter(random_array(seed, 5))
     optimizer = make([parameter])
     optimizer.weight_decay = 0.0

@@ -1,28 +1,13 @@
 """The built book: complete without the network, whole on a phone, light and dark."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.browser import LOCAL, empty_logs, set_screen, wait_for
+from tests.browser import DOCS, LOCAL, empty_logs, set_screen, wait_for
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
 PAGES = sorted(page.stem for page in DOCS.glob("*.md"))
-
-
-@pytest.fixture(scope="session")
-def book(tmp_path_factory):
-    """Build the book once for all tests."""
-    for package in ("sphinx", "myst_parser", "furo", "sphinx-mathjax-offline"):
-        pytest.importorskip(package, reason="needs the extra 'docs'")
-    folder = tmp_path_factory.mktemp("book")
-    build = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", str(folder / "doctrees")]
-    subprocess.run([*build, str(DOCS), str(folder / "html")], check=True)
-    return folder / "html"
 
 
 def test_the_book_is_small(book):
@@ -66,7 +51,7 @@ def test_wide_figures_are_scrolled_and_show_it(browser, book):
 
 @pytest.mark.parametrize("page", ["README", *PAGES])
 def test_formulas_have_no_spaces_that_the_repositorys_page_would_print(page):
-    path = ROOT / "README.md" if page == "README" else DOCS / f"{page}.md"
+    path = DOCS.parent / "README.md" if page == "README" else DOCS / f"{page}.md"
     text = re.sub(r"^ *```.*?^ *```", "", path.read_text(), flags=re.M | re.S)
     formulas = re.findall(r"\$\$.+?\$\$|\$[^$\n]+\$", text, re.S)
     assert not [formula for formula in formulas if re.search(r"\\[;,:!]", formula)]

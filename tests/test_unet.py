@@ -177,6 +177,42 @@ def test_images_of_another_number_of_channels_are_refused():
         small_unet()(np.zeros((1, 8, 12, 4), dtype="float32"))
 
 
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((16, 24, 3), r"channels last, got \(16, 24, 3\): .* needs a batch axis, image\[None\]"),
+        ((1, 3, 16, 24), r"got \(1, 3, 16, 24\): turn channels-first images by np.moveaxis"),
+        ((1, 16, 24, 4), "this network takes images of 3 channels"),
+        ((16, 24), r"expected \(N, H, W, 3\), channels last, got \(16, 24\)"),
+    ],
+)
+def test_images_of_another_layout_are_refused_in_words(shape, message):
+    with pytest.raises(UserError, match=message):
+        small_unet()(np.zeros(shape, dtype="float32"))
+
+
+def test_integer_images_are_refused():
+    with pytest.raises(UserError, match="expected floating-point images, got uint8; standardize"):
+        small_unet()(np.zeros((1, 8, 12, 3), dtype="uint8"))
+
+
+def test_raw_pixels_draw_a_warning_and_standardized_ones_none(recwarn):
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3)).astype("float32")
+    network = small_unet()
+    network((pixels - pixels.mean()) / pixels.std())
+    network(pixels / 255)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="look like raw pixels"):
+        network(pixels)
+
+
+def test_a_network_says_what_it_is():
+    network = small_unet(classes=4, norm="batch")
+    text = repr(network)
+    assert "classes=4" in text and "norm='batch'" in text
+    assert f"{count_parameters(network):,} numbers to learn" in text
+
+
 # -------------------------------------------------------------------------- gradients
 
 

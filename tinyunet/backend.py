@@ -91,6 +91,7 @@ def on_host(array: Array) -> bool:
 def random_generator(*seed: Any) -> np.random.Generator:
     """Make a source of random numbers from ints and lists of ints.
 
-    It draws on the host, so that both devices see the same numbers.
+    Without any, it is another one each time. It draws on the host, so that both devices see the
+    same numbers.
     """
-    return np.random.default_rng(np.hstack(seed))
+    return np.random.default_rng(np.hstack(seed) if seed else None)

@@ -17,6 +17,17 @@ const PIECES = {
     ],
     start: (root) => new OrchardPiece(root),
   },
+  live: {
+    scripts: [
+      "operations.js",
+      "number_grid.js",
+      "orchard.js",
+      "tinyunet_source.js",
+      "python.js",
+      "live.js",
+    ],
+    start: (root) => new LivePiece(root),
+  },
 };
 
 {

@@ -17,7 +17,8 @@ from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import CLASSES, paint_scenes
 from tinyunet.nn.losses import CrossEntropy
-from tinyunet.nn.optimizers import Adam, cosine
+from tinyunet.nn.optimizers import Adam
+from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 

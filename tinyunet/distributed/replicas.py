@@ -49,6 +49,8 @@ class Replicas:
         self.network = network
         self.team = team
         self.replicas = [network] + [replica_of(network) for _ in range(threads - 1)]
+        self.parameters = [replica.parameters() for replica in self.replicas]
+        self.statistics = [statistics_of(replica) for replica in self.replicas]
         self.pool = ThreadPoolExecutor(threads)
         self.helpers = ThreadPoolExecutor(threads)
         self.controller = ThreadpoolController()
@@ -80,7 +82,7 @@ class Replicas:
         """
         # Whoever loaded a state into the network since the last batch changed only its own.
         self.share_statistics()
-        if self.team.size > 1 and any(p.grad is not None for p in self.network.parameters()):
+        if self.team.size > 1 and any(p.grad is not None for p in self.parameters[0]):
             raise RuntimeError("call zero_grad before each step")
         targets = (labels,) if pixel_weights is None else (labels, pixel_weights)
         total = loss.weight(*targets) or 1.0
@@ -157,10 +159,8 @@ class Replicas:
 
     def sum_gradients(self, count):
         """Add the replicas' gradients to the network's, always in the same order."""
-        for replica in self.replicas[1:count]:
-            for parameter, part in zip(
-                self.network.parameters(), replica.parameters(), strict=True
-            ):
+        for parameters in self.parameters[1:count]:
+            for parameter, part in zip(self.parameters[0], parameters, strict=True):
                 if part.grad is not None:
                     parameter.add_gradient(part.grad)
                     part.grad = None
@@ -173,31 +173,27 @@ class Replicas:
         """
         if len(self.replicas) == 1 and self.team.size == 1:
             return
-        columns = zip(*(statistics_of(replica) for replica in self.replicas), strict=True)
-        for statistics in columns:
-            used = statistics[: len(shares)]
-            statistics[0][...] = sum(
-                array * share for array, share in zip(used, shares, strict=True)
-            )
+        for statistics in zip(*self.statistics, strict=True):
+            # (Where there are fewer parts than replicas, the last replicas had no images.)
+            used = zip(statistics, shares, strict=False)
+            statistics[0].data[...] = sum(parameter.data * share for parameter, share in used)
 
     def sum_over_team(self, value):
         """Sum loss, gradients and running statistics over the processes, all in one message."""
         if self.team.size == 1:
             return
-        parameters = self.network.parameters()
-        for parameter in parameters:
+        for parameter in self.parameters[0]:
             if parameter.grad is None:  # fewer images than processes
                 parameter.grad = xp.zeros_like(parameter.data)
-        gradients = [parameter.grad for parameter in parameters]
-        self.team.sum_in_place(*gradients, value, *statistics_of(self.network))
+        gradients = [parameter.grad for parameter in self.parameters[0]]
+        statistics = [parameter.data for parameter in self.statistics[0]]
+        self.team.sum_in_place(*gradients, value, *statistics)
 
     def share_statistics(self):
         """Give every replica the network's own running statistics."""
-        for replica in self.replicas[1:]:
-            for own, source in zip(
-                statistics_of(replica), statistics_of(self.network), strict=True
-            ):
-                own[...] = source
+        for statistics in self.statistics[1:]:
+            for own, source in zip(statistics, self.statistics[0], strict=True):
+                own.data[...] = source.data
 
 
 class SharedParameter(Parameter):
@@ -229,10 +225,8 @@ def replica_of(network):
 
 
 def statistics_of(network):
-    """List the arrays that a network stores but does not train."""
-    return [
-        parameter.data for _, parameter in network.named_parameters() if not parameter.trainable
-    ]
+    """List the parameters that a network stores but does not train."""
+    return [parameter for _, parameter in network.named_parameters() if not parameter.trainable]
 
 
 def split(count, parts):

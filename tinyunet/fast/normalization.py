@@ -25,7 +25,11 @@ def batch_norm2d(
     if mean is None:
         result, _, _ = normalize_batch(x, gamma, beta, epsilon=epsilon)
         return result
-    y, x_hat, scale = normalize(x, gamma, beta, epsilon, mean, variance)
+    scale = 1 / xp.sqrt(variance + epsilon)
+    x_hat = x - mean
+    x_hat *= scale
+    y = x_hat * gamma
+    y += beta
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
         return dy * (gamma * scale), sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
@@ -39,10 +43,13 @@ def normalize_batch(
     """Do what `tinyunet.nn.functional.normalize_batch` does."""
     pixels = x.size // x.shape[3]
     mean = sum_over_pixels(x) / pixels
+    x_hat = x - mean
     # The mean of squared deviations, not E[x^2] - E[x]^2: that would cancel in float32.
-    deviation = x - mean
-    variance = sum_over_pixels(deviation * deviation) / pixels
-    y, x_hat, scale = normalize(x, gamma, beta, epsilon, mean, variance)
+    variance = sum_over_pixels(x_hat * x_hat) / pixels
+    scale = 1 / xp.sqrt(variance + epsilon)
+    x_hat *= scale
+    y = x_hat * gamma
+    y += beta
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
         dgamma, dbeta = sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
@@ -55,15 +62,3 @@ def normalize_batch(
         return dx, dgamma, dbeta
 
     return (y, backward), mean, variance
-
-
-def normalize(
-    x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, variance: Array
-) -> tuple[Array, Array, Array]:
-    """Compute y and x_hat (N, H, W, C), and the scale 1 / sqrt(variance + epsilon) (C,)."""
-    scale = 1 / xp.sqrt(variance + epsilon)
-    x_hat = x - mean
-    x_hat *= scale
-    y = x_hat * gamma
-    y += beta
-    return y, x_hat, scale

@@ -24,8 +24,8 @@ class OneRow(optimizers.Optimizer):
     def step(self) -> None:
         """Change the parameters in place, by their gradients."""
         self.check_parameters()
-        # At first, or where somebody gave a parameter another array since the last step.
-        if [id(parameter.data) for parameter in self.parameters] != [id(v) for v in self.views]:
+        in_row = [p.data is view for p, view in zip(self.parameters, self.views, strict=False)]
+        if not in_row or not all(in_row):  # at first, or where a parameter got another array
             self.lay_out()
         self.steps += 1
         gradients = row_of([parameter.grad for parameter in self.parameters])
@@ -45,9 +45,11 @@ class OneRow(optimizers.Optimizer):
         self.views = views_of(self.values, self.shapes)
         for parameter, view in zip(self.parameters, self.views, strict=True):
             parameter.data = view
-        self.state_rows = [row_of(arrays) for arrays in self.state.values()]
-        for name, row in zip(self.state, self.state_rows, strict=True):
+        self.state_rows = []
+        for name, arrays in self.state.items():
+            row = row_of(arrays)
             self.state[name] = views_of(row, self.shapes)
+            self.state_rows.append(row)
 
 
 def row_of(arrays: list[Array]) -> Array:

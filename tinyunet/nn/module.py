@@ -11,7 +11,7 @@ A layer of your own defines `forward`, which passes an operation's result throug
             return self.save_backward((x**2, lambda dy: 2 * x * dy))
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ class Layer:
 
     def children(self) -> list[tuple[str, "Layer"]]:
         """List the layers directly inside this one, as (name, layer), in order of definition."""
-        return [found for name, value in vars(self).items() for found in find(Layer, name, value)]
+        return find(Layer, vars(self).items())
 
     def modules(self) -> list["Layer"]:
         """List this layer and every layer inside it."""
@@ -119,11 +119,8 @@ class Layer:
 
     def named_parameters(self, prefix: str = "") -> list[tuple[str, Parameter]]:
         """List all parameters of this layer and those inside, as (name, parameter)."""
-        found = [
-            (prefix + name, parameter)
-            for attribute, value in vars(self).items()
-            for name, parameter in find(Parameter, attribute, value)
-        ]
+        own = find(Parameter, vars(self).items())
+        found = [(prefix + name, parameter) for name, parameter in own]
         for name, layer in self.children():
             found += layer.named_parameters(f"{prefix}{name}.")
         return found
@@ -194,32 +191,32 @@ class Layer:
             parameter.data[...] = to_device(state[name])
 
     def __repr__(self) -> str:
-        parts = [
-            f"{name}={'x'.join(map(str, value.data.shape))}"
-            if isinstance(value, Parameter)
-            else f"{name}={value!r}"
-            for name, value in vars(self).items()
-            if isinstance(value, Parameter | int | float | str | tuple) and name not in vars(Layer)
-        ]
-        layers = [f"{name}={type(layer).__name__}" for name, layer in self.children()]
-        return f"{type(self).__name__}({', '.join(parts + layers)})"
+        parts = [f"{name}={type(layer).__name__}" for name, layer in self.children()]
+        if not parts:
+            for name, value in vars(self).items():
+                if isinstance(value, Parameter):
+                    parts.append(f"{name}={value.data.shape}")
+                elif isinstance(value, (int, float, str, tuple)) and name not in vars(Layer):
+                    parts.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def find(kind: type, name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Find the layers or parameters in an attribute: itself, or inside lists, tuples and dicts.
+def find(kind: type, named_values: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Find layers or parameters among values, and inside of lists, tuples and dicts among them.
 
     Raises
     ------
     TypeError
         If some are in a set, which has no order to name them by.
     """
-    if isinstance(value, kind):
-        yield name, value
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from find(kind, f"{name}.{index}", item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from find(kind, f"{name}.{key}", item)
-    elif isinstance(value, set | frozenset) and any(isinstance(item, kind) for item in value):
-        raise TypeError(f"{name} is a set, and what is in a set has no order: use a list")
+    found = []
+    for name, value in named_values:
+        if isinstance(value, kind):
+            found.append((name, value))
+        elif isinstance(value, (list, tuple)):
+            found += find(kind, [(f"{name}.{index}", item) for index, item in enumerate(value)])
+        elif isinstance(value, dict):
+            found += find(kind, [(f"{name}.{key}", item) for key, item in value.items()])
+        elif isinstance(value, (set, frozenset)) and any(isinstance(item, kind) for item in value):
+            raise TypeError(f"{name} is a set, and what is in a set has no order: use a list")
+    return found

@@ -1,21 +1,26 @@
 """What a network does to an image, layer by layer, without computing a single pixel.
 
 `summarize` calls the network with a *probe* in place of an image. The probe knows only a shape and
-how far it sees; each layer tells it what becomes of these. So the table follows the very wiring
-that training runs, and can't disagree with it.
+which layers it has come through; each layer tells it what becomes of the shape. So the table
+follows the very wiring that training runs, and can't disagree with it.
 
-The *receptive field* of a pixel is the square of image pixels that it depends on. To find it, ask
-each layer, from the last to the first, how many of its input pixels a row of neighboring output
-pixels sees: 3 x 3 convolutions add two, pooling doubles, upsampling halves. Where a row of two or
-more meets upsampling, it depends on its place whether it touches one more; the most is what counts.
+The *receptive field* of a pixel is the rectangle of image pixels that it depends on. To find it,
+start with that one pixel and go back through the layers, from the last to the first. Each tells how
+many of its input pixels a row of its output pixels depends on: a 3 x 3 convolution adds two,
+pooling doubles, upsampling halves. (Where a row of two or more meets upsampling, it depends on its
+place whether it touches one more; the most is what counts.) Where several paths lead back to the
+image, as through the skips of a U-Net, the farthest-seeing one decides.
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+from tinyunet.nn.module import Layer
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer of a traced network.
+    """One layer of a network.
 
     Attributes
     ----------
@@ -25,7 +30,8 @@ class Row:
     parameters : int
         How many numbers it learns.
     receptive_field : int
-        Side of the square of image pixels that an output pixel depends on.
+        Height or width, whichever is larger, of the rectangle of image pixels that an output pixel
+        depends on.
     bytes : int
         Size of the output in float32.
     multiply_adds : int
@@ -40,62 +46,52 @@ class Row:
     bytes: int
     multiply_adds: int
 
+    def cells(self) -> tuple[str, ...]:
+        """Write the row's columns in the table."""
+        _, height, width, channels = self.output_shape
+        return (
+            self.name,
+            self.kind,
+            f"{height} x {width} x {channels}",
+            f"{self.parameters:,}" if self.parameters else "",
+            f"{self.receptive_field}",
+            f"{self.bytes / 1e6:.2f}",
+            f"{self.multiply_adds:,}" if self.multiply_adds else "",
+        )
+
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of a traced network; `print` shows them as a table.
+    """The rows of a network; `print` shows them as a table.
 
     Attributes
     ----------
     rows : list of Row
     """
 
-    rows: list
+    rows: list[Row]
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         """How many numbers the network learns."""
         return sum(row.parameters for row in self.rows)
 
     @property
-    def multiply_adds(self):
+    def multiply_adds(self) -> int:
         """How many multiplications, each with its addition, one forward takes."""
         return sum(row.multiply_adds for row in self.rows)
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         """How large all outputs are together, in float32."""
         return sum(row.bytes for row in self.rows)
 
-    def __str__(self):
+    def __str__(self) -> str:
         """Draw the table."""
         header = ("layer", "kind", "output", "parameters", "sees", "output MB", "multiply-adds")
-        lines = [header]
-        for row in self.rows:
-            _, height, width, channels = row.output_shape
-            lines.append(
-                (
-                    row.name,
-                    row.kind,
-                    f"{height} x {width} x {channels}",
-                    f"{row.parameters:,}" if row.parameters else "",
-                    f"{row.receptive_field}",
-                    f"{row.bytes / 1e6:.2f}",
-                    f"{row.multiply_adds:,}" if row.multiply_adds else "",
-                )
-            )
-        lines.append(
-            (
-                "total",
-                "",
-                "",
-                f"{self.parameters:,}",
-                "",
-                f"{self.bytes / 1e6:.2f}",
-                f"{self.multiply_adds:,}",
-            )
-        )
-        widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+        totals = (f"{self.parameters:,}", "", f"{self.bytes / 1e6:.2f}", f"{self.multiply_adds:,}")
+        lines = [header, *(row.cells() for row in self.rows), ("total", "", "", *totals)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rule = "  ".join("-" * width for width in widths)
         drawn = [
             "  ".join(
@@ -108,43 +104,55 @@ class Summary:
 
 
 class Probe:
-    """Stands for an image in a network: its shape, how far a pixel sees, and who was visited."""
+    """Stands for an image in a network.
 
-    def __init__(self, shape, field, names, rows):
+    Attributes
+    ----------
+    shape : (N, H, W, C)
+    paths : list of lists of layers
+        Every way through the layers from the image to here.
+    """
+
+    def __init__(self, shape: tuple, paths: list[list[Layer]], names: dict, rows: list[Row]):
         self.shape = shape
-        # From a number of neighboring pixels here to the number of image pixels that they see
-        self.field = field
+        self.paths = paths
         self.names = names
         self.rows = rows
 
-    def visit(self, layer, *others):
+    def visit(self, layer: Layer, *others: "Probe") -> "Probe":
         """Go through a layer: through each one inside, or note what this one does."""
         if not hasattr(layer, "output_shape"):
             return layer.forward(self, *others)
         probes = (self, *others)
         shape = layer.output_shape(*(probe.shape for probe in probes))
-
-        def field(count):
-            # A join sees as far as the farthest-seeing of its inputs.
-            return max(probe.field(layer.input_extent(count)) for probe in probes)
-
         images, height, width, channels = shape
+        paths = [[*path, layer] for probe in probes for path in probe.paths]
         counted = hasattr(layer, "multiply_adds")
         self.rows.append(
             Row(
                 name=self.names[layer],
                 kind=type(layer).__name__,
                 output_shape=shape,
-                parameters=sum(parameter.data.size for parameter in layer.parameters()),
-                receptive_field=field(1),
+                parameters=sum(p.data.size for _, p in layer.named_parameters() if p.trainable),
+                receptive_field=max(extent(path, axis) for path in paths for axis in (0, 1)),
                 bytes=4 * images * height * width * channels,
                 multiply_adds=layer.multiply_adds(self.shape) if counted else 0,
             )
         )
-        return Probe(shape, field, self.names, self.rows)
+        return Probe(shape, paths, self.names, self.rows)
 
 
-def summarize(network, height, width=None, channels=None):
+def extent(path: list[Layer], axis: int) -> int:
+    """Tell how many image pixels one pixel at the end of a path depends on, along an axis."""
+    count = 1
+    for layer in reversed(path):
+        count = layer.input_extent(count, axis)
+    return count
+
+
+def summarize(
+    network: Layer, height: int, width: int | None = None, channels: int | None = None
+) -> Summary:
     """Follow one image through a network.
 
     Parameters
@@ -168,12 +176,12 @@ def summarize(network, height, width=None, channels=None):
     if channels is None:
         channels = network.parameters()[0].data.shape[2]
     shape = (1, height, height if width is None else width, channels)
-    rows = []
-    network(Probe(shape, lambda count: count, dict(named_layers(network)), rows))
+    rows: list[Row] = []
+    network(Probe(shape, [[]], dict(named_layers(network)), rows))
     return Summary(rows)
 
 
-def named_layers(layer, prefix=""):
+def named_layers(layer: Layer, prefix: str = "") -> list[tuple[Any, str]]:
     """List every layer inside a layer, as (layer, name)."""
     found = [(layer, prefix.rstrip("."))]
     for name, child in layer.children():

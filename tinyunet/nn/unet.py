@@ -16,7 +16,13 @@ Source: O. Ronneberger, P. Fischer and T. Brox, U-Net: convolutional networks fo
 segmentation (2015), figure 1 and section 2.
 """
 
-from tinyunet.backend import random_generator
+import warnings
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tinyunet.backend import Array, on_host, random_generator, xp
 from tinyunet.errors import UserError
 from tinyunet.nn.layers import (
     BatchNorm2d,
@@ -32,6 +38,13 @@ from tinyunet.nn.layers import (
 )
 from tinyunet.nn.summary import summarize
 
+CHOICES = {
+    "padding": ("same", "valid"),
+    "upsampling": ("transpose", "nearest"),
+    "norm": (None, "batch"),
+}
+CONV_PADDING = {"same": "same", "valid": 0}
+
 
 class SizeError(UserError):
     """An image size that the network cannot take; the message names the nearest that it can."""
@@ -46,7 +59,7 @@ class UNet(Layer):
     base_channels : int
         Channels of the first block; they double at each level down.
     depth : int
-        How often the image is halved.
+        How many times the image is halved.
     padding : ``"same"`` or ``"valid"``
         ``"same"`` keeps the image's size, which must be divisible by 2**depth. ``"valid"`` is the
         paper's: no border is invented, each convolution takes off a pixel on every side, and the
@@ -70,34 +83,17 @@ class UNet(Layer):
 
     def __init__(
         self,
-        in_channels=3,
-        classes=2,
+        in_channels: int = 3,
+        classes: int = 2,
         *,
-        base_channels=16,
-        depth=4,
-        padding="same",
-        upsampling="transpose",
-        norm=None,
-        dropout=0.0,
-        seed=0,
+        base_channels: int = 16,
+        depth: int = 4,
+        padding: str = "same",
+        upsampling: str = "transpose",
+        norm: str | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ):
-        for name, value, allowed in (
-            ("padding", padding, ("same", "valid")),
-            ("upsampling", upsampling, ("transpose", "nearest")),
-            ("norm", norm, (None, "batch")),
-        ):
-            if value not in allowed:
-                raise UserError(f"{name} {value!r}: choose one of {allowed}")
-        for name, value in (
-            ("in_channels", in_channels),
-            ("classes", classes),
-            ("base_channels", base_channels),
-            ("depth", depth),
-        ):
-            if value < 1:
-                raise UserError(f"{name} {value}: it must be 1 or more")
-        if not 0 <= dropout < 1:
-            raise UserError(f"dropout {dropout}: it must be at least 0 and less than 1")
         self.config = {
             "in_channels": in_channels,
             "classes": classes,
@@ -109,61 +105,44 @@ class UNet(Layer):
             "dropout": dropout,
             "seed": seed,
         }
+        check_config(self.config)
         self.depth, self.padding = depth, padding
         rng = random_generator(seed)
-        conv_padding = "same" if padding == "same" else 0
-        widths = [base_channels * 2**level for level in range(depth + 1)]
-
-        def block(channels_in, channels_out, dropout_rate=0.0):
-            layers = {}
-            for number, channels in ((1, channels_in), (2, channels_out)):
-                layers[f"conv{number}"] = Conv2d(
-                    channels, channels_out, 3, padding=conv_padding, bias=norm is None, rng=rng
-                )
-                if norm:
-                    layers[f"norm{number}"] = BatchNorm2d(channels_out)
-                layers[f"relu{number}"] = ReLU()
-            if dropout_rate:
-                layers["dropout"] = Dropout(dropout_rate, seed)
-            return Sequential(**layers)
-
-        def up_step(channels_in, channels_out):
-            if upsampling == "transpose":
-                return ConvTranspose2d(channels_in, channels_out, 2, stride=2, rng=rng)
-            return Sequential(
-                upsample=UpsampleNearest2d(2),
-                conv=Conv2d(channels_in, channels_out, 3, padding=conv_padding, rng=rng),
-            )
+        settings = {"padding": padding, "norm": norm, "rng": rng}
+        *widths, widest = (base_channels * 2**level for level in range(depth + 1))
+        rising = widths[::-1]
 
         self.encoder = [
-            block(channels_in, channels_out)
-            for channels_in, channels_out in zip([in_channels, *widths], widths[:-1], strict=False)
+            conv_block(channels_in, channels_out, **settings)
+            for channels_in, channels_out in pairwise([in_channels, *widths])
         ]
-        self.pools = [MaxPool2d(2) for _ in range(depth)]
-        self.bottleneck = block(widths[-2], widths[-1], dropout)
-        rising = widths[:-1][::-1]
-        self.upsamplers = [up_step(2 * channels, channels) for channels in rising]
+        self.pools = [MaxPool2d(2) for _ in widths]
+        self.bottleneck = conv_block(widths[-1], widest, dropout=dropout, seed=seed, **settings)
+        self.upsamplers = [
+            upsampler(upsampling, 2 * channels, channels, padding, rng) for channels in rising
+        ]
         self.concats = [Concat() for _ in rising]
-        self.decoder = [block(2 * channels, channels) for channels in rising]
+        self.decoder = [conv_block(2 * channels, channels, **settings) for channels in rising]
         self.head = Conv2d(base_channels, classes, 1, rng=rng)
         # A tenth of the usual size: at first all classes are about equally likely, so the first
         # loss is about ln(classes), and the first steps need not undo random opinions.
         self.head.weight.data *= 0.1
 
     @classmethod
-    def paper(cls, seed=0):
+    def paper(cls, seed: int = 0) -> "UNet":
         """Make the network of 2015: valid convolutions, 64 to 1024 channels, gray in, 2 classes."""
         return cls(1, 2, base_channels=64, depth=4, padding="valid", seed=seed)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """Turn images (N, H, W, C) into logits (N, OH, OW, K).
 
         Raises
         ------
-        SizeError
-            If the size does not fit.
+        UserError
+            If the images have another shape or are not floating-point numbers; a `SizeError` if
+            their size does not fit.
         """
-        self.check_size(*x.shape[1:3])
+        self.check_images(x)
         skips = []
         for block, pool in zip(self.encoder, self.pools, strict=True):
             x = block(x)
@@ -178,7 +157,7 @@ class UNet(Layer):
             x = block(x)
         return self.head(x)
 
-    def backward(self, dlogits, input_gradient=True):
+    def backward(self, dlogits: Array, input_gradient: bool = True) -> Array | None:
         """Turn the logits' gradient into the image's: the mirror image of `forward`.
 
         Where a skip was joined, the gradient splits; where it forked off, the two parts are summed.
@@ -187,23 +166,58 @@ class UNet(Layer):
         """
         dx = self.head.backward(dlogits)
         dskips = []
-        for upsample, concat, block in zip(
-            self.upsamplers[::-1], self.concats[::-1], self.decoder[::-1], strict=True
-        ):
-            dx = block.backward(dx)
-            dskip, dx = concat.backward(dx)
+        for level in reversed(range(self.depth)):
+            dx = self.decoder[level].backward(dx)
+            dskip, dx = self.concats[level].backward(dx)
             dskips.append(dskip)
-            dx = upsample.backward(dx)
+            dx = self.upsamplers[level].backward(dx)
         dx = self.bottleneck.backward(dx)
-        for block, pool in zip(self.encoder[:0:-1], self.pools[:0:-1], strict=True):
-            dx = pool.backward(dx)
+        for level in reversed(range(self.depth)):
+            dx = self.pools[level].backward(dx)
             dx += dskips.pop()
-            dx = block.backward(dx)
-        dx = self.pools[0].backward(dx)
-        dx += dskips.pop()
-        return self.encoder[0].backward(dx, input_gradient)
+            dx = self.encoder[level].backward(dx, input_gradient or level > 0)
+        return dx
 
-    def output_length(self, length):
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+        numbers = sum(parameter.data.size for parameter in self.parameters())
+        return f"UNet({settings}): {numbers:,} numbers to learn"
+
+    # -- Which images fit --------------------------------------------------------------------------
+
+    def check_images(self, x: Array) -> None:
+        """Check that these are images for this network: (N, H, W, in_channels), standardized.
+
+        Raises
+        ------
+        UserError
+            If not; a `SizeError` if it is the size that does not fit.
+        """
+        channels = self.config["in_channels"]
+        expected = f"expected (N, H, W, {channels}), channels last, got {tuple(x.shape)}"
+        if len(x.shape) == 3:
+            raise UserError(f"{expected}: a single image needs a batch axis, image[None]")
+        if len(x.shape) != 4:
+            raise UserError(expected)
+        if x.shape[3] != channels and x.shape[1] == channels:
+            raise UserError(f"{expected}: turn channels-first images by np.moveaxis(x, 1, -1)")
+        if x.shape[3] != channels:
+            raise UserError(f"{expected}: this network takes images of {channels} channels")
+        self.check_size(*x.shape[1:3])
+        if not isinstance(x, xp.ndarray):  # it only stands for images, as in `summarize`
+            return
+        advice = "standardize them: Standardization.fit(images).transform(images)"
+        if x.dtype.kind != "f":
+            raise UserError(f"expected floating-point images, got {x.dtype}; {advice}")
+        # (On a GPU a look at the values would have to wait for it.)
+        if on_host(x) and x.size and x.min() >= 0 and x.mean() > 10:
+            warnings.warn(
+                f"the images look like raw pixels (0 to 255), with a mean of {x.mean():.0f}; "
+                f"a network learns from numbers around 0, so {advice}",
+                stacklevel=2,
+            )
+
+    def output_length(self, length: int) -> int | None:
         """Follow one side of an image, in pixels, through the network; None if it does not fit."""
         taken_off = 0 if self.padding == "same" else 2
         up_taken_off = taken_off if self.config["upsampling"] == "nearest" else 0
@@ -217,7 +231,7 @@ class UNet(Layer):
             length = 2 * length - up_taken_off - 2 * taken_off
         return length if length > 0 else None
 
-    def output_size(self, height, width):
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Give the logits' (height, width) for an image of this size.
 
         Raises
@@ -228,11 +242,11 @@ class UNet(Layer):
         self.check_size(height, width)
         return self.output_length(height), self.output_length(width)
 
-    def valid_sizes(self, limit=1024):
+    def valid_sizes(self, limit: int = 1024) -> list[int]:
         """List the lengths up to `limit`, in pixels, that a side of an image may have."""
         return [n for n in range(1, limit + 1) if self.output_length(n) is not None]
 
-    def check_size(self, height, width):
+    def check_size(self, height: int, width: int) -> None:
         """Check that an image of this size fits.
 
         Raises
@@ -255,7 +269,64 @@ class UNet(Layer):
             raise SizeError(f"{axis} {length} {why}; nearest that fit: {fits}")
 
     @property
-    def receptive_field(self):
+    def receptive_field(self) -> int:
         """Side of the square of image pixels that one output pixel can see."""
         size = next(n for n in range(1, 2**20) if self.output_length(n) is not None)
         return summarize(self, size, size).rows[-1].receptive_field
+
+
+# -- The parts of the U ----------------------------------------------------------------------------
+
+
+def conv_block(
+    channels_in: int,
+    channels_out: int,
+    *,
+    padding: str,
+    norm: str | None,
+    rng: np.random.Generator,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Sequential:
+    """Make two 3 x 3 convolutions, each with its normalization, if any, and ReLU."""
+    layers: dict[str, Layer] = {}
+    for number, channels in ((1, channels_in), (2, channels_out)):
+        layers[f"conv{number}"] = Conv2d(
+            channels, channels_out, 3, padding=CONV_PADDING[padding], bias=norm is None, rng=rng
+        )
+        if norm:
+            layers[f"norm{number}"] = BatchNorm2d(channels_out)
+        layers[f"relu{number}"] = ReLU()
+    if dropout:
+        layers["dropout"] = Dropout(dropout, random_generator(seed))
+    return Sequential(**layers)
+
+
+def upsampler(
+    kind: str, channels_in: int, channels_out: int, padding: str, rng: np.random.Generator
+) -> Layer:
+    """Make what doubles the image and halves its channels."""
+    if kind == "transpose":
+        return ConvTranspose2d(channels_in, channels_out, 2, stride=2, rng=rng)
+    return Sequential(
+        upsample=UpsampleNearest2d(2),
+        conv=Conv2d(channels_in, channels_out, 3, padding=CONV_PADDING[padding], rng=rng),
+    )
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Check what a U-Net is to be made from.
+
+    Raises
+    ------
+    UserError
+        If a number is out of range, or a word none of the known ones.
+    """
+    for name, allowed in CHOICES.items():
+        if config[name] not in allowed:
+            raise UserError(f"{name} {config[name]!r}: choose one of {allowed}")
+    for name in ("in_channels", "classes", "base_channels", "depth"):
+        if config[name] < 1:
+            raise UserError(f"{name} {config[name]}: it must be 1 or more")
+    if not 0 <= config["dropout"] < 1:
+        raise UserError(f"dropout {config['dropout']}: it must be at least 0 and less than 1")

@@ -5,7 +5,14 @@ import pytest
 
 import tinyunet
 from tests.networks import small_unet
-from tinyunet.nn.layers import Conv2d, ConvTranspose2d, Layer, MaxPool2d, Sequential
+from tinyunet.nn.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    Layer,
+    MaxPool2d,
+    Sequential,
+    UpsampleNearest2d,
+)
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import SizeError, UNet
 
@@ -88,10 +95,46 @@ def test_the_field_grows_by_the_kernel_and_doubles_its_step_at_each_pooling():
     assert [row.receptive_field for row in summarize(network, 20).rows] == [3, 5, 6, 10]
 
 
-def test_totals_are_sums():
-    table = summarize(UNet(), 64)
-    assert table.bytes == sum(row.bytes for row in table.rows)
-    assert table.multiply_adds == sum(row.multiply_adds for row in table.rows)
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([Conv2d(1, 1, (1, 5))], 5),  # the larger side of the kernel decides
+        ([Conv2d(1, 1, (5, 1))], 5),
+        ([Conv2d(1, 1, (1, 5)), Conv2d(1, 1, (5, 1))], 5),  # each side for itself
+        ([Conv2d(1, 1, 3, stride=(1, 3)), Conv2d(1, 1, 3)], 9),
+        ([ConvTranspose2d(1, 1, (2, 4), stride=1)], 4),
+        ([ConvTranspose2d(1, 1, (2, 3), stride=(2, 1)), Conv2d(1, 1, (3, 1))], 3),
+        ([UpsampleNearest2d(2), Conv2d(1, 1, 3)], 2),
+    ],
+)
+def test_the_field_of_kernels_and_strides_that_are_not_square(layers, expected):
+    network = Sequential(*layers)
+    assert summarize(network, 40, 41, channels=1).rows[-1].receptive_field == expected
+    assert pixels_seen(network, (40, 41)) == expected
+
+
+def pixels_seen(network, size):
+    """Ask the gradient how many pixels in a row the numbers in the middle depend on, at most."""
+    for parameter in network.parameters():
+        parameter.data = abs(parameter.data)
+    y = network(np.ones((1, *size, 1), dtype="float32"))
+    widest = 0
+    height, width = y.shape[1] // 2, y.shape[2] // 2
+    for row in range(height, height + 6):
+        for column in range(width, width + 6):
+            y = network(np.ones((1, *size, 1), dtype="float32"))
+            dy = np.zeros_like(y)
+            dy[0, row, column] = 1
+            rows, columns = np.nonzero(network.backward(dy)[0, :, :, 0])
+            widest = max(widest, np.ptp(rows) + 1, np.ptp(columns) + 1)
+    return widest
+
+
+def test_the_totals_of_a_small_network():
+    table = summarize(Sequential(Conv2d(3, 4, (3, 2)), MaxPool2d(2)), 10, 13)
+    assert table.bytes == 4 * (8 * 12 * 4 + 4 * 6 * 4)
+    assert table.multiply_adds == 8 * 12 * 4 * (3 * 2 * 3)
+    assert table.parameters == 3 * 2 * 3 * 4 + 4
 
 
 def test_twice_the_area_takes_twice_the_work():
@@ -116,7 +159,7 @@ def test_a_size_that_does_not_fit_is_refused():
         summarize(UNet(), 100)
 
 
-def test_it_needs_no_image_and_changes_nothing():
+def test_a_summary_needs_no_image_and_changes_nothing():
     network = small_unet(norm="batch")
     before = network.state_dict()
     summarize(network, 4000)
@@ -125,5 +168,5 @@ def test_it_needs_no_image_and_changes_nothing():
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_it_is_at_hand():
+def test_summarize_is_at_hand():
     assert tinyunet.summarize is summarize

@@ -1,0 +1,191 @@
+"""The pages that run the book's Python in the browser: training while one looks.
+
+With the files of Pyodide in the folder TINYUNET_PYODIDE (see .ci/run) they are tested in a browser;
+without, what they do in Python is tested all the same.
+"""
+
+import contextlib
+import functools
+import http.server
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser import INTERACTIVE, empty_logs, wait_for
+from tinyunet import use_operations
+from tinyunet.nn.gradcheck import GradientError, check_gradients
+from tinyunet.nn.operations import operations
+
+PYODIDE = os.environ.get("TINYUNET_PYODIDE")
+needs_pyodide = pytest.mark.skipif(
+    PYODIDE is None, reason="left out: needs Pyodide's files in a folder, named by TINYUNET_PYODIDE"
+)
+
+
+# -- In Python, as it is -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def live_training():
+    """Import the Python side of the page, and put the operations back afterwards."""
+    if str(INTERACTIVE) not in sys.path:
+        sys.path.append(str(INTERACTIVE))
+    import live_training
+
+    before = operations.name
+    yield live_training
+    use_operations(before)
+    operations.choices.pop("page", None)
+
+
+def run(live_training, count, mistake="", row=30, column=30):
+    wanted = {"count": count, "lr": 5e-3, "batchSize": 2, "mistake": mistake}
+    return json.loads(live_training.steps(json.dumps({**wanted, "row": row, "column": column})))
+
+
+def test_training_makes_the_loss_fall_with_right_and_with_wrong_gradients(live_training):
+    mistakes = json.loads(live_training.start("null"))["mistakes"]
+    assert mistakes[0] == "" and len(mistakes) == 5
+    for mistake in ("", "the skips lose their gradient"):
+        live_training.start_over("null")
+        losses = run(live_training, 12, mistake)["losses"]
+        assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+def test_each_mistake_is_one_that_the_checker_finds(live_training):
+    rng = np.random.default_rng(0)
+    shapes = {
+        "concat": [(1, 3, 4, 2), (1, 3, 4, 3)],
+        "max_pool2d": [(1, 4, 6, 2)],
+        "relu": [(1, 3, 4, 2)],
+        "conv_transpose2d": [(1, 2, 3, 2), (2, 2, 3, 2), (3,)],
+    }
+    wrong = [change for change in live_training.MISTAKES.values() if change]
+    assert sorted(name for change in wrong for name in change) == sorted(shapes)
+    for change in wrong:
+        for name, function in change.items():
+            arguments = [rng.normal(size=shape) for shape in shapes[name]]
+            with pytest.raises(GradientError):
+                check_gradients(function, *arguments)
+            check_gradients(live_training.PLAIN[name], *arguments)
+
+
+def test_the_gradient_of_a_pixel_reaches_only_what_it_can_see(live_training):
+    live_training.start("null")
+    seen = run(live_training, 3, row=20, column=40)
+    entering = np.array(seen["maps"]["decoder.1"])
+    assert entering.shape == (64, 64)
+    # It enters through the last block at that one pixel, and leaves at the image spread out.
+    np.testing.assert_array_equal(np.argwhere(entering > 0), [[20, 40]])
+    reached = np.argwhere(np.array(seen["maps"]["image"]) > 0)
+    radius = live_training.live.network.receptive_field // 2 + 1
+    assert len(reached) > 100
+    assert (abs(reached - [20, 40]) <= radius).all()
+
+
+def test_a_lost_skip_shows_in_the_maps_of_the_gradient(live_training):
+    live_training.start("null")
+    right = np.array(run(live_training, 1)["maps"]["encoder.0"])
+    live_training.start_over("null")
+    lost = np.array(run(live_training, 1, "the skips lose their gradient")["maps"]["encoder.0"])
+    assert (right > 0).sum() != (lost > 0).sum()
+
+
+# -- In the browser --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def serve(**folders):
+    """Serve folders on this machine, each under its name; gives the address."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def translate_path(self, path):
+            name, _, rest = path.split("?")[0].lstrip("/").partition("/")
+            return str(Path(folders.get(name, "nowhere")) / rest)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def status(browser):
+    return browser.find_element("class name", "status").text
+
+
+def open_live(browser, address, files):
+    browser.get(f"{address}/book/learning_live.html?python={address}/{files}/")
+    wait_for(browser, "document.querySelector('.started') !== null")
+    browser.find_element("css selector", "[data-do=start]").click()
+
+
+def test_a_plain_sentence_tells_that_python_could_not_be_loaded(browser, book):
+    with serve(book=book) as address:
+        open_live(browser, address, "nowhere")
+        wait_for(browser, "document.querySelector('.status').textContent.includes('could not be')")
+        assert "needs the internet" in status(browser)
+        _, requests = empty_logs(browser)  # (a file that is missing is an error in the log)
+        assert {url.split("/")[3].split("?")[0] for url in requests if "http" in url[:4]} <= {
+            "book",
+            "nowhere",
+            "favicon.ico",
+        }
+
+
+def test_a_file_that_is_not_the_known_one_is_refused(browser, book, tmp_path):
+    (tmp_path / "pyodide.js").write_text("postMessage({progress: 'I am somebody else'})")
+    with serve(book=book, wrong=tmp_path) as address:
+        open_live(browser, address, "wrong")
+        wait_for(browser, "document.querySelector('.status').textContent.includes('could not be')")
+        assert "somebody else" not in status(browser)
+        empty_logs(browser)
+
+
+def test_without_another_folder_only_the_pinned_network_is_asked(browser, book):
+    browser.get((book / "learning_live.html").as_uri())
+    wait_for(browser, "document.querySelector('.started') !== null")
+    browser.find_element("css selector", "[data-do=start]").click()
+    wait_for(browser, "document.querySelector('.status').textContent.match(/loading|not be/)")
+    _, requests = empty_logs(browser)
+    asked = [url for url in requests if url.startswith("http")]
+    pinned = (
+        "https://cdn.jsdelivr.net/npm/pyodide@0.27.7/",
+        "https://cdn.jsdelivr.net/pyodide/v0.27.7/full/",
+    )
+    assert all(url.startswith(pinned) for url in asked)
+    browser.get("about:blank")  # ends the worker
+    empty_logs(browser)
+
+
+@needs_pyodide
+def test_the_loss_falls_while_one_looks_and_a_wrong_backward_starts_anew(browser, book):
+    with serve(book=book, pyodide=PYODIDE) as address:
+        open_live(browser, address, "pyodide")
+        steps = "Number(document.querySelector('.piece').dataset.steps)"
+        wait_for(browser, f"{steps} >= 24", seconds=240)
+        browser.find_element("css selector", "[data-do=start]").click()
+        assert browser.find_element("css selector", "[data-do=start]").text == "Go on"
+        line = browser.find_element("css selector", ".run.now").get_attribute("points").split()
+        heights = [float(point.split(",")[1]) for point in line]
+        assert np.mean(heights[-5:]) > np.mean(heights[:5])  # lower on the page: a smaller loss
+        assert len(browser.find_elements("css selector", ".filters canvas")) == 8
+        browser.find_element("css selector", "select option:nth-child(2)").click()
+        wait_for(browser, f"{steps} === 0", seconds=60)
+        browser.find_element("css selector", "[data-do=step]").click()
+        wait_for(browser, f"{steps} === 1", seconds=60)
+        assert len(browser.find_elements("css selector", ".run")) == 2
+        assert "broken" in browser.find_element("css selector", ".run.now").get_attribute("class")
+        errors, _ = empty_logs(browser)
+        assert not [error for error in errors if "favicon" not in error]
