@@ -7,6 +7,7 @@ from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.cli.terminal import on_terminal
 from tinyunet.data.dataset import load_pairs, meaning_of
+from tinyunet.data.images import filled
 from tinyunet.data.pairing import find_pairs
 from tinyunet.inference.evaluation import Scores, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
@@ -54,6 +55,7 @@ def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
         image, truth = dataset.images[index][:, :], dataset.masks[index][:, :]
         valid = dataset.valid_of(index)
         prediction = predict_classes(model, image, valid=valid, **window_options)
+        image = filled(image, None if valid is None else valid[:, :])
         cases.append((dataset.stems[index], image, truth, prediction))
     if not cases:
         return ["confusion.png"]

@@ -391,25 +391,23 @@ def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool =
     Where the image has no data there is no label either.
     """
 
-    def labels(rows, columns, image_valid=None):
+    def labels(rows, columns):
         stored, labeled = stored_values(mask, rows, columns, table.by_color)
         result = table.labels(stored, labeled, str(mask.path), mask.nodata)
-        if image_valid is not None:
-            result[~image_valid] = table.ignore_index
+        if not image.complete:
+            result[~image.valid(rows, columns)] = table.ignore_index
         return result
 
+    sides = image.shape[:2]
+    truth = Windowed(sides, np.uint8 if table.ignore_index == 255 else np.uint16, labels)
     if by_windows and image.by_windows and mask.by_windows:
-        sides = image.shape[:2]
-        dtype = np.uint8 if table.ignore_index == 255 else np.uint16
-        return (
-            Windowed(image.shape, image.dtype, image.pixels),
-            Windowed(sides, dtype, lambda rows, cols: labels(rows, cols, image.valid(rows, cols))),
-            Windowed(sides, bool, image.valid),
-        )
+        valid = None if image.complete else Windowed(sides, bool, image.valid)
+        return Windowed(image.shape, image.dtype, image.pixels), truth, valid
     pixels, valid = image.read(slice(None), slice(None))
-    if valid is not None and valid.all():
-        valid = None
-    return pixels, labels(slice(None), slice(None), valid), valid
+    in_memory = np.empty(sides, truth.dtype)
+    for window in blocks(sides):
+        in_memory[window] = truth[window]
+    return pixels, in_memory, None if valid is None or valid.all() else valid
 
 
 def meaning_of(model) -> tuple[ClassTable, ImageFormat | None]:
