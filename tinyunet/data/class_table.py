@@ -335,8 +335,10 @@ class MaskSummary:
     lossy: bool = False
 
 
-def summarize_mask(raster: Raster, by_color: bool = False) -> MaskSummary:
-    """Count the values of a mask from `open_mask`, block by block."""
+def summarize_mask(
+    raster: Raster, by_color: bool = False, image: Raster | None = None
+) -> MaskSummary:
+    """Count the values of a mask from `open_mask`, block by block, where its image has data."""
     summary = MaskSummary(raster.path, Counter(), Counter(), nodata=raster.nodata)
     summary.lossy = raster.lossy
     for rows, columns in blocks(raster.shape):
@@ -345,6 +347,10 @@ def summarize_mask(raster: Raster, by_color: bool = False) -> MaskSummary:
         same &= values[:-1, :-1] == values[:-1, 1:]
         if valid is not None:
             summary.has_nodata |= not valid.all()
+        if image is not None and not image.complete:
+            shown = image.valid(rows, columns)
+            valid = shown if valid is None else valid & shown
+        if valid is not None:
             same &= valid[:-1, :-1]
         for counter, chosen in (
             (summary.counts, values.ravel() if valid is None else values[valid]),

@@ -241,7 +241,11 @@ def _panel(summary: PairSummary, report: Report) -> tuple[str, np.ndarray, np.nd
 
     def values(rows, columns):
         stored, valid = stored_values(mask, rows, columns, table is not None and table.by_color)
-        return table.labels(stored, valid, nodata=mask.nodata) if table else stored
+        if table is None:
+            return stored
+        labels = table.labels(stored, valid, nodata=mask.nodata)
+        labels[~image.valid(rows, columns)] = table.ignore_index
+        return labels
 
     pixels = Windowed(image.shape, image.dtype, image.pixels)[every, every]
     shown = Windowed(mask.shape[:2], np.int64, values)[every, every]

@@ -110,17 +110,16 @@ def inspect_pair(
         summary.problems.append(str(error))
     try:
         mask = open_mask(pair.mask_path)
-        summary.mask = summarize_mask(mask, by_color)
-    except UserError as error:
-        summary.problems.append(str(error))
-    if image is None or mask is None or summary.problems:
-        return summary
-    try:
-        image = fit_together(image, mask, exif)
-        middle = [slice(max(0, side - 1024) // 2, (side + 1024) // 2) for side in image.shape[:2]]
-        summary.agreement = agreement(
-            prepare(image, bands, alpha).pixels(*middle), stored_values(mask, *middle)[0]
-        )
+        if image is not None and not summary.problems:
+            chosen = prepare(fit_together(image, mask, exif), bands, alpha)
+            middle = [
+                slice(max(0, side - 1024) // 2, (side + 1024) // 2) for side in mask.shape[:2]
+            ]
+            edges = stored_values(mask, *middle)[0]
+            summary.agreement = agreement(chosen.pixels(*middle), edges)
+            summary.mask = summarize_mask(mask, by_color, chosen)
+        else:
+            summary.mask = summarize_mask(mask, by_color)
     except UserError as error:
         summary.problems.append(str(error))
     return summary
