@@ -229,7 +229,7 @@ WRONG = [
     ("13_batch_normalization", " - x_hat * mean_of_product", "", "path through the variance"),
     ("13_batch_normalization", "(dy * x_hat).sum", "(dy * x).sum", "the sum of dy * x"),
     ("13_batch_normalization", "dx_hat = dy * gamma", "dx_hat = dy", "the factor gamma is missing"),
-    ("13_batch_normalization", " / deviation", "", "the standard deviation of each channel"),
+    ("13_batch_normalization", " / deviation", "", "Is it divided by the deviation, once?"),
     ("13_batch_normalization", "dbeta = dy.sum", "dbeta = dy.mean", "dbeta is wrong: it is a mean"),
     ("14_fork_and_join", " + right_backward(dy)", "", "only what comes back through left"),
     ("14_fork_and_join", "left_backward(dy) + ", "", "only what comes back through right"),

@@ -155,9 +155,9 @@ class Mine:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty"),
-        (b"hello", "is not a tinyunet model file"),
-        (pickle.dumps(Mine()), "is not a tinyunet model file"),
+        (b"", "damaged or not a tinyunet model"),
+        (b"hello", "damaged or not a tinyunet model"),
+        (pickle.dumps(Mine()), "damaged or not a tinyunet model"),
         (npz(weights=np.zeros(3)), "no header"),
         (npz(header=np.array([Mine()], dtype=object)), "damaged or not a tinyunet model"),
         (npz(header=np.array("not JSON")), "damaged or not a tinyunet model"),

@@ -15,6 +15,7 @@ ORDER = (
     "progress",
     "cuda",
     "backend",
+    "memory",
     "nn",
     "fast",
     "atomic_io",

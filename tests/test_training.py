@@ -1,5 +1,6 @@
 """Training: it learns, repeats itself bit for bit, survives accidents, says what is wrong."""
 
+import contextlib
 import csv
 import json
 import math
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tinyunet import memory
+from tinyunet.atomic_io import sole_writer
 from tinyunet.checkpoint import load_model, load_training_state
 from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
@@ -149,7 +152,7 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path):
         {"padding": "valid", "crop_size": 20, "norm": "none"},
         {"upsampling": "nearest", "dropout": 0.3, "depth": 2},
         {"class_weights": "auto", "ignore_index": 255, "threads": 1},
-        {"ignore_index": 0, "class_names": ["nothing", "blob"]},
+        {"ignore_index": 2, "class_names": ["ground", "blob", "nothing"]},
         {"batch_size": 1, "threads": 3},
         {"loss": "dice"},
         {"loss": "ce+dice", "class_weights": "auto", "elastic": True},
@@ -452,7 +455,7 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"threads": 0}, "threads must be at least 1"),
         ({"lr": math.nan}, "lr must be above 0"),
         ({"dropout": 1.0}, "dropout must be"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"patience": 0}, "patience must be at least 1"),
         ({"loss": "dice", "weight_map": True}, "weight_map weighs pixel by pixel"),
         ({"val_split": "spatial"}, "a spatial split needs a scene"),
@@ -495,3 +498,51 @@ def test_metrics_csv_has_a_column_for_each_class():
     assert text.splitlines()[0].startswith("step,loss,lr,val_loss,val_mean_iou,val_pixel_accuracy,")
     row = next(csv.DictReader(text.splitlines()))
     assert row["iou a,b"] == "" and row["loss"] == "0.5"
+
+
+def test_one_class_alone_is_no_training(tmp_path):
+    config = tiny(tmp_path, ignore_index=0, class_names=["nothing", "blob"])
+    with pytest.raises(UserError, match="the training masks hold a single class, blob"):
+        train(config, blobs().split(0.34, seed=0))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_fits_no_memory_is_refused_with_what_to_lower(tmp_path, monkeypatch):
+    data = blobs().split(0.34, seed=0)
+    with pytest.raises(UserError, match="fewer base channels or a smaller depth"):
+        train(tiny(tmp_path, base_channels=4096, depth=12), data)
+    monkeypatch.setattr(memory, "memory", lambda: (1e5, 1e5))
+    with pytest.raises(UserError, match="choose a smaller batch size or crop size"):
+        train(tiny(tmp_path, batch_size=8), data)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_another_process_writes_is_left_alone(tmp_path):
+    finished = run(tmp_path, steps=6)
+    kept = (tmp_path / "run" / "last.npz").read_bytes()
+    with sole_writer(tmp_path / "run"), pytest.raises(UserError, match="another process"):
+        train(replace(finished.config, steps=12, resume=True), blobs().split(0.34, seed=0))
+    assert (tmp_path / "run" / "last.npz").read_bytes() == kept
+
+
+def test_of_two_runs_that_start_at_once_one_is_refused(tmp_path, monkeypatch):
+    # Both have seen that the folder holds no run; the other is faster.
+    data, config = blobs().split(0.34, seed=0), tiny(tmp_path, steps=3)
+    monkeypatch.setattr(trainer, "sole_writer", started_late(config, data))
+    with pytest.raises(UserError, match="holds a run already"):
+        train(config, data)
+
+
+def started_late(config, data):
+    """Let a whole other run happen in the moment before a folder is locked."""
+
+    @contextlib.contextmanager
+    def locked(folder):
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(trainer, "sole_writer", sole_writer)
+        train(config, data)
+        monkeypatch.undo()
+        with sole_writer(folder):
+            yield
+
+    return locked

@@ -66,7 +66,7 @@ def is_at_its_place(file) -> bool:
 
 @contextlib.contextmanager
 def sole_writer(folder: str | Path) -> Iterator[None]:
-    """Make sure that no other process writes into a folder, which is made if it is not there.
+    """Make sure that no other process writes into a folder.
 
     Use it as ``with sole_writer(folder):``. A file ``.lock`` is there meanwhile.
 
@@ -75,7 +75,7 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
     UserError
         If another process does.
     """
-    path = make_folder(folder) / ".lock"
+    path = Path(folder) / ".lock"
     while True:
         with open(path, "ab") as file:
             try:

@@ -12,22 +12,27 @@ entry                        what it holds
 ``optimizer/NAME``           only in a training state: what the optimizer remembers
 ===========================  ====================================================================
 
-Two rules make these files safe. *Reading* never unpickles: a pickle can run any program, so a file
-from a stranger is opened with ``allow_pickle=False`` and everything in it is checked. *Writing*
+Two rules make these files safe. *Reading* believes nothing and never unpickles, since a pickle can
+run any program: each part must pass its checksum and be needed to the last byte, all numbers must
+be finite, and no memory is taken for more network than there are weights. *Writing*
 happens aside: the new file grows under another name and takes the place of the old one in a single
 step when it is complete and on the disk, so that after a power cut the old file is intact.
 """
 
+import contextlib
+import io
 import json
+import math
+import reprlib
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from tinyunet.atomic_io import written_aside
-from tinyunet.backend import to_device, to_host
+from tinyunet.backend import to_host
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
@@ -182,7 +187,8 @@ def load_model(path) -> Model:
         tinyunet. Nothing in the file is ever executed.
     """
     header, arrays = read(path)
-    return unpack(path, header, arrays)
+    with problems_named(path, "is inconsistent"):
+        return unpack(header, arrays)
 
 
 def load_training_state(path) -> TrainingState:
@@ -196,7 +202,7 @@ def load_training_state(path) -> TrainingState:
     Returns
     -------
     TrainingState
-        The model, the optimizer's memory on the device in use, and the progress.
+        The model, the optimizer's state on the host, and the progress.
 
     Raises
     ------
@@ -206,46 +212,71 @@ def load_training_state(path) -> TrainingState:
     header, arrays = read(path)
     if "progress" not in header:
         raise UserError(f"{path} is a model, not the state of a training run: last.npz holds that")
-    optimizer = {name: to_device(array) for name, array in part(arrays, "optimizer/").items()}
-    return TrainingState(unpack(path, header, arrays), optimizer, header["progress"])
+    with problems_named(path, "is inconsistent"):
+        optimizer = part(arrays, "optimizer/")
+        steps = optimizer.get("steps")
+        expect(steps is not None and steps.shape == () and steps >= 0, "optimizer's steps", steps)
+        return TrainingState(unpack(header, arrays), optimizer, header["progress"])
 
 
 def read(path) -> tuple[dict, dict]:
-    """Read header and arrays of a model file; whatever is wrong with it becomes one clear line."""
+    """Read header and arrays of a model file, each of them whole, and none of them believed."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no such model file: {path}")
-    with open_file(path) as file:
-        start = file.read(4)
-        if start != b"PK\x03\x04":  # how every zip begins
-            what = "is empty" if not start else "is not a tinyunet model file (.npz)"
-            raise UserError(f"{path} {what}")
-        # The file may come from anywhere, so any exception below is the file's fault, not ours.
-        try:
-            with zipfile.ZipFile(file) as archive:
-                stored = sum(entry.file_size for entry in archive.infolist())
-            if stored > path.stat().st_size:  # ours are not compressed: this one would swell up
-                raise UserError(f"{path} is not a tinyunet model file: its parts are compressed")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                if "header" not in archive.files:
-                    raise UserError(f"{path} is not a tinyunet model file: it has no header")
-                header = json.loads(str(archive["header"]))
-                check_header(path, header)
-                arrays = {name: archive[name] for name in archive.files if name != "header"}
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(f"{path} is damaged or not a tinyunet model file: {error}") from error
-    return header, arrays
+    what = "is damaged or not a tinyunet model file"
+    with open(path, "rb") as file:
+        with problems_named(path, what):
+            archive = zipfile.ZipFile(file)
+            names = [entry.filename for entry in archive.infolist()]
+            sizes = [entry.file_size for entry in archive.infolist()]
+            expect(len(set(names)) == len(names), "two parts have one name", names)
+            # Ours are not compressed; one that is could swell up and fill the memory.
+            expect(sum(sizes) <= path.stat().st_size, "its parts are compressed", sizes)
+            expect("header.npy" in names, "it has no header", names)
+            header = json.loads(str(parse_array(archive.read("header.npy"))))
+        check_header(path, header)
+        with problems_named(path, what):
+            names.remove("header.npy")
+            return header, {n.removesuffix(".npy"): parse_array(archive.read(n)) for n in names}
 
 
-def open_file(path: Path) -> BinaryIO:
-    """Open a file for reading, or say why not."""
+@contextlib.contextmanager
+def problems_named(path, what: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a file's content, which may be anything, into a UserError."""
     try:
-        return open(path, "rb")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        yield
+    except MemoryError:  # not the file's fault
+        raise
+    except Exception as error:
+        raise UserError(f"{path} {what}: {error}") from error
+
+
+def expect(condition, name: str, found) -> None:
+    """Raise a ValueError unless a condition holds for what was found."""
+    if not condition:
+        raise ValueError(f"{name}: {reprlib.repr(found)}")
+
+
+def parse_array(content: bytes) -> np.ndarray:
+    """Read an array from all the bytes of a ``.npy`` file.
+
+    `numpy.load` reads as many bytes as the array's own header says, and never gets to the zip's
+    checksum if these are fewer than there are. Here the bytes have passed that check already, and
+    all of them must be needed. A changed header can't make memory be taken, either.
+    """
+    file = io.BytesIO(content)
+    expect(np.lib.format.read_magic(file) == (1, 0), "version of an array", content[:8])
+    try:
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    except MemoryError as error:  # Python's parser, at brackets in brackets in brackets
+        raise ValueError("an array's header is nested too deep") from error
+    start, size = file.tell(), math.prod(shape) * dtype.itemsize
+    expect(not dtype.hasobject and dtype.kind in "fiuU" and dtype.isnative, "type", dtype)
+    expect(min(shape, default=0) >= 0 and start + size == len(content), "shape", shape)
+    array = np.ndarray(shape, dtype, content, start, order="F" if fortran_order else "C").copy()
+    expect(dtype.kind != "f" or np.isfinite(array).all(), "numbers", "not all are finite")
+    return array
 
 
 def check_header(path, header) -> None:
@@ -253,24 +284,48 @@ def check_header(path, header) -> None:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UserError(f"{path} is not a tinyunet model file")
     version = header.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if type(version) is not int or version > VERSION:
         raise UserError(
-            f"{path} has format version {version}, from a newer tinyunet; this one reads up to "
-            f"{VERSION}: pip install --upgrade tinyunet"
+            f"{path} has format version {reprlib.repr(version)}, from a newer tinyunet; this one "
+            f"reads up to {VERSION}: pip install --upgrade tinyunet"
         )
 
 
-def unpack(path, header: dict, arrays: dict) -> Model:
-    """Put a model together from header and arrays."""
-    try:
-        network = UNet(**header["network"])
-        network.load_state_dict(part(arrays, "network/"))
-        network.eval()
-        standardization = Standardization(**part(arrays, "standardization/"))
-        others = (header[name] for name in ("class_names", "ignore_index", "metadata"))
-        return Model(network, standardization, *others)
-    except Exception as error:  # again: whatever fails here, the file's content is the reason
-        raise UserError(f"{path} is inconsistent: {error}") from error
+def unpack(header: dict, arrays: dict) -> Model:
+    """Put a model together from header and arrays; whatever they are, take no more memory."""
+    config, state = header["network"], part(arrays, "network/")
+    for name in ("in_channels", "classes", "base_channels", "depth", "seed"):
+        expect(type(config[name]) is int and 0 <= config[name] < 2**63, name, config[name])
+    expect(type(config["dropout"]) in (int, float), "dropout", config["dropout"])
+    base = config["base_channels"]
+    # As large as the largest of its arrays: no network is made unless these fit the file.
+    widest = base * 2 ** min(config["depth"], 63)
+    for name, shape in (
+        ("encoder.0.conv1.weight", (3, 3, config["in_channels"], base)),
+        ("bottleneck.conv2.weight", (3, 3, widest, widest)),
+        ("head.weight", (1, 1, base, config["classes"])),
+    ):
+        expect(state[name].shape == shape, f"shape of {name}", state[name].shape)
+    types = {array.dtype for array in state.values()}
+    expect(types == {np.dtype("float32")}, "types of the weights", types)
+    network = UNet(**config)
+    network.load_state_dict(state)
+    network.eval()
+    for name, array in state.items():
+        expect("variance" not in name or (array >= 0).all(), name, "negative")
+
+    standardization = Standardization(**part(arrays, "standardization/"))
+    expected = (config["in_channels"],)
+    for name, values in vars(standardization).items():
+        expect(values.shape == expected and np.isfinite(values).all(), name, values)
+    expect((standardization.std > 0).all(), "standard deviation", standardization.std)
+
+    names, ignore_index = header["class_names"], header["ignore_index"]
+    for name in names:
+        expect(isinstance(name, str) and name.isprintable(), "class name", name)
+    expect(ignore_index is None or type(ignore_index) is int, "ignore_index", ignore_index)
+    expect(isinstance(header["metadata"], dict), "metadata", header["metadata"])
+    return Model(network, standardization, names, ignore_index, header["metadata"])
 
 
 def part(arrays: dict, prefix: str) -> dict:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.checkpoint import Model, load_model, save_model
 from tinyunet.data.dataset import Dataset, read_mask
@@ -18,6 +17,7 @@ from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
+from tinyunet.progress import tqdm
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.setup import Training, new_model, new_network
 

@@ -2,10 +2,11 @@
 
 Exit status: 0 if all went well; 1 if a gradient check failed; 2 with one line on the error stream
 for a mistake that the person can mend; 130 after Ctrl-C. A traceback means that the fault is ours.
+`main` is the one place where errors become lines.
 """
 
 import argparse
-import os
+import errno
 import sys
 import warnings
 
@@ -18,6 +19,7 @@ from tinyunet.cli.export import run_export
 from tinyunet.cli.learn import add_learn_options, run_learn
 from tinyunet.cli.predict import run_predict
 from tinyunet.cli.rasterize import run_rasterize
+from tinyunet.cli.terminal import Stream
 from tinyunet.cli.train import run_train
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
@@ -33,34 +35,33 @@ def main(arguments: list[str] | None = None) -> int:
     arguments : list of str, optional
         What follows the command's name; without it, what was typed.
     """
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = output, _ = Stream(sys.stdout), Stream(sys.stderr)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss is watched anyway
             warnings.showwarning = show_warning
-            for stream in (sys.stdout, sys.stderr):
-                if hasattr(stream, "reconfigure"):  # what it cannot write is escaped
-                    stream.reconfigure(errors="backslashreplace")
             options = parser().parse_args(arguments)
             status = options.run(options) or 0
-            sys.stdout.flush()
+            output.flush()
+            if output.error is not None and output.error.errno != errno.EPIPE:
+                output.error.filename = "standard output"
+                raise output.error  # a closed pipe is no error: `| head` has seen enough
     except UserError as error:
         return complain(error, 2)
-    except BrokenPipeError:  # `tinyunet inspect | head`: whoever read us has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
-        return complain(refusal(error), 2)
+        path = "" if error.filename is None else f"cannot use {error.filename}: "
+        return complain(f"{path}{error.strerror or error}", 2)
     except MemoryError as error:
-        return complain(f"out of memory: {error}", 2)
+        reason = f" ({error})" if str(error) else ""
+        return complain(
+            f"out of memory{reason}: choose a smaller crop, tile or batch size, or fewer threads", 2
+        )
     except KeyboardInterrupt as stop:
         return complain(f"stopped{stop}", 130)
+    finally:
+        sys.stdout, sys.stderr = streams
     return status
-
-
-def refusal(error: OSError) -> str:
-    """Say what the operating system refused, and the path that it was about."""
-    path = f"cannot use {error.filename}: " if error.filename is not None else ""
-    return f"{path}{error.strerror or error}"
 
 
 def complain(problem, status: int) -> int:

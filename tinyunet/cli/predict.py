@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
@@ -18,7 +17,8 @@ from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
 from tinyunet.plots.colors import overlay, palette
-from tinyunet.plots.pictures import preview
+from tinyunet.plots.pictures import draw_grid, legend_of
+from tinyunet.progress import tqdm
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
 IN_MEMORY = 100_000_000  # pixels: larger scenes are read by windows
@@ -143,13 +143,9 @@ def overview(model: Model, image, small: Thumbnail):
     every = slice(None, None, small.every)
     valid = None if small.valid is None else small.valid[every, every]
     image, classes = filled(image[every, every], valid), small.classes
-    return preview(
-        [(image, overlay(image, classes, small.nodata))],
-        [plain(name) for name in model.class_names],
-        ignore_index=model.ignore_index,
-        titles=("image", "prediction"),
-        panel=max(256, *classes.shape),
-    )
+    row = [("image", image), ("prediction", overlay(image, classes, small.nodata))]
+    legend = legend_of([plain(name) for name in model.class_names], [classes], small.nodata)
+    return draw_grid([row], legend, panel=max(256, *classes.shape))
 
 
 def images_to_predict(given: list[str], out: Path, classes_to_write: int) -> list[Path]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.data.class_table import (
     ClassTable,
@@ -31,6 +30,7 @@ from tinyunet.data.images import (
 )
 from tinyunet.data.pairing import Pair, list_images
 from tinyunet.errors import UserError
+from tinyunet.progress import tqdm
 
 CACHE = 2_000_000_000  # bytes: larger scenes are read by windows
 

@@ -677,6 +677,11 @@ def blocks(shape, side: int = 2048) -> Iterator[tuple[slice, slice]]:
 
 
 def plain(name) -> str:
-    """Write a name so that every terminal and file can hold it; odd characters are escaped."""
-    text = unicodedata.normalize("NFC", str(name))
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Write a name so that every terminal and file can hold it; odd characters are escaped.
+
+    Among them are those that a terminal would obey, and bytes that are no text.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in unicodedata.normalize("NFC", str(name))
+    )

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.data.class_table import (
     ClassTable,
@@ -22,6 +21,7 @@ from tinyunet.data.images import ImageFormat, Raster, open_raster, prepare
 from tinyunet.data.pairing import Pair, match
 from tinyunet.data_checks.alignment import agreement
 from tinyunet.errors import UserError
+from tinyunet.progress import tqdm
 
 LARGE = 50_000_000  # pixels: of larger scenes only every so many rows and columns are looked at
 

@@ -33,12 +33,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyunet.backend import to_host
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import DEFAULT_TILE, choose_class, predict_tiles
+from tinyunet.progress import tqdm
 
 
 def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None = None):

@@ -9,24 +9,25 @@ tested to give the same results::
     use_operations("plain")   # or "fast", as at the start
 """
 
-from types import SimpleNamespace
+from importlib import import_module
 from typing import Any
 
 from tinyunet.errors import UserError
-from tinyunet.nn import functional
-from tinyunet.nn.optimizers import SGD, Adam
 
 
 class Operations:
     """Stands for the operations in use: `operations.relu` is the plain `relu`, or a faster one."""
 
     def __init__(self) -> None:
-        plain = {name: getattr(functional, name) for name in functional.__all__}
-        self.choices: dict[str, Any] = {"plain": SimpleNamespace(**plain, SGD=SGD, Adam=Adam)}
+        # The modules that have them; imported when an operation is first asked for.
+        self.choices = {"plain": ["tinyunet.nn.functional", "tinyunet.nn.optimizers"]}
         self.name = "plain"
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.choices[self.name], name)
+        for module in map(import_module, self.choices[self.name]):
+            if hasattr(module, name):
+                return getattr(module, name)
+        raise AttributeError(f"there is no operation {name!r}")
 
     def __repr__(self) -> str:
         return f"<operations: {self.name}>"

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tinyunet.atomic_io import save_picture
+from tinyunet.data.images import plain
 from tinyunet.inference.evaluation import Scores
 from tinyunet.plots.colors import IGNORED, PALETTE, as_rgb, color_mask, overlay, palette
 
@@ -44,7 +45,8 @@ def as_image(figure) -> Image.Image:
 
 
 def shortened(title: str, most: int = 24) -> str:
-    """Cut a long title in the middle, where names of files differ least."""
+    """Cut a long title in the middle, where names of files differ least; escape odd letters."""
+    title = plain(title)
     if len(title) <= most:
         return title
     return title[: most // 2 - 1] + "..." + title[-(most // 2 - 2) :]

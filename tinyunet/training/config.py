@@ -1,7 +1,9 @@
 """The settings of a training run; the command line has an option for each."""
 
 import math
+import reprlib
 from dataclasses import dataclass
+from typing import get_args, get_origin, get_type_hints
 
 from tinyunet.errors import UserError
 
@@ -13,6 +15,20 @@ CHOICES = {
     "loss": ("ce", "dice", "ce+dice"),
     "class_weights": ("auto", "none"),
     "val_split": ("random", "spatial"),
+}
+
+# From the lowest number that makes sense to the highest that anybody could mean.
+RANGES = {
+    "steps": (1, 10**9),
+    "batch_size": (1, 10**4),
+    "crop_size": (1, 2**15),
+    "base_channels": (1, 2**12),
+    "depth": (1, 12),
+    "threads": (1, 256),
+    "val_interval": (1, 10**9),
+    "patience": (1, 10**9),
+    "preview_interval": (1, 10**9),
+    "seed": (0, 2**63 - 1),
 }
 
 
@@ -135,13 +151,17 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raise a UserError if a setting makes no sense by itself."""
-        for name in (
-            *("steps", "batch_size", "crop_size", "base_channels", "depth", "threads"),
-            *("val_interval", "patience", "preview_interval"),
-        ):
+        for name, hint in get_type_hints(type(self)).items():
+            value, kinds = getattr(self, name), get_args(hint) or (hint,)
+            kinds = [get_origin(kind) or kind for kind in kinds] + [int] * (float in kinds)
+            if type(value) not in kinds:
+                raise UserError(f"{name} can't be {reprlib.repr(value)}")
+        for name, (lowest, highest) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, and is {value}")
+            if value is not None and not lowest <= value <= highest:
+                raise UserError(
+                    f"{name} must be at least {lowest} and at most {highest}, and is {value}"
+                )
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"{name} must be one of {', '.join(choices)}")
@@ -152,8 +172,6 @@ class TrainingConfig:
                 raise UserError(
                     f"{name} must be at least 0 and below 1, and is {getattr(self, name)}"
                 )
-        if self.seed < 0:
-            raise UserError(f"seed must not be negative, and is {self.seed}")
         if (self.val_images is None) != (self.val_masks is None):
             raise UserError("val_images and val_masks go together: give both or neither")
         if self.weight_map and self.loss == "dice":

@@ -26,7 +26,9 @@ from tinyunet.backend import device_name
 from tinyunet.checkpoint import (
     Model,
     TrainingState,
+    expect,
     load_training_state,
+    problems_named,
     save_model,
     save_training_state,
 )
@@ -60,12 +62,34 @@ def settings_to_resume(out, **changes) -> TrainingConfig:
     return replace(stored, out=str(out), resume=True, **changes)
 
 
-def last_state(out) -> TrainingState:
-    """Load the last checkpoint in the folder of a run."""
+def last_checkpoint(out) -> Path:
+    """Return the path of the last checkpoint in the folder of a run; a UserError if it has none."""
     path = Path(out) / "last.npz"
     if not path.exists():
         raise UserError(f"no run to resume: there is no {path}; start one without --resume")
-    return load_training_state(path)
+    return path
+
+
+def last_state(out) -> TrainingState:
+    """Load the last checkpoint in the folder of a run."""
+    path = last_checkpoint(out)
+    state = load_training_state(path)
+    with problems_named(path, "is inconsistent"):
+        check_progress(state.progress)
+        stored_settings(state).check()
+    return state
+
+
+def check_progress(progress: dict) -> None:
+    """Raise an error unless this is how far a run can have come."""
+    for name in ("step", "best_step"):
+        expect(type(progress[name]) is int and progress[name] >= 0, name, progress[name])
+    best = progress["best_mean_iou"]
+    expect(best is None or (type(best) is float and 0 <= best <= 1), "best mean IoU", best)
+    for row in progress["history"]:
+        expect(type(row["step"]) is int and row["seconds"] >= 0, "row of the history", row)
+        values = [value for value in row.values() if value is not None]
+        expect(all(type(value) in (int, float) for value in values), "row of the history", row)
 
 
 def stored_settings(state: TrainingState) -> TrainingConfig:

@@ -17,19 +17,31 @@ from tinyunet.data.weight_maps import (
 from tinyunet.distributed.mpi import SingleProcess
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
+from tinyunet.memory import check_memory
 from tinyunet.nn.losses import LOSSES
 from tinyunet.nn.operations import operations
 from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
+from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import SizeError, UNet
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.loop import training_steps
+
+WEIGHT_COPIES = 8  # at most, in training: 4 to 6.5 were measured, and a checkpoint copies them
 
 
 def new_network(config: TrainingConfig, in_channels: int, classes: int) -> UNet:
     """Make an untrained network by the settings."""
     names = ("base_channels", "depth", "padding", "upsampling", "dropout", "seed")
     settings = {name: getattr(config, name) for name in names}
+    # The channels at the bottom say how many weights there are: about 30 times their square. Each
+    # is kept with its gradient and the optimizer's memory, and copied for a checkpoint.
+    bottom = config.base_channels * 2**config.depth
+    check_memory(
+        WEIGHT_COPIES * 4 * 30 * bottom**2,
+        f"a network with {bottom} channels at the bottom",
+        "choose fewer base channels or a smaller depth",
+    )
     norm = None if config.norm == "none" else config.norm
     return UNet(in_channels, classes, norm=norm, **settings)
 
@@ -84,7 +96,19 @@ class Training:
         except SizeError as error:
             raise UserError(f"crops of {config.crop_size}: {error}") from error
         check_crop(dataset, config.crop_size)
+        table = summarize(self.network, config.crop_size)
+        at_once = -(-config.batch_size // self.communicator.size)
+        check_memory(
+            WEIGHT_COPIES * 4 * table.parameters + at_once * table.bytes,
+            f"a step with {at_once} crops of {config.crop_size} x {config.crop_size} pixels",
+            "choose a smaller batch size or crop size, or fewer base channels",
+        )
         self.counts = self.count_pixels(dataset, "training")
+        if np.count_nonzero(self.counts) < 2:
+            alone = model.class_names[self.counts.argmax()]
+            raise UserError(
+                f"the training masks hold a single class, {alone}: there is nothing to tell apart"
+            )
         self.class_weights = None
         if config.class_weights == "auto":
             self.class_weights = suggest_class_weights(self.counts, model.ignore_index)

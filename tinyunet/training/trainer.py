@@ -12,6 +12,7 @@ step *s* (the images, crops, flips) comes from a fresh ``random_generator(seed, 
 of the step is all there is to remember.
 """
 
+import contextlib
 import math
 import sys
 import time
@@ -19,18 +20,25 @@ import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
+from tinyunet.atomic_io import make_folder, sole_writer
 from tinyunet.backend import to_device, use_device, xp
+from tinyunet.checkpoint import problems_named
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import evaluate
 from tinyunet.nn.losses import LOSSES
+from tinyunet.progress import is_watched, tqdm
 from tinyunet.training import diagnostics
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.datasets import load_datasets
-from tinyunet.training.run_folder import RunFolder, last_state, refuse_to_overwrite, state_to_resume
+from tinyunet.training.run_folder import (
+    RunFolder,
+    last_checkpoint,
+    last_state,
+    refuse_to_overwrite,
+    state_to_resume,
+)
 from tinyunet.training.setup import Training, new_model
 
 
@@ -65,14 +73,22 @@ def train(
     """
     config.check()
     use_device(config.device)
-    state = state_to_resume(config) if config.resume else None
-    if state is None:
-        refuse_to_overwrite(Path(config.out))
-    # The bar of the training always shows; while reading, it would only clutter a log.
-    reading = progress and sys.stderr.isatty()
-    training, validation = datasets or load_datasets(config, state, reading)
-    trainer = Trainer(config, training, validation, state, communicator)
-    trainer.run(progress)
+    out, state = Path(config.out), None
+    is_main = communicator is None or communicator.is_main_process
+    with contextlib.ExitStack() as stack:
+        if config.resume:
+            last_checkpoint(out)
+            if is_main:
+                stack.enter_context(sole_writer(out))
+            state = state_to_resume(config)
+        else:
+            refuse_to_overwrite(out)
+        training, validation = datasets or load_datasets(config, state, progress and is_watched())
+        trainer = Trainer(config, training, validation, state, communicator)
+        if is_main and not config.resume:
+            stack.enter_context(sole_writer(make_folder(out)))
+            refuse_to_overwrite(out)  # another run may have been here while images were read
+        trainer.run(progress)
     return trainer
 
 
@@ -133,12 +149,13 @@ class Trainer(Training):
         self.losses = []  # since the last row; they stay on the device until it is written
         if state:
             model.metadata["settings"] = asdict(replace(config, resume=False))
-            self.optimizer.load_state_dict(state.optimizer)
+            with problems_named(last_checkpoint(config.out), "is inconsistent"):
+                self.optimizer.load_state_dict(state.optimizer)
             for name in self.PROGRESS:
                 setattr(self, name, state.progress[name])
         self.seconds_before = self.history[-1]["seconds"] if self.history else 0.0
         self.saved = self.step  # the step of the last checkpoint
-        self.started = time.perf_counter()
+        self.first_step, self.started = self.step, time.perf_counter()
 
     def run(self, progress: bool = True) -> None:
         """Go on until the last step, with a checkpoint now and then."""
@@ -152,7 +169,7 @@ class Trainer(Training):
             total=config.steps,
             initial=self.step,
             desc="training",
-            disable=not (progress and is_main),
+            disable=not (progress and is_main and is_watched()),
         ) as bar:
             for step, loss in self.steps(self.step, config.steps):
                 self.step = step + 1
@@ -165,6 +182,8 @@ class Trainer(Training):
                         self.check_weights()
                         if is_main:
                             self.checkpoint(row)
+                            if progress and bar.disable:
+                                self.say(f"{self.progress_text()}, {self.time_left()} left")
                         bar.set_description("training")
                     bar.set_postfix_str(self.progress_text())
                 if not checkpoint and is_main and self.is_preview_due():
@@ -289,10 +308,15 @@ class Trainer(Training):
     def say(self, text: str | None) -> None:
         """Tell the person who waits something, beside the progress bar."""
         if text:
-            tqdm.write(f"step {self.step}: {text}", file=sys.stderr)
+            tqdm.write(f"step {self.step} of {self.config.steps}: {text}", file=sys.stderr)
 
     def progress_text(self) -> str:
         """Say in a few words how it goes, for the progress bar."""
         text = f"loss {self.history[-1]['loss']:.3f}"
         scores = [row["val_mean_iou"] for row in self.history if "val_mean_iou" in row]
         return text + (f", val mean IoU {scores[-1] or 0:.3f}" if scores else "")
+
+    def time_left(self) -> str:
+        """Say how long the rest will take, if it goes on as it did: hours, minutes, seconds."""
+        pace = (time.perf_counter() - self.started) / (self.step - self.first_step)
+        return tqdm.format_interval(pace * (self.config.steps - self.step))
