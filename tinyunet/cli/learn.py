@@ -7,17 +7,12 @@ from tinyunet.course import session
 
 def add_learn_options(add) -> None:
     """Describe ``tinyunet learn``."""
-    add("folder", metavar="DIR", help="folder of the exercises; made by the first call")
-    add("--hint", action="store_true", help="give one more hint for the exercise you are at")
-    add("--watch", action="store_true", help="check again whenever you save a file (Ctrl-C ends)")
-    add("--json", action="store_true", help="print what was found as JSON, for a teacher's script")
-    add(
-        "--with",
-        dest="with_names",
-        metavar="NAMES",
-        help="train the U-Net with these operations of yours (relu,conv2d or all), tinyunet's for "
-        "the rest",
-    )
+    add("folder", metavar="DIR", help="Folder of the exercises; the first call makes it.")
+    add("--hint", action="store_true", help="Give one more hint for the exercise you are at.")
+    add("--watch", action="store_true", help="Check again whenever you save a file (Ctrl-C ends).")
+    add("--json", action="store_true", help="Print the findings as JSON, for a teacher's script.")
+    names = "Train the U-Net with these operations of yours, such as relu,conv2d, or all."
+    add("--with", dest="with_names", metavar="NAMES", help=names)
 
 
 def run_learn(options) -> int:
