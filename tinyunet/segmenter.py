@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from tinyunet.checkpoint import Model, load_model, save_model
-from tinyunet.data.dataset import Dataset, find_pairs, read_image, read_mask
+from tinyunet.data.dataset import Dataset, read_mask
+from tinyunet.data.images import read_image
+from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
