@@ -22,7 +22,8 @@ from tinyunet.data.augmentation import (
     random_flip,
     random_rot90,
 )
-from tinyunet.data.dataset import Pair, load_pairs
+from tinyunet.data.dataset import load_pairs
+from tinyunet.data.pairing import Pair
 from tinyunet.data.scenes import CLASSES, paint_scene
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
@@ -107,13 +108,12 @@ def parse(arguments):
         if options.image is None:
             return options, *paint_scene((256, 256), seed=options.seed), CLASSES
         pair = Pair(options.image.stem, options.image, options.mask)
-        dataset = load_pairs([pair], ignore_index=options.ignore_index)
+        dataset = load_pairs([pair], ignore=options.ignore_index)
     except (UserError, OSError) as problem:
         parser.error(str(problem))
     image, mask = as_rgb(dataset.images[0]), dataset.masks[0]
-    counted = mask if options.ignore_index is None else mask[mask != options.ignore_index]
-    names = [f"class {index}" for index in range(int(counted.max(initial=0)) + 1)]
-    return options, image, mask, names
+    options.ignore_index = dataset.table.ignore_index
+    return options, image, mask, dataset.table.names
 
 
 if __name__ == "__main__":
