@@ -22,7 +22,8 @@ from tinyunet.data.augmentation import (
     random_flip,
     random_rot90,
 )
-from tinyunet.data.dataset import Pair, load_pairs
+from tinyunet.data.dataset import load_pairs
+from tinyunet.data.pairing import Pair
 from tinyunet.data.scenes import CLASSES, paint_scene
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
@@ -120,9 +121,8 @@ def parse(arguments):
     except (UserError, OSError) as problem:
         parser.error(str(problem))
     image, mask = as_rgb(dataset.images[0]), dataset.masks[0]
-    counted = mask if options.ignore_index is None else mask[mask != options.ignore_index]
-    names = [f"class {index}" for index in range(int(counted.max(initial=0)) + 1)]
-    return options, image, mask, names
+    options.ignore_index = dataset.table.ignore_index
+    return options, image, mask, dataset.table.names
 
 
 if __name__ == "__main__":
