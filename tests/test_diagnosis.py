@@ -56,7 +56,7 @@ KINDS = {
     "cross_entropy_that_ignores_the_upstream": "ignores dy",
     "dice_whose_denominator_counts_as_constant": None,
     "dice_that_adds_the_classes_up": "factor",
-    "dice_that_stops_at_the_probabilities": "chain",
+    "dice_that_stops_at_the_probabilities": None,
 }
 PLAIN = {
     "convolution_with_a_bias_gradient_of_another_shape": "keepdims=True",
@@ -131,7 +131,11 @@ IMAGES = random_array(1, (2, 5, 6, 3))
         ("not linear", lambda dy, y, x: 2 * x * abs(dy), "must come from forward"),
         ("sign", lambda dy, y, x: -2 * x * dy, "opposite sign"),
         ("factor", lambda dy, y, x: x * dy, "1/2 of what it should be"),
-        ("factor", lambda dy, y, x: 24 * x * dy, "12 times (is 12 rows * columns?)"),
+        (
+            "factor",
+            lambda dy, y, x: 24 * x * dy,
+            "12 times what it should be (12 = rows * columns?)",
+        ),
         ("times", lambda dy, y, x: 2 * dy, "the factor x is missing"),
         ("times", lambda dy, y, x: 2 * y * dy, "multiplied by x once too often"),
         ("zero", lambda dy, y, x: 0 * dy, "zero everywhere, though y depends on x"),
@@ -141,7 +145,6 @@ IMAGES = random_array(1, (2, 5, 6, 3))
         ("flipped", lambda dy, y, x: (2 * x * dy)[::-1], "flipped along its rows"),
         ("shifted", lambda dy, y, x: np.roll(2 * x * dy, 1, axis=1), "shifted, +1 along its colu"),
         ("reshaped", lambda dy, y, x: (2 * x * dy).T.reshape(3, 4), "Transpose it first"),
-        ("axes", lambda dy, y, x: (2 * x * dy).sum(1, keepdims=True) + 0 * x, "sum over its colu"),
         (None, lambda dy, y, x: 2 * x * dy * np.exp(x), "none of the known mistakes"),
     ],
 )
@@ -194,17 +197,6 @@ def test_a_softmax_without_the_subtracted_sum_is_named():
     error = complaint(softmax, random_array(3, (2, 3)))
     assert one_kind(error) == "normalization"
     assert "off by a multiple of softmax(logits)" in str(error)
-
-
-def test_a_flipped_upstream_is_named():
-    weight = random_array(4, (4, 3))
-
-    def affine(x):
-        return x @ weight, lambda dy: dy[:, ::-1] @ weight.T
-
-    error = complaint(affine, X)
-    assert one_kind(error) == "dy rearranged"
-    assert "right with dy flipped along its columns" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +312,6 @@ def test_every_hypothesis_has_a_mistake_that_it_names():
         "added",
         "inverted",
         "reshaped",
-        "dy rearranged",
         "normalization",
     }  # by the tests above
     assert {name.rstrip(" 12345") for name in SENTENCES} <= seen
