@@ -24,7 +24,7 @@ from tinyunet.cli.train import run_train
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import DEFAULT_TILE
-from tinyunet.training.config import CHOICES
+from tinyunet.training.config import CHOICES, RANGES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -158,8 +158,8 @@ def parser() -> Parser:
         help="a model file; or describe a network:",
     )
     add_network_options(add)
-    add("--channels", type=int, default=3, metavar="N", help="channels of an image (3)")
-    add("--classes", type=int, default=2, metavar="N", help="number of classes (2)")
+    add("--channels", type=whole(1, 4096), default=3, metavar="N", help="channels of an image (3)")
+    add("--classes", type=whole(1, 4096), default=2, metavar="N", help="number of classes (2)")
     add("--size", default="256", metavar="N|HxW", help="height and width of the image (256)")
 
     add_learn_options(
@@ -171,13 +171,14 @@ def parser() -> Parser:
     return top
 
 
-def whole(lowest: int):
-    """Make a type for an option: a whole number, not below the lowest."""
+def whole(lowest: int, highest: int = 10**6):
+    """Make a type for an option: a whole number, not below the lowest nor above the highest."""
 
     def number(text: str) -> int:
         value = int(text)
-        if value < lowest:
-            raise argparse.ArgumentTypeError(f"{value} is below {lowest}")
+        if not lowest <= value <= highest:
+            side = f"below {lowest}" if value < lowest else f"above {highest}"
+            raise argparse.ArgumentTypeError(f"{text[:20]} is {side}")
         return value
 
     number.__name__ = "int"  # for argparse: invalid int value
@@ -193,7 +194,13 @@ def add_check_options(check: Parser) -> None:
     add("--val-masks", metavar="DIR", help="folder of their masks")
     add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help="names")
     add_reading_options(add, default=None)
-    add("--depth", type=whole(1), default=4, metavar="N", help="of the network to be trained (4)")
+    add(
+        "--depth",
+        type=whole(1, 12),
+        default=4,
+        metavar="N",
+        help="of the network to be trained (4)",
+    )
     add("--crop-size", type=whole(1), default=128, metavar="N", help="of the training (128)")
     add("--out", metavar="DIR", help="keep the report there, with a contact sheet")
 
@@ -253,7 +260,7 @@ def add_train_options(train_command: Parser) -> None:
     add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help="names")
     add_reading_options(add)
     text = "memory for images; larger scenes are read by windows (2)"
-    add("--cache", type=lambda text: int(float(text) * 1e9), metavar="GB", help=text)
+    add("--cache", type=lambda text: int(min(float(text), 1e6) * 1e9), metavar="GB", help=text)
     add("--seed", type=int, metavar="N", help="decides everything random (0)")
     add("--device", choices=DEVICES, help="where to compute (auto)")
     add("--threads", type=int, metavar="N", help="threads a batch is split among (all cores)")
@@ -262,8 +269,18 @@ def add_train_options(train_command: Parser) -> None:
 
 def add_network_options(add) -> None:
     """Describe a network."""
-    add("--base-channels", type=int, metavar="N", help="channels of the first level (16)")
-    add("--depth", type=int, metavar="N", help="how often the image is halved (4)")
+    add(
+        "--base-channels",
+        type=whole(*RANGES["base_channels"]),
+        metavar="N",
+        help="channels of the first level (16)",
+    )
+    add(
+        "--depth",
+        type=whole(*RANGES["depth"]),
+        metavar="N",
+        help="how often the image is halved (4)",
+    )
     add("--upsampling", choices=CHOICES["upsampling"], help="how it is doubled again (transpose)")
     add("--padding", choices=CHOICES["padding"], help="of the convolutions (same)")
     add("--norm", choices=CHOICES["norm"], help="normalization after each (batch)")
@@ -274,5 +291,10 @@ def add_sweep_options(add) -> None:
     add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help="pixels kept (256)")
     add("--margin", type=whole(0), metavar="N", help="pixels seen around the tile (64)")
     add("--batch-size", type=whole(1), metavar="N", help="windows at once (one for each thread)")
-    add("--threads", type=whole(1), metavar="N", help="threads they are split among (all cores)")
+    add(
+        "--threads",
+        type=whole(1, 256),
+        metavar="N",
+        help="threads they are split among (all cores)",
+    )
     add("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
