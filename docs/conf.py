@@ -36,6 +36,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 default_role = "py:obj"  # a name in `backquotes` in a docstring is a link to it
 napoleon_google_docstring = False
+napoleon_use_ivar = True  # two classes may have an attribute of one name
 
 html_theme = "furo"
 html_title = "tinyunet"

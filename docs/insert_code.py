@@ -8,7 +8,7 @@ Markdown itself, below a marker that names a file and what to show of it::
 Names are functions, classes, methods (``UNet.forward``) or assignments; several are shown one below
 the other. Of each docstring only the first line is shown: the chapter around it says the rest.
 
-    python docs/insert_code.py            # write the pages anew, after the source has changed
+    python docs/insert_code.py            # rewrite the pages after the source has changed
     python docs/insert_code.py --check    # only name the pages that differ from the source
 """
 

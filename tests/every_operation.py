@@ -1,12 +1,16 @@
 """A call of every operation, drawn by hypothesis, and every way that an array can lie in memory."""
 
 from collections.abc import Callable
+from inspect import isfunction
 from typing import NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
 
 from tests.strategies import random_array, seeds
+from tinyunet.nn import functional
+
+PLAIN = sorted(name for name, value in vars(functional).items() if isfunction(value))
 
 sides = st.integers(1, 4)
 small = st.integers(1, 3)

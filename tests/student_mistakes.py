@@ -268,7 +268,7 @@ def pool_with_a_winner_in_each_row(right, dy, x):
     return from_windows((best * dy[..., None, None]).reshape(2, 2, 3, 2, 4))
 
 
-@mistake(None, functional.max_pool2d, *POOLED)
+@mistake("places", functional.max_pool2d, *POOLED)
 def pool_that_tiles_where_it_should_repeat(right, dy, x):
     return np.tile(dy, (1, 2, 2, 1)) * winners(x)
 
@@ -315,7 +315,7 @@ def stamps_with_channels_the_other_way_round(right, dy, x, weight, bias):
     return right[0], right[1].transpose(0, 1, 3, 2), right[2]
 
 
-@mistake("stride", functional.conv_transpose2d, *STAMPS)
+@mistake("places", functional.conv_transpose2d, *STAMPS)
 def stamps_read_a_pixel_apart(right, dy, x, weight, bias):
     dx = np.zeros_like(x)
     for u in range(2):

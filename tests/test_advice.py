@@ -16,6 +16,25 @@ def test_predicting_one_class_only_is_said_in_words():
     assert "predicts 'ground' for every validation pixel" in said
 
 
+def test_a_class_that_validation_hardly_holds_is_named_with_its_shares():
+    names, counts = ["ground", "blob"], np.array([9430, 570])
+    said = diagnostics.rare_in_validation(counts, np.array([9934, 66]), names)
+    assert "blob (0.66% of the pixels there, 5.70% here)" in said and "ground" not in said
+    assert "--val-fraction" in said
+    assert "blob (0.00%" in diagnostics.rare_in_validation(counts, np.array([100, 0]), names)
+
+
+@pytest.mark.parametrize("validation_counts", [[986, 14], [500, 500], [1, 2]])
+def test_a_class_with_a_fifth_of_its_share_in_validation_is_enough(validation_counts):
+    counts = np.array([94.3, 5.7])
+    assert diagnostics.rare_in_validation(counts, np.array(validation_counts), ["a", "b"]) is None
+
+
+def test_a_class_that_is_nowhere_is_no_reason_to_warn():
+    counts = np.array([5, 5, 0])
+    assert diagnostics.rare_in_validation(counts, counts, ["a", "b", "c"]) is None
+
+
 def history(scores, losses):
     """Make the rows of metrics.csv: two of them for each validation."""
     rows = []
@@ -31,12 +50,12 @@ def said(rows):
     return [row["step"] for row, text in zip(rows, heard, strict=True) if text]
 
 
-def test_learning_by_heart_is_said_once():
+def test_overfitting_is_said_once():
     scores = [0.3, 0.5, 0.7, 0.66, 0.65, 0.66, 0.64, 0.6, 0.6, 0.6]
     losses = np.linspace(2, 0.5, 10)
     assert said(history(scores, losses)) == [140]
     text = diagnostics.overfitting(history(scores, losses)[:14])
-    assert "best at step 60 (mean IoU 0.700)" in text and "by heart" in text
+    assert "best at step 60 (mean IoU 0.700)" in text and "overfitting" in text
 
 
 @pytest.mark.parametrize(

@@ -233,3 +233,79 @@ def test_instances_stay_with_their_labels(elastic):
     np.testing.assert_array_equal(images, plain[0])
     np.testing.assert_array_equal(labels, plain[1])
     np.testing.assert_array_equal(objects, labels + 300)
+
+
+# -- Chances: a recipe that is drawn wrongly still trains, only worse ------------------------------
+
+
+def shares(values, count):
+    """Tell how often each value came."""
+    return np.bincount(values, minlength=count) / len(values)
+
+
+def test_flips_and_turns_are_equally_likely():
+    rng = np.random.default_rng(0)
+    corners = [int(random_flip(*positions(2, 2), rng)[1][0, 0]) for _ in range(2000)]
+    flips = [[0, 1, 1000, 1001].index(corner) for corner in corners]
+    np.testing.assert_allclose(shares(flips, 4), 0.25, atol=0.05)
+    corners = [int(random_rot90(*positions(2, 2), rng)[1][0, 0]) for _ in range(2000)]
+    turns = [[0, 1, 1000, 1001].index(corner) for corner in corners]
+    np.testing.assert_allclose(shares(turns, 4), 0.25, atol=0.05)
+
+
+def test_every_position_of_a_crop_is_equally_likely():
+    rng = np.random.default_rng(0)
+    corners = [random_crop(*positions(4, 5), (3, 2), rng)[0][0, 0] for _ in range(2000)]
+    places = [int(row * 4 + column) for row, column in corners]
+    np.testing.assert_allclose(shares(places, 8), 0.125, atol=0.03)
+
+
+def test_light_grows_brighter_and_darker_stronger_and_weaker_by_up_to_a_fifth():
+    """Stretch and shift are uniform between their limits, on both sides, and independent."""
+    image = np.array([[[0.0]], [[1.0]]])
+    draws = [random_brightness_contrast(image, np.random.default_rng(seed)) for seed in range(2000)]
+    shift = np.array([draw[0, 0, 0] for draw in draws])
+    stretch = np.array([draw[1, 0, 0] - draw[0, 0, 0] for draw in draws])
+    for values, middle in ((stretch, 1), (shift, 0)):
+        assert middle - 0.2 <= values.min() < middle - 0.19
+        assert middle + 0.19 < values.max() <= middle + 0.2
+        assert abs(values.mean() - middle) < 0.01
+        assert abs(values.std() - 0.2 / 3**0.5) < 0.01
+    assert abs(np.corrcoef(stretch, shift)[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("draw", [sample_batch, sample_with_instances])
+def test_every_image_of_a_data_set_is_drawn_equally_often(draw):
+    images = [np.full((4, 4, 1), index, dtype=np.uint8) for index in range(6)]
+    dataset = Dataset(list("abcdef"), images, [image[..., 0] for image in images])
+    options = {"batch_size": 2, "crop_size": 2}
+    drawn = [
+        draw(dataset, Standardization([0], [1]), rng=np.random.default_rng(seed), **options)[1]
+        for seed in range(1000)
+    ]
+    classes = np.concatenate(drawn)[:, 0, 0]
+    np.testing.assert_allclose(shares(classes, 6), 1 / 6, atol=0.03)
+    assert {tuple(labels[:, 0, 0]) for labels in drawn} >= {(0, 5), (5, 0)}  # in any order
+
+
+def test_a_batch_larger_than_the_data_set_draws_images_again():
+    dataset = data_of_positions((4, 5), (6, 4))
+    rng = np.random.default_rng(0)
+    _, labels = sample_batch(dataset, UNCHANGED, batch_size=7, crop_size=4, rng=rng)
+    assert labels.shape == (7, 4, 4)
+
+
+def test_augmentation_is_on_by_default_and_bends_only_when_asked():
+    dataset = data_of_positions((8, 8))
+
+    def draw(**options):
+        rng = np.random.default_rng(3)
+        options = {"batch_size": 4, "crop_size": 8, "rng": rng} | options
+        return sample_batch(dataset, UNCHANGED, **options)
+
+    plain, default, bent = draw(augmented=False), draw(), draw(elastic=True)
+    assert all((image == plain[0][0]).all() for image in plain[0])  # the whole image each time
+    assert (default[0] != plain[0]).any()
+    for labels in default[1]:  # flipped and turned: the same pixels elsewhere
+        assert sorted(labels.ravel()) == sorted(plain[1][0].ravel())
+    assert any(sorted(labels.ravel()) != sorted(plain[1][0].ravel()) for labels in bent[1])

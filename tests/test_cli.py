@@ -1,7 +1,10 @@
 """The command line: what a person types, what comes back, and one clear line when it can't be."""
 
+import argparse
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,9 +19,11 @@ import tinyunet
 from tests.test_training import blobs, write_folders
 from tinyunet import cuda
 from tinyunet.checkpoint import load_model
-from tinyunet.cli.main import main
+from tinyunet.cli.main import main, parser
 from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
+from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
+from tinyunet.training.config import TrainingConfig
 
 ROOT = Path(__file__).parent.parent
 SMALL = (
@@ -79,7 +84,7 @@ def test_resume_needs_only_what_changes(folder, capsys):
     settings = json.loads(Path("run/config.json").read_text())
     assert (settings["steps"], settings["base_channels"], settings["crop_size"]) == (14, 2, 16)
     assert call("train", "images", "masks", "--out", "run", "--resume", "--base-channels", "8") == 2
-    assert "base_channels 2, which can't become 8" in capsys.readouterr().err
+    assert "base_channels 2, which cannot be changed to 8" in capsys.readouterr().err
 
 
 def test_evaluate_prints_a_table_and_writes_json(trained, tmp_path, capsys):
@@ -91,6 +96,7 @@ def test_evaluate_prints_a_table_and_writes_json(trained, tmp_path, capsys):
     assert result["classes"] == ["ground", "blob"]
     assert np.sum(result["confusion"]) == 6 * 20 * 28
     assert result["mean_iou"] == pytest.approx(np.mean(result["iou"]))
+    assert result.keys() >= {"precision", "recall", "kappa"}
 
 
 def test_predict_writes_class_maps_of_any_size_and_a_picture(trained, tmp_path, capsys):
@@ -211,13 +217,16 @@ def test_a_scene_becomes_tiles_that_can_be_trained_on(tmp_path, monkeypatch, cap
     mask[::7, ::5] = 1
     Image.fromarray(mask).save("mask.png")
     assert main("tile scene.png mask.png --out tiles --size 32".split()) == 0
-    assert "6 tiles of 32 x 32 pixels, from 2 rows and 3 columns" in capsys.readouterr().out
-    train = ["train", "tiles/images", "tiles/masks", "--out", "run", *SMALL]
-    assert main([*train, "--val-split", "spatial", "--loss", "ce+dice", "--elastic"]) == 0
+    said = capsys.readouterr().out
+    assert "6 tiles of 32 x 32 pixels, from 2 rows and 3 columns" in said
+    program, *command = shlex.split(said.partition("Train with: ")[2])
+    assert program == "tinyunet"
+    assert main([*command, *SMALL, "--loss", "ce+dice", "--elastic"]) == 0
     settings = json.loads(Path("run/config.json").read_text())
     assert (settings["training_images"], settings["validation_images"]) == (4, 2)
     capsys.readouterr()
-    assert main([*train[:4], "random", *train[5:]]) == 0
+    train = ["train", "tiles/images", "tiles/masks", "--out", "random"]
+    assert main([*train, *SMALL, "--optimizer", "sgd", "--momentum", "0.9"]) == 0
     assert "tinyunet: note: the images are tiles of a scene" in capsys.readouterr().err
     assert main("tile scene.png mask.png --out tiles".split()) == 2
 
@@ -287,10 +296,53 @@ def test_ctrl_c_stops_in_one_line_and_keeps_the_checkpoint(folder):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == (
-        "tinyunet: stopped; go on from the last checkpoint by --resume"
+        "tinyunet: stopped; resume from the last checkpoint with --resume"
     )
     assert "Traceback" not in errors
     assert call("inspect", "run/last.npz", "--size", "16") == 0
+
+
+# -- What --help says ------------------------------------------------------------------------------
+
+
+def commands() -> dict:
+    """List the parsers of all commands by their names."""
+    [subparsers] = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    return subparsers.choices
+
+
+@pytest.mark.parametrize("name", [None, *commands()])
+def test_every_line_of_help_is_a_sentence_that_stands_alone(name):
+    described = parser() if name is None else commands()[name]
+    sentences = [action.help for action in described._actions if action.help is not None]
+    sentences.append(described.description)
+    assert len(sentences) > 1
+    for sentence in sentences:
+        assert re.fullmatch(r"[A-Z].*\w.*\)?\.", sentence), sentence
+        assert not re.search(r"colour|normalis|neighbour|centre", sentence)
+
+
+def test_train_explains_its_options_in_groups_with_the_defaults_that_hold():
+    groups = {group.title: group._group_actions for group in commands()["train"]._action_groups}
+    assert list(groups)[2:] == ["data", "network", "training", "output"]
+    options = [action for actions in groups.values() for action in actions]
+    told = {a.dest: m[1] for a in options if (m := re.search(r"\(default: ([^),]+)", a.help))}
+    settings = TrainingConfig("", "", "")
+    for name, default in told.items():
+        expected = getattr(settings, name)
+        known = {"all cores": None, "all": None, "2": 2_000_000_000 if name == "cache" else "2"}
+        assert known.get(default, default) in (expected, str(expected)), name
+    assert told.keys() >= {"steps", "lr", "momentum", "depth", "val_split", "crop_size"}
+    assert {action.dest for action in options} - {"help"} <= set(vars(settings))
+
+
+def test_the_defaults_of_prediction_are_told_and_hold(capsys):
+    for name in ("predict", "evaluate"):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"tiles of the image in pixels (default: {DEFAULT_TILE})" in said
+        assert f"seen around each tile (default: {DEFAULT_MARGIN})" in said
 
 
 # -- What a person may get wrong -------------------------------------------------------------------
@@ -340,6 +392,8 @@ TRAIN = "train images masks --out run"
         (spoil_nothing, "draw", "invalid choice: 'draw'"),
         (spoil_nothing, "evaluate nowhere.npz images masks", "no such model file"),
         (spoil_nothing, "predict images/blob1.png images --out run", "not a tinyunet model"),
+        (spoil_nothing, f"{TRAIN} --momentum 0.9", "--momentum goes with --optimizer sgd"),
+        (spoil_nothing, f"{TRAIN} --optimizer sgd --momentum 2", "momentum must be at least 0"),
         (spoil_nothing, f"{TRAIN} --loss hinge", "argument --loss: invalid choice"),
         (spoil_nothing, f"{TRAIN} --patience 0", "patience must be at least 1"),
         (
@@ -359,7 +413,7 @@ TRAIN = "train images masks --out run"
         (spoil_nothing, "inspect --size 3 --depth 2", "nearest that fit: 4"),
         (spoil_nothing, "inspect --size big", "size 'big': give one number"),
         (spoil_nothing, "inspect --classes 0", "classes 0"),
-        (spoil_nothing, "inspect images/blob1.png --base-channels 4", "leave the options out"),
+        (spoil_nothing, "inspect images/blob1.png --base-channels 4", "drop the options"),
     ],
     ids=str,
 )

@@ -216,7 +216,7 @@ def test_watching_checks_again_when_a_file_is_saved(folder, capsys, monkeypatch)
         if len(rounds) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinyunet.cli.learn.time.sleep", sleep)
+    monkeypatch.setattr("tinyunet.course.session.time.sleep", sleep)
     assert learn(folder, "--watch") == 130
     assert capsys.readouterr().out.count("Next: ") == 2
 

@@ -12,6 +12,8 @@ from tinyunet.checkpoint import Model
 from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, confusion_matrix, evaluate
+from tinyunet.inference.sliding_window import predict_probabilities
+from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 
@@ -54,6 +56,61 @@ def test_scores_follow_the_definitions_with_sets_of_pixels(drawn):
     assert scores.pixel_accuracy == (None if accuracy is None else pytest.approx(accuracy))
     assert scores.confusion.sum() == len(counted)
     assert scores.predicted_classes == sorted({int(prediction[place]) for place in counted})
+
+
+@given(maps())
+def test_precision_recall_and_kappa_follow_their_definitions(drawn):
+    classes, truth, prediction, ignore_index = drawn
+    scores = Scores.from_confusion(
+        confusion_matrix(truth, prediction, classes, ignore_index), ignore_index
+    )
+    counted = [place for place in np.ndindex(truth.shape) if truth[place] != ignore_index]
+    by_chance = agreed = 0.0
+    for index in range(classes):
+        true = {place for place in counted if truth[place] == index}
+        found = {place for place in counted if prediction[place] == index}
+        right = len(true & found)
+        expected = [right / len(group) if group else None for group in (found, true)]
+        if index == ignore_index:
+            expected = [None, None]
+        assert [scores.precision[index], scores.recall[index]] == pytest.approx(expected)
+        if counted:
+            agreed += right / len(counted)
+            by_chance += len(true) * len(found) / len(counted) ** 2
+    if not counted or by_chance > 1 - 1e-9:
+        assert scores.kappa is None
+    else:
+        assert scores.kappa == pytest.approx((agreed - by_chance) / (1 - by_chance))
+
+
+@given(maps())
+def test_precision_recall_and_kappa_are_those_of_scikit_learn(drawn):
+    metrics = pytest.importorskip("sklearn.metrics", reason="needs the extra 'demos'")
+    classes, truth, prediction, ignore_index = drawn
+    counted = truth != ignore_index
+    if not counted.any():
+        return
+    scores = Scores.from_confusion(
+        confusion_matrix(truth, prediction, classes, ignore_index), ignore_index
+    )
+    truth, prediction = truth[counted], prediction[counted]
+    precision, recall, dice, _ = metrics.precision_recall_fscore_support(
+        truth, prediction, labels=range(classes), zero_division=np.nan
+    )
+    for ours, theirs in ((scores.precision, precision), (scores.recall, recall)):
+        for index, (value, expected) in enumerate(zip(ours, theirs, strict=True)):
+            if index != ignore_index:
+                assert np.isnan(expected) if value is None else value == pytest.approx(expected)
+    if scores.kappa is not None:
+        expected = metrics.cohen_kappa_score(truth, prediction, labels=range(classes))
+        assert scores.kappa == pytest.approx(expected)
+
+
+def test_kappa_of_guessing_is_nothing_and_of_perfection_is_one():
+    assert Scores.from_confusion([[9, 81], [1, 9]]).kappa == 0
+    assert Scores.from_confusion([[5, 0], [0, 3]]).kappa == 1
+    assert Scores.from_confusion([[0, 5], [5, 0]]).kappa == -1
+    assert Scores.from_confusion([[3 * 10**9, 0], [0, 0]]).kappa is None
 
 
 @given(maps())
@@ -164,3 +221,27 @@ def test_evaluate_sums_over_images_and_never_predicts_the_ignored_class(ignore_i
     if ignore_index == 0:
         assert scores.iou[0] is None
         assert scores.confusion[:, 0].sum() == 0
+
+
+@pytest.mark.parametrize("tile", [4, 64])
+@pytest.mark.parametrize("class_weights", [None, (0.5, 1.0, 3.0)])
+def test_the_loss_is_the_weighted_mean_over_all_pixels_that_count(tile, class_weights):
+    rng = np.random.default_rng(0)
+    images = [rng.normal(size=size).astype(np.float32) for size in ((9, 14, 1), (5, 3, 1))]
+    masks = [rng.integers(0, 3, image.shape[:2]) for image in images]
+    masks[0][:4] = 255  # the first tiles hold nothing else
+    model = Model(UNet(1, 3, base_channels=2, depth=1), Standardization([0.5], [2.0]), None, 255)
+    total = weight_of_all = 0.0
+    for image, mask in zip(images, masks, strict=True):
+        standardized = model.standardization.transform(image)
+        logits = predict_probabilities(model.network, standardized, margin=12)
+        for place in zip(*np.nonzero(mask != 255), strict=True):
+            weight = class_weights[mask[place]] if class_weights else 1.0
+            total -= weight * np.log(logits[place][mask[place]])
+            weight_of_all += weight
+    loss = CrossEntropy(class_weights, ignore_index=255)
+    dataset = Dataset(["a", "b"], images, masks)
+    found = evaluate(model, dataset, loss, tile=tile, margin=12)
+    assert found.loss == pytest.approx(total / weight_of_all, rel=1e-4)
+    assert evaluate(model, dataset, tile=tile, margin=12).loss is None
+    np.testing.assert_array_equal(found.confusion, evaluate(model, dataset, margin=12).confusion)

@@ -17,7 +17,7 @@ from tests.comparing import (
     assert_equals_definition,
     assert_has_manners,
 )
-from tests.every_operation import calls, laid_out, layouts
+from tests.every_operation import PLAIN, calls, laid_out, layouts
 from tests.strategies import convolutions, random_array
 from tinyunet import fast
 from tinyunet.backend import to_host
@@ -30,7 +30,7 @@ from tinyunet.nn.operations import operations, use_operations
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", functional.__all__)
+@pytest.mark.parametrize("name", PLAIN)
 @given(data=st.data())
 def test_the_fast_operation_equals_the_plain_one(xp, name, dtype, data):
     call = data.draw(calls(name, dtype))
@@ -48,7 +48,7 @@ def test_the_fast_operation_equals_the_plain_one(xp, name, dtype, data):
 
 
 def test_every_plain_operation_has_its_name_in_fast():
-    assert set(fast.__all__) == {*functional.__all__, "SGD", "Adam"}
+    assert all(callable(getattr(fast, name)) for name in [*PLAIN, "SGD", "Adam"])
 
 
 # -- The switch ------------------------------------------------------------------------------------

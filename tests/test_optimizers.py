@@ -15,7 +15,7 @@ from tinyunet.fast.optimizers import CHUNK_SIZE
 from tinyunet.nn import optimizers as plain
 from tinyunet.nn.module import Parameter
 from tinyunet.nn.operations import operations, use_operations
-from tinyunet.nn.schedules import constant, cosine
+from tinyunet.nn.schedules import cosine
 
 SHAPES = [(3, 2, 1, 4), (4,), (1,)]
 
@@ -195,7 +195,7 @@ def test_a_parameter_that_was_given_another_shape_is_refused(make):
     optimizer = make(parameters_on(np))
     take_steps(np, optimizer, 1)
     optimizer.parameters[1].data = np.zeros(7)
-    with pytest.raises(RuntimeError, match=r"number 1 was \(4,\) when .* is now \(7,\)"):
+    with pytest.raises(RuntimeError, match=r"number 1 is \(7,\) now, was \(4,\)"):
         optimizer.step()
 
 
@@ -203,9 +203,7 @@ def test_a_parameter_that_was_given_another_shape_is_refused(make):
 def test_an_optimizer_says_what_it_is(make):
     optimizer = make(parameters_on(np))
     take_steps(np, optimizer, 1)
-    assert repr(optimizer) == (
-        f"{type(optimizer).__name__}(lr=0.1): 3 parameters of 29 numbers, 1 steps taken"
-    )
+    assert repr(optimizer) == (f"{type(optimizer).__name__}(lr=0.1): 29 numbers, step 1")
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam"])
@@ -286,11 +284,6 @@ def test_the_state_of_adam_is_not_that_of_sgd():
         operations.Adam(parameters_on(np)).load_state_dict(
             operations.SGD(parameters_on(np), 0.1).state_dict()
         )
-
-
-@given(lr=st.floats(1e-6, 10), step=st.integers(0, 10_000))
-def test_a_constant_rate_stays(lr, step):
-    assert constant(lr)(step) == lr
 
 
 @given(lr=st.floats(1e-6, 10), steps=st.integers(2, 500), warmup=st.integers(0, 100))

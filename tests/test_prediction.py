@@ -187,7 +187,7 @@ def test_an_image_that_does_not_fit_is_refused(shape):
 @pytest.mark.parametrize("wrong", [{"tile": 0}, {"margin": -1}, {"batch_size": 0}])
 def test_numbers_that_make_no_sense_are_refused(wrong):
     network = UNet(1, 2, base_channels=2, depth=1)
-    with pytest.raises(UserError, match="too small"):
+    with pytest.raises(UserError, match="must be at least 1, and the margin at least 0"):
         list(sliding_window(network, np.zeros((8, 8, 1), np.float32), **wrong))
 
 
@@ -219,3 +219,31 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
     with ProbabilityFile(tmp_path, (2, 2, 2)) as file:
         with pytest.raises(UserError, match="probabilities: No space left"):
             file.write(slice(0, 2), slice(0, 2), np.ones((2, 2, 2)))
+
+
+def test_without_a_margin_the_network_sees_64_pixels_around_each_tile_or_all_that_matter():
+    shapes = {}
+
+    def prepare(windows):
+        shapes[depth] = windows.shape[1:3]
+        return windows
+
+    for depth in (1, 4):
+        network = UNet(1, 2, base_channels=1, depth=depth)
+        for _ in sliding_window(network, picture((32, 48), 1), tile=16, prepare=prepare):
+            pass
+    assert full_margin(UNet(1, 2, base_channels=1, depth=1)) == 10
+    assert shapes == {1: (16 + 20, 16 + 20), 4: (16 + 128, 16 + 128)}
+
+
+def test_a_window_of_each_thread_is_computed_at_once():
+    network = UNet(1, 2, base_channels=1, depth=1)
+    counts = []
+
+    def prepare(windows):
+        counts.append(len(windows))
+        return windows
+
+    for _ in sliding_window(network, picture((16, 40), 1), tile=8, threads=3, prepare=prepare):
+        pass
+    assert counts == [3, 3, 3, 1]

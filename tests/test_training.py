@@ -18,11 +18,15 @@ from PIL import Image
 from tinyunet import memory
 from tinyunet.atomic_io import sole_writer
 from tinyunet.checkpoint import load_model, load_training_state
-from tinyunet.data.dataset import Dataset
+from tinyunet.data.dataset import Dataset, count_classes
+from tinyunet.data.weight_maps import suggest_class_weights
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, evaluate
+from tinyunet.nn.losses import LOSSES
+from tinyunet.nn.standardization import Standardization
 from tinyunet.training import run_folder, trainer
 from tinyunet.training.config import TrainingConfig
+from tinyunet.training.loop import random_batches, training_steps
 from tinyunet.training.run_folder import settings_to_resume
 from tinyunet.training.trainer import Trainer, load_datasets, train
 
@@ -165,7 +169,7 @@ def test_every_kind_of_network_and_mask_can_be_trained(tmp_path, changes):
     assert load_model(tmp_path / "run" / "model.npz").ignore_index == changes.get("ignore_index")
 
 
-def test_it_trains_on_every_device(xp, tmp_path):
+def test_training_runs_on_every_device(xp, tmp_path):
     device = "cpu" if xp.module is np else "cuda"
     result = run(tmp_path, steps=3, device=device)
     assert math.isfinite(result.history[-1]["loss"])
@@ -211,6 +215,131 @@ def test_the_loss_leaves_the_device_only_when_it_is_written_down(tmp_path, monke
     assert sorted(set(fetched)) == [8, 10, 16, 20, 24]
 
 
+# -- What feeds the mathematics --------------------------------------------------------------------
+
+
+def bright_and_dark():
+    """Make training and validation images that differ in brightness and in the classes' shares."""
+    training, validation = blobs(count=4), blobs(count=2, seed=5)
+    validation.images[:] = [image // 4 for image in validation.images]
+    validation.masks[:] = [np.roll(mask, 3, axis=1) | (mask[::-1] > 0) for mask in validation.masks]
+    return training, validation
+
+
+def test_images_are_standardized_as_the_training_images_say(tmp_path):
+    training, validation = bright_and_dark()
+    trainer = Trainer(tiny(tmp_path), training, validation)
+    expected = Standardization.fit(training.images)
+    np.testing.assert_array_equal(trainer.model.standardization.mean, expected.mean)
+    np.testing.assert_array_equal(trainer.model.standardization.std, expected.std)
+    assert (expected.mean > 2 * Standardization.fit(validation.images).mean).all()
+
+
+@pytest.mark.parametrize("loss", ["ce", "dice", "ce+dice"])
+def test_class_weights_come_from_the_training_masks(tmp_path, loss):
+    training, validation = bright_and_dark()
+    config = tiny(tmp_path, class_weights="auto", loss=loss)
+    trainer = Trainer(config, training, validation)
+    expected = suggest_class_weights(count_classes(training.masks, 2))
+    assert trainer.class_weights == expected
+    assert expected != suggest_class_weights(count_classes(validation.masks, 2))
+    for used in (trainer.loss, trainer.validation_loss):
+        used = used.cross_entropy if loss == "ce+dice" else used
+        assert used.class_weights == tuple(expected)
+    assert (
+        Trainer(replace(config, class_weights="none"), training, validation).class_weights is None
+    )
+
+
+def test_dropout_differs_from_step_to_step_and_repeats_with_the_step(tmp_path):
+    config = tiny(tmp_path, dropout=0.5, depth=2, norm="none", lr=1e-30)
+    trainer = Trainer(config, *blobs().split(0.34, seed=0))
+    batch = trainer.draw_batch(0)
+    trainer.draw_batch = lambda step: batch  # the same images and the same weights in every step
+
+    def losses(**changes):
+        trainer.config = replace(config, **changes)
+        return [float(loss) for _, loss in trainer.steps(0, 4)]
+
+    assert len(set(losses())) == 4
+    assert losses() == losses()
+    assert losses() != losses(seed=1)
+    assert losses()[2:] == [float(loss) for _, loss in trainer.steps(2, 4)]
+
+
+def test_the_loop_that_demos_use_draws_the_batches_of_the_run(tmp_path):
+    data = blobs()
+    trainer = Trainer(tiny(tmp_path, seed=7), data, data)
+    batches = random_batches(
+        data, trainer.model.standardization, batch_size=4, crop_size=16, seed=7
+    )
+    for step in (0, 5):
+        for array, expected in zip(batches(step), trainer.draw_batch(step), strict=False):
+            np.testing.assert_array_equal(array, expected)
+    assert (batches(0)[0] != batches(1)[0]).any()
+
+
+def test_the_loop_trains_with_pixel_weights_and_a_learning_rate_of_its_own():
+    data = blobs(2)
+    rates, weights_seen = [], []
+
+    class Recording:
+        def train(self):
+            pass
+
+        def loss_and_gradients(self, images, labels, loss, *, pixel_weights, seed):
+            weights_seen.append(pixel_weights)
+            return 0.0
+
+        def step(self, optimizer):
+            rates.append(optimizer.lr)
+
+    class Optimizer:
+        lr = 0.5
+
+        def zero_grad(self):
+            pass
+
+    batch = (data.images, data.masks, "weights")
+    list(training_steps(range(2), lambda step: batch, Recording(), Optimizer(), None))
+    list(
+        training_steps(
+            range(2, 4), lambda step: batch[:2], Recording(), Optimizer(), None, schedule=float
+        )
+    )
+    assert rates == [0.5, 0.5, 2.0, 3.0]
+    assert weights_seen == ["weights", "weights", None, None]
+
+
+def test_the_optimizer_and_its_momentum_are_those_of_the_settings(tmp_path):
+    data = blobs()
+    adam = Trainer(tiny(tmp_path), data, data).optimizer
+    sgd = Trainer(tiny(tmp_path, optimizer="sgd", momentum=0.7), data, data).optimizer
+    assert (type(adam).__name__, type(sgd).__name__) == ("Adam", "SGD")
+    assert (sgd.momentum, sgd.lr, adam.lr) == (0.7, 1e-2, 1e-2)
+    assert TrainingConfig("", "", "").momentum == 0.99
+
+
+def test_the_validation_loss_is_written_beside_the_training_loss(tmp_path):
+    data = blobs().split(0.34, seed=0)
+    result = run(tmp_path, steps=8, class_weights="auto", loss="ce+dice")
+    row = result.history[-1]
+    loss = LOSSES["ce+dice"](result.class_weights)
+    assert row["val_loss"] == evaluate(result.model, data[1], loss).loss
+    assert float(metrics(tmp_path)[-1]["val_loss"]) == row["val_loss"]
+    assert row["val_loss"] != evaluate(result.model, data[1], LOSSES["ce+dice"]()).loss
+
+
+def test_a_class_that_the_validation_images_hardly_hold_is_said(tmp_path):
+    training = blobs(4)
+    empty = blobs(1)
+    empty.masks[0][:] = 0
+    empty.masks[0][0, 0] = 1
+    config = tiny(tmp_path, class_names=["ground", "blob"])
+    with pytest.warns(UserWarning, match=r"lack .*blob \(0.18% of the pixels there, 22.50% here"):
+        Trainer(config, training, empty)
+
+
 # -- The same run again ----------------------------------------------------------------------------
 
 
@@ -221,11 +350,14 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
     assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
 
 
-@pytest.mark.parametrize("stop", [0, 3, 8, 13, 23])
+@pytest.mark.parametrize(
+    ("stop", "optimizer"), [(0, "adam"), (3, "adam"), (8, "sgd"), (13, "sgd"), (23, "adam")]
+)
 def test_a_run_that_was_interrupted_and_resumed_equals_one_that_was_not(
-    tmp_path, monkeypatch, stop
+    tmp_path, monkeypatch, stop, optimizer
 ):
-    run(tmp_path / "whole", dropout=0.2)
+    settings = {"dropout": 0.2, "optimizer": optimizer}
+    run(tmp_path / "whole", **settings)
     draw = Trainer.draw_batch
 
     def interrupted(trainer, step):
@@ -235,12 +367,12 @@ def test_a_run_that_was_interrupted_and_resumed_equals_one_that_was_not(
 
     monkeypatch.setattr(Trainer, "draw_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "parts", dropout=0.2)
+        run(tmp_path / "parts", **settings)
     monkeypatch.undo()
     assert load_training_state(tmp_path / "parts" / "run" / "last.npz").progress["step"] == (
         stop // 8 * 8
     )
-    run(tmp_path / "parts", dropout=0.2, resume=True)
+    run(tmp_path / "parts", **settings, resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -306,7 +438,9 @@ def test_a_run_that_is_killed_again_and_again_ends_at_the_same_weights(tmp_path)
 
 def test_settings_that_decide_the_result_cannot_change_half_way(tmp_path):
     run(tmp_path)
-    with pytest.raises(UserError, match="has lr 0.01, which can't become 0.5"):
+    with pytest.raises(
+        UserError, match="has lr 0.01, which cannot be changed to 0.5 when resuming"
+    ):
         run(tmp_path, resume=True, lr=0.5)
     with pytest.raises(UserError, match="has done 24 steps already"):
         run(tmp_path, resume=True, steps=10)
@@ -438,7 +572,7 @@ def test_border_weights_between_objects_that_touch(tmp_path):
     (tmp_path / "objects" / "blob2.png").unlink()
     with pytest.raises(UserError, match="has no instance mask for the image blob2"):
         load_datasets(config, None, False)
-    with pytest.raises(UserError, match="ask for weight_map"):
+    with pytest.raises(UserError, match="choose weight_map as well"):
         train(replace(config, weight_map=False), progress=False)
 
 
@@ -455,6 +589,8 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"threads": 0}, "threads must be at least 1"),
         ({"lr": math.nan}, "lr must be above 0"),
         ({"dropout": 1.0}, "dropout must be"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, and is 1.0"),
+        ({"optimizer": "lion"}, "optimizer must be one of adam, sgd"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"patience": 0}, "patience must be at least 1"),
         ({"loss": "dice", "weight_map": True}, "weight_map weighs pixel by pixel"),

@@ -180,9 +180,9 @@ def test_images_of_another_number_of_channels_are_refused():
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((16, 24, 3), r"channels last, got \(16, 24, 3\): .* needs a batch axis, image\[None\]"),
-        ((1, 3, 16, 24), r"got \(1, 3, 16, 24\): turn channels-first images by np.moveaxis"),
-        ((1, 16, 24, 4), "this network takes images of 3 channels"),
+        ((16, 24, 3), r"channels last, got \(16, 24, 3\); .* needs a batch axis: image\[None\]"),
+        ((1, 3, 16, 24), r"got \(1, 3, 16, 24\); turn channels-first images by np.moveaxis"),
+        ((1, 16, 24, 4), r"expected \(N, H, W, 3\), channels last, got \(1, 16, 24, 4\)"),
         ((16, 24), r"expected \(N, H, W, 3\), channels last, got \(16, 24\)"),
     ],
 )

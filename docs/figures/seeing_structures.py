@@ -68,7 +68,7 @@ def drawers(scenes, side):
 
 
 def best_guess(training, held_out, side):
-    """Remember for each drawer which class is the commoner, and guess it on other scenes.
+    """Remember for each drawer which class is more common, and guess it on other scenes.
 
     Returns
     -------

@@ -25,7 +25,7 @@ def run_inspect(options) -> None:
     use_device("cpu")
     described = {name: getattr(options, name) for name in NETWORK if hasattr(options, name)}
     if options.model and described:
-        raise UserError(f"{options.model} says itself what its network is: leave the options out")
+        raise UserError(f"{options.model} already says what its network is: drop the options")
     if options.model:
         network = load_model(options.model).network
     else:

@@ -1,7 +1,7 @@
 """The command ``tinyunet``: what can be typed. What it does is in `tinyunet.cli`.
 
 Exit status: 0 if all went well; 1 if a gradient check failed; 2 with one line on the error stream
-for a mistake that the person can mend; 130 after Ctrl-C. A traceback means that the fault is ours.
+for a mistake that the person can fix; 130 after Ctrl-C. A traceback means that the fault is ours.
 `main` is the one place where errors become lines.
 """
 
@@ -23,8 +23,8 @@ from tinyunet.cli.terminal import Stream
 from tinyunet.cli.train import run_train
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
-from tinyunet.inference.sliding_window import DEFAULT_TILE
-from tinyunet.training.config import CHOICES, RANGES
+from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
+from tinyunet.training.config import CHOICES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,8 +78,17 @@ def show_warning(message, *place) -> None:
 # -- What can be typed -----------------------------------------------------------------------------
 
 
+NUMBER = {"type": int, "metavar": "N"}
+FRACTION = {"type": float, "metavar": "F"}
+FLAG = {"action": "store_true"}
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that complains in one line, as all of tinyunet does."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings, add_help=False)
+        self.add_argument("-h", "--help", action="help", help="Show this help and exit.")
 
     def error(self, message: str):
         """Raise instead of printing a page and leaving."""
@@ -88,8 +97,10 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """Describe the command line: one subcommand for each function below."""
-    top = Parser(prog="tinyunet", description=tinyunet.__doc__)
-    top.add_argument("--version", action="version", version=f"tinyunet {tinyunet.__version__}")
+    epilog = "Type tinyunet COMMAND --help for the options of a command."
+    top = Parser(prog="tinyunet", description=tinyunet.__doc__, epilog=epilog)
+    version = f"tinyunet {tinyunet.__version__}"
+    top.add_argument("--version", action="version", version=version, help="Show the version.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, run, summary: str) -> Parser:
@@ -97,77 +108,94 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added
 
-    add_train_options(command("train", run_train, "train a network on a folder of images"))
+    add_train_options(command("train", run_train, "Train a network on images and their masks."))
 
-    add_check_options(command("check", run_check, "find what is wrong with images and masks"))
+    add_check_options(command("check", run_check, "Find what is wrong with images and masks."))
 
-    summary = "turn polygons into the mask of a georeferenced scene"
+    summary = "Turn polygons into the mask of a georeferenced scene."
     add = command("rasterize", run_rasterize, summary).add_argument
-    add("scene", metavar="SCENE", help="a georeferenced image")
-    add("polygons", metavar="POLYGONS", help="a GeoPackage, GeoJSON or shapefile")
-    add("--out", metavar="MASK", required=True, help="the GeoTIFF to write")
-    add("--field", metavar="NAME", help="attribute that tells the class (all are class 1)")
-    add("--layer", metavar="NAME", help="layer of a GeoPackage with several (the first)")
+    add("scene", metavar="SCENE", help="A georeferenced image.")
+    add("polygons", metavar="POLYGONS", help="A GeoPackage, GeoJSON or shapefile.")
+    add("--out", metavar="MASK", required=True, help="The GeoTIFF to write.")
+    field = "Attribute that tells the class (default: none, all polygons are class 1)."
+    add("--field", metavar="NAME", help=field)
+    add("--layer", metavar="NAME", help="Layer of a GeoPackage that has several (default: first).")
+    outside = "What pixels outside of all polygons become: 255 does not count (default: 0)."
+    add("--outside", type=int, choices=(0, 255), default=0, help=outside)
+
+    add = command("tile", run_tile, "Cut scenes and their masks into tiles.").add_argument
+    add("scene", metavar="SCENE", help="An image, georeferenced or not, or a folder of images.")
     add(
-        "--outside",
-        type=int,
-        choices=(0, 255),
-        default=0,
-        help="where no polygon lies: 0 is background, 255 does not count (0)",
+        "mask",
+        metavar="MASK",
+        help="The mask of the image, or a folder of masks.",
     )
+    add("--out", metavar="DIR", required=True, help="New folder for images/ and masks/.")
+    size = "Height and width of a tile in pixels (default: 256)."
+    add("--size", type=whole(1), default=256, metavar="N", help=size)
+    overlap = "Number of pixels that neighboring tiles share (default: 0)."
+    add("--overlap", type=whole(0), default=0, metavar="N", help=overlap)
+    add("--skip-empty", **FLAG, help="Leave out tiles whose mask stores nothing but 0.")
 
-    add = command("tile", run_tile, "cut scenes and their masks into tiles").add_argument
-    add("scene", metavar="SCENE", help="an image, georeferenced or not, or a folder of them")
-    add("mask", metavar="MASK", help="its mask, of the same size, or a folder of them")
-    add("--out", metavar="DIR", required=True, help="new folder for images/ and masks/")
-    add("--size", type=whole(1), default=256, metavar="N", help="height and width of a tile (256)")
-    add("--overlap", type=whole(0), default=0, metavar="N", help="pixels neighbors share (0)")
-    add("--skip-empty", action="store_true", help="leave out tiles whose mask stores 0 only")
+    predict = command("predict", run_predict, "Find the class of each pixel of an image.")
+    add = predict.add_argument
+    add("model", metavar="MODEL", help="The model file, such as RUN/model.npz.")
+    add("images", metavar="IMAGE_OR_DIR", nargs="+", help="Images, or folders of images.")
+    add = group(predict, "output")
+    add("--out", metavar="DIR", required=True, help="Folder for the results.")
+    probabilities = "Also write a TIFF for each class, with its probability as 0 to 255."
+    add("--probabilities", **FLAG, help=probabilities)
+    add("--polygons", **FLAG, help="Also write the classes as polygons, a GeoPackage.")
+    area = "Leave out polygons of a smaller area (default: 0)."
+    add("--min-area", type=float, default=0, metavar="A", help=area)
+    add_window_options(predict)
 
-    add = command("predict", run_predict, "find the class of each pixel of an image").add_argument
-    add("model", metavar="MODEL", help="a model file, such as RUN/model.npz")
-    add("images", metavar="IMAGE_OR_DIR", nargs="+", help="images, or folders of them")
-    add("--out", metavar="DIR", required=True, help="folder for the results")
-    add("--probabilities", action="store_true", help="also write a TIFF (0 to 255) for each class")
-    add("--polygons", action="store_true", help="also write a GeoPackage of the classes")
-    add("--min-area", type=float, default=0, metavar="A", help="leave smaller polygons out (0)")
-    add_sweep_options(add)
+    evaluate = command("evaluate", run_evaluate, "Compare a model's predictions with masks.")
+    add = evaluate.add_argument
+    add("model", metavar="MODEL", help="The model file, such as RUN/model.npz.")
+    add("images", metavar="IMAGES", help="Folder of the test images.")
+    add("masks", metavar="MASKS", help="Folder of the masks of the test images.")
+    add = group(evaluate, "output")
+    add("--json", metavar="FILE", help="Also write the scores as JSON.")
+    add("--out", metavar="DIR", help="Also draw the confusion matrix and the worst images.")
+    add_window_options(evaluate)
 
-    add = command("evaluate", run_evaluate, "compare predictions with masks").add_argument
-    add("model", metavar="MODEL", help="a model file, such as RUN/model.npz")
-    add("images", metavar="IMAGES", help="folder of images")
-    add("masks", metavar="MASKS", help="folder of their masks")
-    add("--json", metavar="FILE", help="also write the scores as JSON")
-    add("--out", metavar="DIR", help="also draw the confusion matrix and the worst images")
-    add_sweep_options(add)
+    export = command("export", run_export, "Write a model as an ONNX file, for QGIS.")
+    add = export.add_argument
+    add("model", metavar="MODEL", help="The model file, such as RUN/model.npz.")
+    add("--out", metavar="FILE", required=True, help="The file to write, such as model.onnx.")
+    tile = "Height and width of the images that the file takes, in pixels (default: 512)."
+    add("--tile", type=whole(1), default=512, metavar="N", help=tile)
+    add("--resolution", type=float, metavar="CM", help="Size of a pixel on the ground, in cm.")
 
-    add = command("export", run_export, "write a model as an ONNX file, for QGIS").add_argument
-    add("model", metavar="MODEL", help="a model file, such as RUN/model.npz")
-    add("--out", metavar="FILE", required=True, help="the file to write, such as model.onnx")
-    add("--tile", type=whole(1), default=512, metavar="N", help="side of its images (512)")
-    add("--resolution", type=float, metavar="CM", help="size of a pixel on the ground, in cm")
-
-    inspect = command("inspect", run_inspect, "show a network layer by layer")
+    inspect = command("inspect", run_inspect, "Show a network layer by layer.")
     inspect.argument_default = argparse.SUPPRESS
     add = inspect.add_argument
+    model = "A model file; without one, the network that the options describe."
+    add("model", metavar="MODEL", nargs="?", default=None, help=model)
+    add_network_options(inspect)
     add(
-        "model",
-        metavar="MODEL",
-        nargs="?",
-        default=None,
-        help="a model file; or describe a network:",
+        "--channels",
+        type=whole(1, 4096),
+        metavar="N",
+        default=3,
+        help="Number of channels of an image (default: 3).",
     )
-    add_network_options(add)
-    add("--channels", type=whole(1, 4096), default=3, metavar="N", help="channels of an image (3)")
-    add("--classes", type=whole(1, 4096), default=2, metavar="N", help="number of classes (2)")
-    add("--size", default="256", metavar="N|HxW", help="height and width of the image (256)")
-
-    add_learn_options(
-        command("learn", run_learn, "learn backpropagation by writing it").add_argument
+    add(
+        "--classes",
+        type=whole(1, 4096),
+        metavar="N",
+        default=2,
+        help="Number of classes (default: 2).",
     )
+    size = "Height and width of the image in pixels (default: 256)."
+    add("--size", default="256", metavar="N|HxW", help=size)
 
-    command("gradcheck", run_gradcheck, "check the gradient of every operation")
-    command("info", run_info, "show what tinyunet runs on, and what is missing")
+    learn = command("learn", run_learn, "Learn backpropagation by writing it.")
+    add_learn_options(learn.add_argument)
+
+    command("gradcheck", run_gradcheck, "Check the gradient of every operation on this computer.")
+    command("info", run_info, "Show what tinyunet runs on, and what is missing.")
     return top
 
 
@@ -185,38 +213,42 @@ def whole(lowest: int, highest: int = 10**6):
     return number
 
 
+def group(parser: Parser, title: str):
+    """Begin a group of options; returns the function that adds one to it."""
+    return parser.add_argument_group(title).add_argument
+
+
 def add_check_options(check: Parser) -> None:
     """Describe ``tinyunet check``."""
     add = check.add_argument
-    add("images", metavar="IMAGES", help="folder of images, or one scene")
-    add("masks", metavar="MASKS", help="folder of their masks, or one")
-    add("--val-images", metavar="DIR", help="folder of the images to validate on")
-    add("--val-masks", metavar="DIR", help="folder of their masks")
-    add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help="names")
+    add("images", metavar="IMAGES", help="Folder of the images, or one scene.")
+    add("masks", metavar="MASKS", help="Folder of their masks, or the mask of the scene.")
+    add("--val-images", metavar="DIR", help="Folder of the images to validate on.")
+    add("--val-masks", metavar="DIR", help="Folder of the masks of the validation images.")
     add_reading_options(add, default=None)
-    add(
-        "--depth",
-        type=whole(1, 12),
-        default=4,
-        metavar="N",
-        help="of the network to be trained (4)",
-    )
-    add("--crop-size", type=whole(1), default=128, metavar="N", help="of the training (128)")
-    add("--out", metavar="DIR", help="keep the report there, with a contact sheet")
+    depth = "Depth of the network to be trained (default: 4)."
+    add("--depth", type=whole(1, 12), default=4, metavar="N", help=depth)
+    size = "Crop size of the training to come, in pixels (default: 128)."
+    add("--crop-size", type=whole(1), default=128, metavar="N", help=size)
+    add("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
 
 
 def add_reading_options(add, **default) -> None:
     """Describe what images and masks store."""
-    table = "class table: what the masks store for each class, as 'building: 255' a line"
+    table = "Class table: what the masks store for each class, in lines such as 'building: 255'."
     add("--classes", metavar="FILE", help=table, **default)
-    text = "mask value that does not count, for a table that is worked out"
-    add("--ignore-index", type=int, metavar="N", help=text, **default)
-    text = "bands to use, counted from 1, such as 4,1,2 (all)"
-    add("--bands", type=numbers, metavar="N,N,...", help=text, **default)
-    text = "transparent pixels are missing data, mean nothing, or alpha is a channel"
-    add("--alpha", choices=("valid", "drop", "channel"), help=text, **default)
-    text = "masks were drawn on images turned as their EXIF data say, or on stored pixels"
-    add("--exif", choices=("turn", "stored"), help=text, **default)
+    names = "Names of the classes, in the order of their numbers."
+    add(
+        "--class-names", type=lambda text: text.split(","), metavar="A,B,...", help=names, **default
+    )
+    ignored = "Mask value of pixels that do not count, if there is no class table."
+    add("--ignore-index", **NUMBER, help=ignored, **default)
+    bands = "Bands of the images to use, counted from 1, such as 4,1,2 (default: all)."
+    add("--bands", type=numbers, metavar="N,N,...", help=bands, **default)
+    alpha = "Whether transparent pixels are missing data, mean nothing, or alpha is a channel."
+    add("--alpha", choices=("valid", "drop", "channel"), help=alpha, **default)
+    exif = "Whether masks were drawn on images turned as their EXIF data say, or as stored."
+    add("--exif", choices=("turn", "stored"), help=exif, **default)
 
 
 def numbers(text: str) -> list[int]:
@@ -224,77 +256,91 @@ def numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
-def add_train_options(train_command: Parser) -> None:
+def add_train_options(train: Parser) -> None:
     """Describe ``tinyunet train``.
 
     An option that is not typed stays out of the result, so that `--resume` can tell what a person
     wants from what is merely a default. The defaults are those of `TrainingConfig`.
     """
-    train_command.argument_default = argparse.SUPPRESS
-    add = train_command.add_argument
-    add("images", metavar="IMAGES", help="folder of images, or one scene")
-    add("masks", metavar="MASKS", help="folder of their masks, or one")
-    add("--out", metavar="RUN", required=True, help="folder for the model and all about it")
-    add("--val-images", metavar="DIR", help="folder of images to validate on")
-    add("--val-masks", metavar="DIR", help="folder of their masks")
-    add("--val-fraction", type=float, metavar="F", help="or set this share aside (0.2)")
-    add(
-        "--val-split",
-        choices=CHOICES["val_split"],
-        help="how: spatial for tiles and scenes (random)",
+    train.argument_default = argparse.SUPPRESS
+    add = train.add_argument
+    add("images", metavar="IMAGES", help="Folder of the images, or one scene.")
+    add("masks", metavar="MASKS", help="Folder of their masks, or the mask of the scene.")
+
+    add = group(train, "data")
+    add("--val-images", metavar="DIR", help="Folder of the images to validate on.")
+    add("--val-masks", metavar="DIR", help="Folder of the masks of the validation images.")
+    fraction = "Fraction of the images held out for validation (default: 0.2)."
+    add("--val-fraction", **FRACTION, help=fraction)
+    split = (
+        "How the held-out images are chosen: spatial is a block of each scene (default: random)."
     )
-    add("--val-interval", type=int, metavar="N", help="steps between checkpoints (100)")
-    add("--patience", type=int, metavar="N", help="stop after N checkpoints without a new best")
-    add("--preview-interval", type=int, metavar="N", help="draw preview.png every N steps, too")
-    add("--steps", type=int, metavar="N", help="steps of training (1000)")
-    add("--batch-size", type=int, metavar="N", help="crops in a step (8)")
-    add("--crop-size", type=int, metavar="N", help="height and width of a crop (128)")
-    add_network_options(add)
-    add("--dropout", type=float, metavar="F", help="share of activations dropped (0)")
-    add("--lr", type=float, metavar="F", help="highest learning rate of Adam (0.001)")
-    add("--loss", choices=CHOICES["loss"], help="cross-entropy, Dice or their sum (ce)")
-    add("--class-weights", choices=CHOICES["class_weights"], help="weigh rare classes up (none)")
-    add("--weight-map", action="store_true", help="let gaps between objects count more")
-    add("--instances", metavar="DIR", help="masks that number the objects, for --weight-map")
-    add("--elastic", action="store_true", help="bend the crops at random")
-    add("--class-names", type=lambda text: text.split(","), metavar="A,B,...", help="names")
+    add("--val-split", choices=CHOICES["val_split"], help=split)
     add_reading_options(add)
-    text = "memory for images; larger scenes are read by windows (2)"
-    add("--cache", type=lambda text: int(min(float(text), 1e6) * 1e9), metavar="GB", help=text)
-    add("--seed", type=int, metavar="N", help="decides everything random (0)")
-    add("--device", choices=DEVICES, help="where to compute (auto)")
-    add("--threads", type=int, metavar="N", help="threads a batch is split among (all cores)")
-    add("--resume", action="store_true", help="go on with the run from its last checkpoint")
-
-
-def add_network_options(add) -> None:
-    """Describe a network."""
+    cache = "Gigabytes of memory for images; larger scenes are read by windows (default: 2)."
+    add("--cache", type=lambda text: int(min(float(text), 1e6) * 1e9), metavar="GB", help=cache)
     add(
-        "--base-channels",
-        type=whole(*RANGES["base_channels"]),
-        metavar="N",
-        help="channels of the first level (16)",
+        "--elastic", **FLAG, help="Deform the crops elastically at random, as the U-Net paper does."
     )
+
+    add = add_network_options(train)
+    dropout = "Fraction of the activations that are dropped at the bottom of the U (default: 0.0)."
+    add("--dropout", **FRACTION, help=dropout)
+
+    add = group(train, "training")
+    add("--steps", **NUMBER, help="Number of training steps (default: 1000).")
+    add("--batch-size", **NUMBER, help="Number of crops in each step (default: 8).")
+    add("--crop-size", **NUMBER, help="Height and width of a crop in pixels (default: 128).")
+    optimizer = "How the weights are changed by their gradients (default: adam)."
+    add("--optimizer", choices=CHOICES["optimizer"], help=optimizer)
+    add("--momentum", **FRACTION, help="Momentum of the optimizer sgd (default: 0.99).")
+    add("--lr", **FRACTION, help="Highest learning rate (default: 0.001).")
+    loss = "Loss to minimize: cross-entropy, Dice, or their sum (default: ce)."
+    add("--loss", choices=CHOICES["loss"], help=loss)
+    weights = "Whether the pixels of rare classes count more (default: none)."
+    add("--class-weights", choices=CHOICES["class_weights"], help=weights)
+    gaps = "Make the gaps between objects count more, as the U-Net paper does."
+    add("--weight-map", **FLAG, help=gaps)
+    add("--instances", metavar="DIR", help="Folder of masks that number the objects, for the gaps.")
+    interval = "Number of steps between checkpoints, each with a validation (default: 100)."
+    add("--val-interval", **NUMBER, help=interval)
+    add("--patience", **NUMBER, help="Stop after N checkpoints without a better validation score.")
+    add("--seed", **NUMBER, help="Random seed: the same one gives the same run (default: 0).")
     add(
-        "--depth",
-        type=whole(*RANGES["depth"]),
-        metavar="N",
-        help="how often the image is halved (4)",
+        "--device", choices=DEVICES, help="Where to compute (default: auto, a GPU if there is one)."
     )
-    add("--upsampling", choices=CHOICES["upsampling"], help="how it is doubled again (transpose)")
-    add("--padding", choices=CHOICES["padding"], help="of the convolutions (same)")
-    add("--norm", choices=CHOICES["norm"], help="normalization after each (batch)")
+    add("--threads", **NUMBER, help="Number of threads that share each batch (default: all cores).")
+
+    add = group(train, "output")
+    add("--out", metavar="RUN", required=True, help="Folder for the model, metrics and pictures.")
+    add("--preview-interval", **NUMBER, help="Draw preview.png every N steps as well.")
+    add("--resume", **FLAG, help="Resume the run in RUN from its last checkpoint.")
 
 
-def add_sweep_options(add) -> None:
-    """Describe how an image is swept."""
-    add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help="pixels kept (256)")
-    add("--margin", type=whole(0), metavar="N", help="pixels seen around the tile (64)")
-    add("--batch-size", type=whole(1), metavar="N", help="windows at once (one for each thread)")
-    add(
-        "--threads",
-        type=whole(1, 256),
-        metavar="N",
-        help="threads they are split among (all cores)",
-    )
-    add("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
+def add_network_options(parser: Parser):
+    """Describe a network; returns the function that adds an option to the group."""
+    add = group(parser, "network")
+    add("--base-channels", **NUMBER, help="Number of channels of the first level (default: 16).")
+    add("--depth", **NUMBER, help="How many times the image is halved (default: 4).")
+    upsampling = "How the image is doubled on the way up (default: transpose)."
+    add("--upsampling", choices=CHOICES["upsampling"], help=upsampling)
+    padding = "Whether convolutions keep the size of the image or shrink it (default: same)."
+    add("--padding", choices=CHOICES["padding"], help=padding)
+    norm = "What normalizes the output of each convolution (default: batch)."
+    add("--norm", choices=CHOICES["norm"], help=norm)
+    return add
+
+
+def add_window_options(parser: Parser) -> None:
+    """Describe how an image is divided."""
+    add = group(parser, "computation")
+    tile = f"Height and width of the tiles of the image in pixels (default: {DEFAULT_TILE})."
+    add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help=tile)
+    margin = f"Number of pixels seen around each tile (default: {DEFAULT_MARGIN})."
+    add("--margin", type=whole(0), metavar="N", help=margin)
+    batch = "Number of tiles computed at once (default: one for each thread)."
+    add("--batch-size", type=whole(1), metavar="N", help=batch)
+    threads = "Number of threads that share the work (default: all cores)."
+    add("--threads", type=whole(1, 256), metavar="N", help=threads)
+    device = "Where to compute (default: auto, a GPU if there is one)."
+    add("--device", choices=DEVICES, default="auto", help=device)

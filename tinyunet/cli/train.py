@@ -25,7 +25,9 @@ def run_train(options) -> None:
             result = train(config, communicator=communicator)
         except KeyboardInterrupt as stop:
             kept = (Path(config.out) / "last.npz").exists()
-            raise KeyboardInterrupt("; go on from the last checkpoint by --resume" * kept) from stop
+            raise KeyboardInterrupt(
+                "; resume from the last checkpoint with --resume" * kept
+            ) from stop
     if communicator.is_main_process:
         print(f"Validation mean IoU {result.best_mean_iou:.3f} at step {result.best_step}.")
         print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")

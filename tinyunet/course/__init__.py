@@ -5,5 +5,6 @@
 - `tinyunet.course.exercises`: the files as a student gets them
 - `tinyunet.course.checks`: what is asked of each, and what is said to a wrong answer
 - `tinyunet.course.folder`: the student's folder: files, progress, hints
+- `tinyunet.course.session`: what is said and done at each call
 - `tinyunet.course.finale`: the U-Net that is trained at the end
 """

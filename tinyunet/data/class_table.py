@@ -15,6 +15,7 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -226,7 +227,7 @@ def find_class_list(masks: str | Path) -> Path | None:
     folder = Path(masks) if Path(masks).is_dir() else Path(masks).parent
     candidates = [
         place / name
-        for place in (folder, folder.resolve().parent)
+        for place in (folder, Path(os.path.realpath(folder)).parent)
         for name in ("labelmap.txt", "_classes.csv")
     ]
     return next((path for path in candidates if path.is_file()), None)

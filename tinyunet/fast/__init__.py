@@ -20,23 +20,3 @@ from tinyunet.nn.functional import (
     softmax,
     upsample_nearest2d,
 )
-
-__all__ = [
-    "SGD",
-    "Adam",
-    "batch_norm2d",
-    "col2im",
-    "concat",
-    "conv2d",
-    "conv_transpose2d",
-    "crop",
-    "dice_loss",
-    "dropout",
-    "im2col",
-    "max_pool2d",
-    "normalize_batch",
-    "relu",
-    "softmax",
-    "softmax_cross_entropy",
-    "upsample_nearest2d",
-]

@@ -65,8 +65,8 @@ def conv_transpose2d(
     if bias is not None:
         y += bias
 
-    def backward(dy: Array) -> tuple:
-        dx = correlate(dy, weight, None, stride, border)
+    def backward(dy: Array, input_gradient: bool = True) -> tuple:
+        dx = correlate(dy, weight, None, stride, border) if input_gradient else None
         dweight = weight_gradient(dy, x, kernel_size, stride, border)
         return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
 

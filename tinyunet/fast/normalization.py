@@ -31,8 +31,9 @@ def batch_norm2d(
     y = x_hat * gamma
     y += beta
 
-    def backward(dy: Array) -> tuple[Array, Array, Array]:
-        return dy * (gamma * scale), sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
+    def backward(dy: Array, input_gradient: bool = True) -> tuple:
+        dx = dy * (gamma * scale) if input_gradient else None
+        return dx, sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
 
     return y, backward
 
@@ -51,14 +52,16 @@ def normalize_batch(
     y = x_hat * gamma
     y += beta
 
-    def backward(dy: Array) -> tuple[Array, Array, Array]:
+    def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dgamma, dbeta = sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
         # The plain formula with gamma taken out of the brackets: what is left inside are
         # mean(dy) = dbeta / M and mean(dy * x_hat) = dgamma / M.
-        dx = x_hat * (-dgamma / pixels)
-        dx += dy
-        dx -= dbeta / pixels
-        dx *= gamma * scale
+        dx = None
+        if input_gradient:
+            dx = x_hat * (-dgamma / pixels)
+            dx += dy
+            dx -= dbeta / pixels
+            dx *= gamma * scale
         return dx, dgamma, dbeta
 
     return (y, backward), mean, variance

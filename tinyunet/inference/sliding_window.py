@@ -174,7 +174,10 @@ def sliding_window(
     if batch_size is None:
         batch_size = 4 if device_name() == "cuda" else len(replicas.replicas)
     if tile < 1 or margin < 0 or batch_size < 1:
-        raise UserError(f"tile {tile}, margin {margin} or batch size {batch_size} is too small")
+        raise UserError(
+            f"tile {tile}, margin {margin}, batch size {batch_size}: tile and batch size must be "
+            "at least 1, and the margin at least 0"
+        )
     margin = round_up(margin, 2**network.depth)
     height, width = image.shape[:2]
     vertical = plan_axis(network, height, tile, margin)
@@ -360,7 +363,7 @@ class ProbabilityFile:
                     self.file.seek((index * self.height + row) * self.width + columns.start)
                     self.file.write(line.tobytes())
         except OSError as error:
-            raise UserError(f"cannot keep the probabilities: {error.strerror}") from error
+            raise UserError(f"cannot write the probabilities: {error.strerror}") from error
 
     def read(self, index: int):
         """Give the probabilities of one class, an array (H, W) of uint8."""

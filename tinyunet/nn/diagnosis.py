@@ -8,20 +8,17 @@ the same the second time? `call_forward` and `call_backward` see to these.
 how much ``y[j]`` changes when ``x[i]`` is moved. Backward has one as well: ``backward(dy)`` with a
 single 1 in ``dy`` gives a row of it. Each mistake leaves its mark on how the two differ: a factor
 is a factor everywhere, a forgotten ``+=`` leaves zeros, a kernel that was not flipped gives the
-very gradient that the flipped kernel would have. So each kind of mistake is a *hypothesis*, a small
-function that compares the two and gives a sentence if they differ in just that way, to rounding, at
+very gradient that the flipped kernel would have. So each kind of mistake is a *hypothesis* that
+compares the two, and gives a sentence if they differ in just that way, to rounding, at
 every entry. Where none does, the message says so and shows both arrays: a wrong name is worse than
 none.
 """
-
-# ruff: noqa: D401  (the first line of a hypothesis tells the mistake)
 
 import inspect
 import itertools
 import math
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -43,7 +40,13 @@ class GradientError(AssertionError):
         self.kinds = kinds or {}
 
 
-# -- Calling a function as a careful user would ----------------------------------------------------
+def require(holds, message):
+    """Raise a GradientError unless a condition holds."""
+    if not holds:
+        raise GradientError(message)
+
+
+# -- The plain things ------------------------------------------------------------------------------
 
 
 def floating_arguments(arguments, names):
@@ -52,10 +55,11 @@ def floating_arguments(arguments, names):
     if not checked:
         raise TypeError("none of the arguments is a floating array: there is no gradient to check")
     for index in checked:
-        if arguments[index].dtype != "float64":
+        dtype = arguments[index].dtype
+        if dtype != "float64":
             raise TypeError(
-                f"{names[index]} is {arguments[index].dtype}, too coarse to tell a small mistake "
-                f'from rounding: check in float64, {names[index]}.astype("float64")'
+                f"{names[index]} is {dtype}, too coarse to tell a small mistake from rounding: "
+                f'check in float64, {names[index]}.astype("float64")'
             )
     return checked
 
@@ -66,36 +70,34 @@ def call_forward(function, arguments, names):
     Raises
     ------
     GradientError
-        If it does not return a pair (y, backward), overwrites an argument, gives float32 for
-        float64 or numbers that are not finite, or gives something else the second time.
+        If it does not return a pair (y, backward), overwrites an argument, gives another dtype or
+        numbers that are not finite, or gives something else the second time.
     """
     results = []
     for _call in range(2):
         given = [a.copy() if isinstance(a, xp.ndarray) else a for a in arguments]
         result = function(*given)
-        if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
-            raise GradientError(
-                f"forward returns {describe(result)}, not the pair (y, backward): end it with "
-                "`return y, backward`"
-            )
+        require(
+            isinstance(result, tuple) and len(result) == 2 and callable(result[1]),
+            f"forward returns {describe(result)}, not the pair (y, backward): end it with "
+            "`return y, backward`",
+        )
         for name, before, after in zip(names, arguments, given, strict=True):
             refuse_overwriting("forward", name, before, after)
         results.append(result)
     (y, backward), (again, _) = results
     y = xp.asarray(y)
-    precisions = {a.dtype for a in arguments if is_floating(a)}
-    if y.dtype not in precisions:
-        raise GradientError(
-            f"forward returns {y.dtype} for arguments of {precisions.pop()}: an operation keeps "
-            "the dtype that it is given (is one of its own arrays made with another dtype?)"
-        )
-    if not bool(xp.isfinite(y).all()):
-        raise GradientError("forward's result has entries that are NaN or infinite")
-    if not bool((y == xp.asarray(again)).all()):
-        raise GradientError(
-            "forward gives another result when called again with the same arguments: there is no "
-            "slope to measure (if it draws random numbers, draw them from the same seed each time)"
-        )
+    require(
+        y.dtype == "float64",
+        f"forward returns {y.dtype} for arguments of float64: an operation keeps the dtype that it "
+        "is given (is one of its own arrays made with another dtype?)",
+    )
+    require(xp.isfinite(y).all(), "forward's result has entries that are NaN or infinite")
+    require(
+        (y == xp.asarray(again)).all(),
+        "forward gives another result when called again with the same arguments: there is no slope "
+        "to measure (if it draws random numbers, draw them from the same seed each time)",
+    )
     return y, backward
 
 
@@ -115,81 +117,60 @@ def call_backward(backward, y, dy, arguments, checked, names):
     refuse_overwriting("backward", "y, the result of forward,", y_before, y)
     for index, copied in zip(checked, before, strict=True):
         refuse_overwriting("backward", names[index], copied, arguments[index])
-    gradients = as_tuple(returned)
-    check_returned(gradients, returned, arguments, checked, names)
-    gradients = tuple(gradient.copy() for gradient in gradients)
-    again = as_tuple(backward(dy.copy()))
-    for index, first, second in zip(checked, gradients, again, strict=True):
-        if not bool((first == second).all()):
-            raise GradientError(
-                f"a second call of backward gives another {gradient_name(names[index])}: it must "
-                "not change what it uses (does it draw random numbers, or overwrite an array?)"
-            )
+    check_returned(returned, [arguments[index] for index in checked], [names[k] for k in checked])
+    gradients = tuple(gradient.copy() for gradient in as_tuple(returned))
+    for index, first, second in zip(checked, gradients, as_tuple(backward(dy.copy())), strict=True):
+        require(
+            (first == second).all(),
+            f"a second call of backward gives another {gradient_name(names[index])}: it must not "
+            "change what it uses (does it draw random numbers, or overwrite an array?)",
+        )
     return gradients
 
 
-def check_returned(gradients, returned, arguments, checked, names):
+def check_returned(returned, arguments, names):
     """See that backward returned one gradient for each argument, of its shape and dtype."""
-    expected = [gradient_name(names[index]) for index in checked]
-    order = expected[0] if len(expected) == 1 else f"({', '.join(expected)})"
-    if returned is None:
-        raise GradientError(f"backward returns nothing: end it with `return {order}`")
-    if isinstance(returned, list):
-        raise GradientError(f"backward returns a list, not a tuple: end it with `return {order}`")
-    if len(gradients) != len(checked):
-        raise GradientError(
-            f"backward returns {count(len(gradients), 'gradient')} for "
-            f"{count(len(checked), 'argument')}: it should return {order}"
+    expected = [gradient_name(name) for name in names]
+    order = f"({', '.join(expected)})" if len(expected) > 1 else expected[0]
+    gradients, wanted = as_tuple(returned), [argument.shape for argument in arguments]
+    require(returned is not None, f"backward returns nothing: end it with `return {order}`")
+    require(
+        len(gradients) == len(arguments) and not isinstance(returned, list),
+        f"backward returns {describe(returned)}: end it with `return {order}`",
+    )
+    shapes = [np.shape(gradient) for gradient in gradients]
+    swapped = shapes != wanted and sorted(shapes) == sorted(wanted)
+    for gradient, argument, name, d_name in zip(gradients, arguments, names, expected, strict=True):
+        is_array = isinstance(gradient, xp.ndarray | xp.generic)
+        require(is_array, f"{d_name} is {describe(gradient)}, not an array {argument.shape}")
+        hint = "a gradient always has the shape of its namesake"
+        if swapped:
+            hint = f"return the gradients in the order {order}"
+        elif sorted(gradient.shape) == sorted(argument.shape):
+            hint = "its axes are in another order"
+        elif gradient.size == argument.size:
+            hint = "a reshape is missing, or there is a keepdims=True too much"
+        require(
+            gradient.shape == argument.shape,
+            f"{d_name} has shape {gradient.shape}, but {name} has {argument.shape}: {hint}",
         )
-    shapes = [arguments[index].shape for index in checked]
-    for index, gradient, name, shape in zip(checked, gradients, expected, shapes, strict=True):
-        if gradient is None:
-            raise GradientError(f"{name} is None: backward never computes it")
-        if not isinstance(gradient, xp.ndarray | xp.generic):
-            raise GradientError(f"{name} is {describe(gradient)}, not an array of shape {shape}")
-        if gradient.shape != shape:
-            given = [getattr(other, "shape", None) for other in gradients]
-            swapped = given != shapes and sorted(map(str, given)) == sorted(map(str, shapes))
-            raise GradientError(
-                f"{name} has shape {gradient.shape}, but {names[index]} has {shape}: "
-                + (
-                    f"return the gradients in the order {order}"
-                    if swapped
-                    else why(gradient, shape)
-                )
-            )
-        if gradient.dtype == bool:
-            raise GradientError(f"{name} holds True and False, no numbers: multiply dy by them")
-        if gradient.dtype != arguments[index].dtype:
-            raise GradientError(
-                f"{name} is {gradient.dtype}, but {names[index]} is {arguments[index].dtype}: an "
-                "array made in backward needs that dtype too (np.zeros_like keeps it)"
-            )
-        if not bool(xp.isfinite(gradient).all()):
-            raise GradientError(f"{name} has entries that are NaN or infinite")
-
-
-def why(gradient, shape):
-    """Say how a gradient could come to a wrong shape."""
-    if gradient.size == int(np.prod(shape)) and sorted(gradient.shape) == sorted(shape):
-        return "its axes are in another order"
-    if gradient.size == int(np.prod(shape)):
-        return "the same number of entries, so a reshape is missing, or a keepdims=True too much"
-    if gradient.shape[gradient.ndim - len(shape) :] == shape:
-        return "sum over the axes before these, too"
-    return "a gradient always has the shape of its namesake"
+        require(
+            gradient.dtype == argument.dtype,
+            f"{d_name} is {gradient.dtype}, but {name} is {argument.dtype}: each array that "
+            "backward makes needs that dtype (np.zeros_like keeps it)",
+        )
+        require(xp.isfinite(gradient).all(), f"{d_name} has entries that are NaN or infinite")
 
 
 def refuse_overwriting(who, name, before, after):
     """Raise if an array is no longer what it was."""
-    if not isinstance(before, xp.ndarray) or before.dtype.kind not in "fiub":
-        return
-    changed = to_host((before != after) & ((before == before) | (after == after)))
-    if changed.any():
-        where = tuple(int(i) for i in np.argwhere(changed)[0])
-        raise GradientError(
-            f"{who} overwrites {name} (at {int(changed.sum())} of {changed.size} entries, first at "
-            f"{where}). Others still need that array: make a new one, or work on a copy"
+    if isinstance(before, xp.ndarray) and before.dtype.kind in "fiub":
+        changed = to_host((before != after) & ((before == before) | (after == after)))
+        places = np.argwhere(changed).tolist() or [[]]
+        require(
+            not changed.any(),
+            f"{who} overwrites {name} (at {changed.sum()} of {changed.size} entries, first at "
+            f"{tuple(places[0])}). Others still need that array: make a new one, or work on a copy",
         )
 
 
@@ -212,16 +193,10 @@ def describe(value):
     """Say what a value is: "None", "a tuple of 3", "an array of shape (2, 3)"."""
     if value is None:
         return "None"
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, xp.ndarray):
         return f"an array of shape {value.shape}"
-    return f"a {type(value).__name__}"
-
-
-def count(number, noun):
-    """Write a number with its noun: "1 gradient", "2 gradients"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return f"a {type(value).__name__}{size}"
 
 
 def as_tuple(value):
@@ -240,52 +215,52 @@ LARGEST_ARGUMENT, LARGEST_JACOBIAN = 1500, 1_000_000
 TOLERANCE = 1e-6  # beside the largest number; what is measured is good to about 1e-9
 
 
-@dataclass
 class Evidence:
     """What backward claims of one argument's gradient, and what was measured.
 
     Attributes
     ----------
-    name : str
-        Of the argument, such as ``"x"``.
+    name, d_name : str
+        Such as ``"x"`` and ``"dx"``.
     x, y, dy : arrays
         The argument, the result, and the upstream gradient.
     claimed, measured : arrays of the argument's shape
         Its gradient.
     claims, truth : arrays (y.size, x.size)
         Its Jacobian: how much each entry of y changes with each entry of x.
+    flows, should_flow, differs : boolean arrays (y.size, x.size)
+        Where these are not zero, and where they differ.
     others : dict of str to array
-        The other arguments, by their names.
-    claimed_gradients, measured_gradients : dict of str to array
-        Those of all arguments.
-    call : function
-        Calls backward; gives this argument's gradient.
-    fits : function
-        ``fits(name, array)``: is what is claimed the gradient that one measures with another
-        argument replaced by this array?
+        The other arguments.
+    all : namespace
+        What `explain` found for all arguments.
     """
 
-    name: str
-    x: np.ndarray
-    y: np.ndarray
-    dy: np.ndarray
-    claimed: np.ndarray
-    measured: np.ndarray
-    claims: np.ndarray
-    truth: np.ndarray
-    others: dict
-    claimed_gradients: dict
-    measured_gradients: dict
-    call: Callable
-    fits: Callable
-
-    def __post_init__(self):
-        self.gradient = gradient_name(self.name)
-        self.axes = axis_names(self.name, self.x.shape)
+    def __init__(self, name, everything):
+        self.name, self.d_name, self.all = name, gradient_name(name), everything
+        self.x, self.y, self.dy = everything.values[name], everything.y, everything.dy
+        self.others = {other: a for other, a in everything.values.items() if other != name}
+        self.axes = axis_names(name, self.x.shape)
+        self.claimed, self.measured = everything.claimed[name], everything.measured[name]
+        self.claims = np.stack([row[name].ravel() for row in everything.rows])
+        self.truth = everything.truths[name]
         self.wrong = ~close(self.claimed, self.measured)
+        self.differs = ~close(self.claims, self.truth)
         size = 1e-7 * max(abs(self.truth).max(), abs(self.claims).max())
         self.flows, self.should_flow = abs(self.claims) > size, abs(self.truth) > size
-        self.differs = ~close(self.claims, self.truth)
+
+    def call(self, dy):
+        """Call backward; give this argument's gradient."""
+        return self.all.call(dy)[self.name]
+
+    def fits(self, other, array):
+        """Whether the claim is what one measures with another argument replaced by an array."""
+        changed, names = list(self.all.arguments), self.all.names
+        if array.shape != self.others[other].shape:
+            return False
+        changed[names.index(other)] = to_device(np.ascontiguousarray(array))
+        truth = jacobian(self.all.function, changed, names.index(self.name))
+        return same(self.claimed.ravel(), self.dy.ravel() @ truth)
 
 
 def explain(function, arguments, checked, names, dy):
@@ -307,46 +282,29 @@ def explain(function, arguments, checked, names, dy):
     if size > LARGEST_ARGUMENT or size * dy.size > LARGEST_JACOBIAN:
         return explain_smaller(function, arguments, checked, names)
     y, backward = function(*arguments)
-    upstream, found = to_host(dy), [names[index] for index in checked]
+    y, dy, found = to_host(xp.asarray(y)), to_host(dy), [names[index] for index in checked]
 
     def call(dy):
-        return [to_host(gradient).copy() for gradient in as_tuple(backward(to_device(dy)))]
+        gradients = as_tuple(backward(to_device(dy)))
+        return {name: to_host(g).copy() for name, g in zip(found, gradients, strict=True)}
 
-    claimed, truths = call(upstream), [jacobian(function, arguments, k) for k in checked]
-    measured = [
-        (upstream.ravel() @ t).reshape(c.shape) for t, c in zip(truths, claimed, strict=True)
-    ]
+    values = {names[index]: to_host(arguments[index]) for index in checked}
+    claimed, truths = call(dy), {names[k]: jacobian(function, arguments, k) for k in checked}
+    measured = {name: (dy.ravel() @ truths[name]).reshape(values[name].shape) for name in found}
     # An argument that hardly matters beside the others is right if it is as small as they see it.
-    noise = 1e-9 * max(abs(gradient).max(initial=0) for gradient in measured)
-    wrong = [
-        k
-        for k, (mine, true) in enumerate(zip(claimed, measured, strict=True))
-        if not same(mine, true) and not abs(mine - true).max(initial=0) <= noise
-    ]
+    noise = 1e-9 * max(abs(gradient).max(initial=0) for gradient in measured.values())
+    off = {name: abs(claimed[name] - measured[name]).max(initial=0) for name in found}
+    wrong = [n for n in found if not same(claimed[n], measured[n]) and not off[n] <= noise]
     if not wrong:
         return None, {}
-    single = np.eye(upstream.size).reshape(-1, *upstream.shape)  # each dy has one 1
-    rows = [call(one) for one in single]
-    values = {name: to_host(a) for name, a in zip(names, arguments, strict=True) if is_floating(a)}
-    evidence = [
-        Evidence(
-            name=found[k],
-            x=values[found[k]],
-            y=to_host(xp.asarray(y)),
-            dy=upstream,
-            claimed=claimed[k],
-            measured=measured[k],
-            claims=np.stack([row[k].ravel() for row in rows]),
-            truth=truths[k],
-            others={name: value for name, value in values.items() if name != found[k]},
-            claimed_gradients=dict(zip(found, claimed, strict=True)),
-            measured_gradients=dict(zip(found, measured, strict=True)),
-            call=lambda dy, k=k: call(dy)[k],
-            fits=counterfactual(function, arguments, names, checked[k], upstream, claimed[k]),
-        )
-        for k in wrong
-    ]
-    return report(evidence, [gradient_name(found[k]) for k in range(len(found)) if k not in wrong])
+    rows = [call(single) for single in np.eye(dy.size).reshape(-1, *dy.shape)]
+    everything = SimpleNamespace(
+        **{"function": function, "arguments": arguments, "names": names, "y": y, "dy": dy},
+        **{"call": call, "values": values, "claimed": claimed, "measured": measured},
+        **{"truths": truths, "rows": rows},
+    )
+    right = [gradient_name(name) for name in found if name not in wrong]
+    return report([Evidence(name, everything) for name in wrong], right)
 
 
 def explain_smaller(function, arguments, checked, names):
@@ -370,39 +328,13 @@ def jacobian(function, arguments, index):
     argument = to_host(arguments[index])
     h = 1e-5 * max(1.0, abs(argument).max(initial=0))
     columns = []
-    for place in range(argument.size):
-        step = np.zeros(argument.size)
-        step[place] = h
-        columns.append(rise(function, arguments, index, step.reshape(argument.shape)) / (2 * h))
+    for step in h * np.eye(argument.size).reshape(-1, *argument.shape):
+        ends = []
+        for moved in (argument + step, argument - step):
+            y, _ = function(*arguments[:index], to_device(moved), *arguments[index + 1 :])
+            ends.append(to_host(xp.asarray(y)).ravel())
+        columns.append((ends[0] - ends[1]) / (2 * h))
     return np.stack(columns, axis=1)
-
-
-def rise(function, arguments, index, step):
-    """Measure how much y grows as one argument goes from - step to + step: flat, on the host."""
-    ends = []
-    for moved in (arguments[index] + to_device(step), arguments[index] - to_device(step)):
-        y, _ = function(*arguments[:index], moved, *arguments[index + 1 :])
-        ends.append(to_host(xp.asarray(y)).ravel())
-    return ends[0] - ends[1]
-
-
-def counterfactual(function, arguments, names, index, dy, claimed):
-    """Make `Evidence.fits`: would a claim be right with another argument replaced by an array."""
-
-    def fits(name, array):
-        changed = list(arguments)
-        if array.shape != changed[names.index(name)].shape:
-            return False
-        changed[names.index(name)] = to_device(np.ascontiguousarray(array))
-        # Along one direction first: that takes two calls, the whole gradient hundreds.
-        terms = another(claimed.shape) * claimed
-        measured = rise(function, changed, index, 1e-6 * another(claimed.shape)) @ dy.ravel() / 2e-6
-        if not abs(measured - terms.sum()) <= 1e-4 * (abs(measured) + abs(terms).max()):
-            return False
-        gradient = dy.ravel() @ jacobian(function, changed, index)
-        return same(claimed, gradient.reshape(claimed.shape))
-
-    return fits
 
 
 def another(shape, seed=1):
@@ -415,481 +347,282 @@ def another(shape, seed=1):
 
 def report(evidence, right):
     """Write the message: each wrong gradient with its mistake, then those that are right."""
-    kinds, sentences, lines = {}, {}, []
+    kinds, first_with, lines = {}, {}, []
     for e in evidence:
-        kinds[e.gradient], sentence = name_the_mistake(e)
-        if sentence in sentences:
-            lines.append(f"{e.gradient} is wrong in the same way as {sentences[sentence]}.")
+        kinds[e.d_name], sentence = name_the_mistake(e)
+        if sentence in first_with:
+            lines.append(f"{e.d_name} is wrong in the same way as {first_with[sentence]}.")
         else:
-            lines += textwrap.wrap(f"{e.gradient} is wrong{sentence}", 100)
-        sentences.setdefault(sentence, e.gradient)
+            lines += textwrap.wrap(f"{e.d_name} is wrong{sentence}", 100)
+        first_with.setdefault(sentence, e.d_name)
     if len(lines) > 5:
         lines[4:] = [f"More are wrong: {listed(kinds)}. Begin with the first."]
     if len(evidence) == 1:
-        lines.append(worst_entry(e))
-        if kinds[e.gradient] is None:
+        place = int(abs(e.claimed - e.measured).argmax())
+        lines.append(
+            f"Off at {e.wrong.sum()} of {e.x.size} entries, most at {entry(e.d_name, e.x, place)}: "
+            f"backward says {e.claimed.flat[place] + 0:.9g}, measured is "
+            f"{e.measured.flat[place] + 0:.9g}."
+        )
+        if kinds[e.d_name] is None:
             lines += [f"  backward: {shown(e.claimed)}", f"  measured: {shown(e.measured)}"]
     if right and len(lines) < 6:
         lines.append(f"{listed(right)} {'is' if len(right) == 1 else 'are'} right.")
     return "\n".join(lines), kinds
 
 
+# -- Hypotheses ------------------------------------------------------------------------------------
+# Each kind of mistake with its sentence, which goes on after "dx is wrong". Where a kind has more
+# than one sentence, a number tells them apart.
+
+SENTENCES = {
+    "zero": ": it is zero everywhere, though y depends on {x}.",
+    "ignores dy": ": it is the same whatever dy is. Multiply by dy, the gradient from above.",
+    "added": ": it is not zero where dy is zero. Something is added that dy does not multiply.",
+    "not linear": ": it is not linear in dy (for the sum of two dy it should be the sum of two "
+    "gradients). What it multiplies by, or chooses by, must come from forward and not from dy.",
+    "sign": ": it has the opposite sign.",
+    "mean for sum": ": it is a mean where the sum belongs. Each entry of {x} has a part in {many} "
+    "entries of y, and what comes back from them must be added up, not averaged.",
+    "factor": ": everywhere it is {factor}.",
+    "region 1": " in {where}, where it is {what}; elsewhere it is right.",
+    "region 2": " inside, and right along the border.",
+    "region 3": " along the border (the first or last row or column), and right inside.",
+    "region 4": " in {where}; elsewhere it is right.",
+    "region 5": " at {words} {axis} of each pixel, and right elsewhere.",
+    "order": ": it is the gradient of {other}. Return them in the order of the arguments.",
+    "flipped": ": it is {what}.",
+    "transposed": ": it is {what}.",
+    "reshaped": ": its numbers are right, but laid out in another order, as a reshape does with an "
+    "array whose axes come in another order. Transpose it first.",
+    "shifted": ": its numbers are right but shifted, {moves}.",
+    "axes": ": it is dy summed over the wrong axes, all but axis {kept}.",
+    "raw": ": it is the sum of {what}, but that is not what forward multiplied {x} by.",
+    "lost 1": ": nothing comes back from dy in {where}; what comes from the rest is right. Does a "
+    "loop end too early, or does = overwrite what += should add to?",
+    "lost 2": ": of up to {many} contributions that should be added up, each entry holds only one. "
+    "Were they written with = where += belongs, or is only one of them read?",
+    "lost 3": ": contributions are lost. {y_j} depends on {x_i}, but {dx_i} gets nothing from "
+    "{dy_j}. The rest is right.",
+    "extra": ": gradient flows where it should be zero{as_it_is}. {dx_i} gets something from "
+    "{dy_j}, though {y_j} does not depend on {x_i}. Is a mask missing, or too wide?",
+    "shared": ": {dy_j} is shared among {many} entries, but y depends there on {few} of them, "
+    "which should get all of it.",
+    "places": ": the right numbers go to wrong places. {dx_i} gets something from {dy_j}, though "
+    "{y_j} does not depend on {x_i}. Is an index off, or the stride?",
+    "inverted": ": it is zero where gradient should flow, and flows where it should be zero. Is a "
+    "mask the wrong way round?",
+    "times 1": ": it is multiplied by {one} once too often.",
+    "times 2": ": the factor {one} is missing.",
+    "times 3": ": it is multiplied by {one} where {other} belongs.",
+    "weights": ": it is off by a factor that depends on the {names} of {what} alone ({values}).",
+    "mean not taken off": ": its mean over {over} was not subtracted, or not rightly.",
+    "variance 1": ": it is off by a multiple of {x} - mean({x}) in each channel. That is the path "
+    "through the variance: its term is missing, or has a wrong sign or factor.",
+    "variance 2": ": it is off by a constant plus a multiple of {x} in each channel. Those are the "
+    "paths through the mean and the variance: both are missing, or wrong.",
+    "normalization": ": in each pixel it is off by a multiple of softmax({x}). That is the path "
+    "through the sum that softmax divides by: its term is missing, or wrong.",
+    "argument": ": it is the gradient that would be right with {what}. So backward uses {other} "
+    "the wrong way.",
+}
+
+
 def name_the_mistake(e):
-    """Ask one hypothesis after the other; returns the first that fits, as (kind, sentence)."""
-    for kind, sentence_for in HYPOTHESES:
-        sentence = sentence_for(e)
-        if sentence:
-            return kind, sentence
+    """Ask the families of hypotheses in turn; returns the first that holds: kind, sentence."""
+    for family in FAMILIES:
+        for name, words in family(e):
+            return name.rstrip(" 12345"), SENTENCES[name].format(x=e.name, **words)
     return None, ", in a way that none of the known mistakes explains."
 
 
-def worst_entry(e):
-    """Write the entry that is off most, both ways."""
-    place = int(abs(e.claimed - e.measured).argmax())
-    return (
-        f"Off at {int(e.wrong.sum())} of {e.x.size} entries, most at "
-        f"{entry(e.gradient, e.x, place)}: backward says {e.claimed.flat[place] + 0:.9g}, measured "
-        f"is {e.measured.flat[place] + 0:.9g}."
-    )
-
-
-# -- Hypotheses, in the order in which they are asked ----------------------------------------------
-# Each takes the evidence and returns a sentence that goes on after "dx is wrong", or nothing.
-
-HYPOTHESES = []
-
-
-def hypothesis(kind):
-    """Enter a function into the list, under the kind of mistake that it names."""
-
-    def enter(function):
-        HYPOTHESES.append((kind, function))
-        return function
-
-    return enter
-
-
-@hypothesis("zero")
-def zero(e):
-    """Nothing comes back."""
-    if not e.claimed.any():
-        return f": it is zero everywhere, though y depends on {e.name}."
-
-
-@hypothesis("ignores dy")
-def ignores_dy(e):
-    """Dy plays no part."""
-    if np.array_equal(e.call(another(e.dy.shape)), e.call(e.dy)):
-        return (
-            ": it is the same whatever dy is. Multiply by dy, the gradient that comes from above."
-        )
-
-
-@hypothesis("added")
-def added(e):
-    """Something is added that dy does not multiply."""
-    if e.call(0 * e.dy).any():
-        return ": it is not zero where dy is zero. Something is added that is not multiplied by dy."
-
-
-@hypothesis("not linear")
-def not_linear(e):
-    """Dy plays the part that belongs to an argument or to y."""
+def about_dy(e):
+    """Find that dy plays no part, or the wrong one."""
     other = another(e.dy.shape)
-    if close(e.call(e.dy) + e.call(other), e.call(e.dy + other)).all():
-        return None
-    for name, gradient in e.claimed_gradients.items():
-        if name != e.name and e.fits(name, gradient):
-            return f": {gradient_name(name)} stands where {name} belongs."
-    return (
-        ": it is not linear in dy (for the sum of two dy it should be the sum of two gradients). "
-        "What it multiplies by, or chooses by, must come from forward and not from dy."
-    )
+    if not e.claimed.any():
+        yield "zero", {}
+    if np.array_equal(e.call(other), e.call(e.dy)):
+        yield "ignores dy", {}
+    if e.call(0 * e.dy).any():
+        yield "added", {}
+    if not close(e.call(e.dy) + e.call(other), e.call(e.dy + other)).all():
+        yield "not linear", {}
 
 
-@hypothesis("sign")
-def sign(e):
-    """A minus too many, or too few."""
+def scaled(e):
+    """Find that everything is right but a sign or a factor."""
     if same(e.claims, -e.truth):
-        return ": it has the opposite sign."
-    if same(e.claims, abs(e.truth)):
-        return ": the minus signs are lost."
-
-
-@hypothesis("mean for sum")
-def mean_for_sum(e):
-    """Each entry goes to several places: its gradients must be summed, and were averaged."""
-    parts = e.should_flow.sum(axis=0)
+        yield "sign", {}
+    parts = e.should_flow.sum(axis=0)  # of how many entries of y is each x a part?
     if parts.max() > 1 and same(e.claims * parts, e.truth):
-        many = f"up to {parts.max()}" if parts.min() < parts.max() else f"{parts.max()}"
-        return (
-            f": it is a mean where the sum belongs. Each entry of {e.name} has a part in {many} "
-            "entries of y, and what comes back from them must be added up, not averaged."
-        )
+        yield "mean for sum", {"many": f"{'up to ' if np.ptp(parts) else ''}{parts.max()}"}
+    if ratio := constant_ratio(e.claims, e.truth):
+        yield "factor", {"factor": times(ratio, e)}
 
 
-@hypothesis("factor")
-def factor(e):
-    """A constant factor."""
-    ratio = constant_ratio(e.claims, e.truth)
-    if ratio:
-        return f": everywhere it is {times(ratio, e)} what it should be."
-
-
-@hypothesis("order")
-def order(e):
-    """The gradient of another argument of the same shape."""
-    for name, gradient in e.measured_gradients.items():
-        if name != e.name and same(e.claimed, gradient):
-            return f": it is the gradient of {name}. Return them in the order of the arguments."
-
-
-@hypothesis("region")
-def region_with_a_reason(e):
-    """A part is zero, or off by a factor, and the rest is right."""
+def in_a_part(e):
+    """Find that a part is zero, or off by a factor, and the rest is right."""
     where = box(e.wrong, e.axes, (e.claimed != 0) | (e.measured != 0))
-    if where:
-        mine, true = e.claimed[e.wrong], e.measured[e.wrong]
-        ratio = constant_ratio(mine, true) if mine.size > 2 else None
-        if ratio or not mine.any():
-            what = f"{times(ratio, e)} what it should be" if ratio else "zero"
-            return f" in {where}, where it is {what}; elsewhere it is right."
+    mine, true = e.claimed[e.wrong], e.measured[e.wrong]
+    ratio = constant_ratio(mine, true) if mine.size > 2 else None
+    if where and (ratio or not mine.any()):
+        what = times(ratio, e) if ratio else "zero"
+        yield "region 1", {"where": where, "what": what}
 
 
-@hypothesis("flipped")
-def flipped(e):
-    """The right numbers, in reverse along some axes."""
-    found = [what for what, array in flips(e.measured, e.axes) if same(e.claimed, array)]
-    if found:
-        return f": it is {' or '.join(found[:2])}."
-
-
-@hypothesis("transposed")
-def transposed(e):
-    """The right numbers, with two axes exchanged."""
-    for what, array in transposes(e.measured, e.axes):
+def rearranged(e):
+    """Find the right numbers of another argument, or in other places."""
+    for name, gradient in e.all.measured.items():
+        if name != e.name and same(e.claimed, gradient):
+            yield "order", {"other": name}
+    for kind, what, array in turned(e.measured, e.axes):
         if same(e.claimed, array):
-            return f": it is {what}."
+            yield kind, {"what": what}
+    for axes in itertools.permutations(range(e.x.ndim)) if e.x.ndim < 6 else ():
+        if same(e.claimed.ravel(), e.measured.transpose(axes).ravel()):
+            yield "reshaped", {}
+    for steps in itertools.product((0, 1, -1, 2, -2), repeat=e.x.ndim if e.x.ndim < 5 else 0):
+        ends = list(zip(steps, e.x.shape, strict=False))
+        mine = e.claimed[tuple(slice(max(d, 0), n + min(d, 0)) for d, n in ends)]
+        true = e.measured[tuple(slice(max(-d, 0), n + min(-d, 0)) for d, n in ends)]
+        if 4 * mine.size >= e.x.size and (true != 0).sum() > 3 and same(mine, true):
+            moves = [f"{d:+d} along its {plural(e.axes[k])}" for k, d in enumerate(steps) if d]
+            yield "shifted", {"moves": listed(moves)}
 
 
-@hypothesis("reshaped")
-def reshaped(e):
-    """The right numbers, reshaped with the axes in another order."""
-    for axes in itertools.permutations(range(min(e.x.ndim, 5))):
-        turned = e.measured.transpose(axes) if e.x.ndim < 6 else e.measured
-        if same(e.claimed.ravel(), turned.ravel()):
-            return (
-                ": its numbers are right, but laid out in another order, as a reshape does with an "
-                "array whose axes come in another order. Transpose it first."
-            )
-
-
-@hypothesis("shifted")
-def shifted(e):
-    """The right numbers, some places further along an axis."""
-    for axes in [(k,) for k in range(e.x.ndim)] + [(1, 2)] * (e.x.ndim > 2):
-        for steps in itertools.product((1, -1, 2, -2), repeat=len(axes)):
-            here, there = [slice(None)] * e.x.ndim, [slice(None)] * e.x.ndim
-            for k, d in zip(axes, steps, strict=True):
-                n = e.x.shape[k]
-                here[k] = slice(max(d, 0), n + min(d, 0))
-                there[k] = slice(max(-d, 0), n + min(-d, 0))
-            mine, true = e.claimed[tuple(here)], e.measured[tuple(there)]
-            if 4 * mine.size >= e.x.size and (true != 0).sum() > 3 and same(mine, true):
-                moves = [
-                    f"{d:+d} along its {plural(e.axes[k])} (axis {k})"
-                    for k, d in zip(axes, steps, strict=True)
-                ]
-                return f": its numbers are right but shifted, {listed(moves)}."
-
-
-@hypothesis("axes")
-def axes_summed(e):
-    """A sum or mean over other axes than it should be."""
+def summed(e):
+    """Find a sum over the wrong axes, or of the wrong product."""
     for kept in range(e.dy.ndim * (e.x.ndim == 1 < e.dy.ndim)):
         if same(e.claimed, e.dy.sum(axis=tuple(k for k in range(e.dy.ndim) if k != kept))):
-            return f": it is dy summed over the wrong axes, all but axis {kept}."
-    for over in subsets(range(e.x.ndim)):
-        for what, reduce in (("sum", np.sum), ("mean", np.mean)):
-            flat = np.broadcast_to(reduce(e.measured, axis=over, keepdims=True), e.x.shape)
-            if same(e.claimed, flat) and not same(e.measured, flat):
-                return f": it is the {what} over its {some_axes(e, over)}, but each has its own."
-
-
-@hypothesis("raw")
-def product_summed(e):
-    """The sum of dy times something else than what belongs there."""
-    candidates = {"dy": e.dy, "dy * y": e.dy * e.y}
-    candidates |= {f"dy * {n}": e.dy * a for n, a in e.others.items() if a.shape == e.dy.shape}
-    for what, product in candidates.items():
+            yield "axes", {"kept": kept}
+    products = {"dy": e.dy, "dy * y": e.dy * e.y}
+    products |= {f"dy * {n}": e.dy * a for n, a in e.others.items() if a.shape == e.dy.shape}
+    for what, product in products.items():
         total = product.sum(axis=tuple(range(e.dy.ndim - e.x.ndim)))
         if e.x.ndim < e.dy.ndim and same(e.claimed, total):
-            return (
-                f": it is the sum of {what}, but that is not what forward multiplied {e.name} by."
-            )
+            yield "raw", {"what": what}
 
 
-@hypothesis("lost")
 def lost(e):
-    """Some of what each entry should sum up is missing; what is there is right."""
+    """Find that some of what each entry should sum up is missing; what is there is right."""
     missing = e.should_flow & ~e.flows
     if not missing.any() or (e.differs & ~missing).any():
-        return None
-    # Do some entries of dy count for nothing at all?
-    silent = missing.any(axis=1)
-    if not e.flows[silent].any():
-        matters = e.should_flow.any(axis=1).reshape(e.y.shape)
-        where = box(silent.reshape(e.y.shape), axis_names("y", e.y.shape), matters)
-        if where:
-            return (
-                f": nothing comes back from dy in {where}; what comes from the rest is right. "
-                "Does a loop end too early, or does = overwrite what += should add to?"
-            )
+        return
+    silent = missing.any(axis=1)  # entries of dy from which something does not come back
+    matters = e.should_flow.any(axis=1).reshape(e.y.shape)
+    where = box(silent.reshape(e.y.shape), axis_names("y", e.y.shape), matters)
+    if where and not e.flows[silent].any():
+        yield "lost 1", {"where": where}
     # Does each entry keep a single one of the pixels of dy that it should sum?
-    channels = e.y.shape[-1] if e.y.ndim > 1 else 1
-    due, kept = (
-        m.reshape(-1, channels, e.x.size).any(axis=1).sum(axis=0) for m in (e.should_flow, e.flows)
-    )
+    pixels = (-1, e.y.shape[-1] if e.y.ndim > 1 else 1, e.x.size)
+    due, kept = (m.reshape(pixels).any(axis=1).sum(axis=0) for m in (e.should_flow, e.flows))
     if due.max() > 1 and (kept == np.minimum(due, 1)).all():
-        return (
-            f": of up to {due.max()} contributions that should be added up, each entry holds only "
-            "one. Were they written with = where += belongs, or is only one of them read?"
-        )
-    elsewhere = ~np.eye(*e.flows.shape, dtype=bool)
-    if (e.should_flow & elsewhere).any() and not (e.flows & elsewhere).any():
-        return (
-            f": each entry comes from the dy at its own place alone, but {e.name} there changes "
-            "other entries of y as well. What comes back from those is missing."
-        )
-    j, i = np.argwhere(missing)[0]
-    return (
-        f": contributions are lost. {entry('y', e.y, j)} depends on {entry(e.name, e.x, i)}, but "
-        f"{entry(e.gradient, e.x, i)} gets nothing from {entry('dy', e.y, j)}. The rest is right."
-    )
+        yield "lost 2", {"many": due.max()}
+    yield "lost 3", example(e, missing)
 
 
-@hypothesis("extra")
-def extra(e):
-    """Gradient flows where y does not depend on the argument; what belongs there is right."""
+def misled(e):
+    """Find that gradient goes where it should not."""
     surplus = e.flows & ~e.should_flow
     if surplus.any() and not (e.differs & ~surplus).any():
-        j, i = np.argwhere(surplus)[0]
         as_it_is = ", dy as it is" if same(e.claimed, e.dy) else ""
-        return (
-            f": gradient flows where it should be zero{as_it_is}. {entry(e.gradient, e.x, i)} gets "
-            f"something from {entry('dy', e.y, j)}, though {entry('y', e.y, j)} does not depend on "
-            f"{entry(e.name, e.x, i)}. Is a mask missing, or too wide?"
-        )
-
-
-@hypothesis("shared")
-def shared(e):
-    """What belongs to one entry is dealt out to several in equal parts."""
+        yield "extra", {"as_it_is": as_it_is, **example(e, surplus)}
     many, total = e.flows.sum(axis=1), e.claims.sum(axis=1)
     even = close(e.claims, e.flows * (total / np.maximum(many, 1))[:, None]).all()
     if even and (e.should_flow <= e.flows).all() and same(total, e.truth.sum(axis=1)):
-        j = int(many.argmax())
-        return (
-            f": {entry('dy', e.y, j)} is shared among {many[j]} entries, but y depends there on "
-            f"{int(e.should_flow[j].sum())} of them, which should get all of it."
-        )
-
-
-@hypothesis("stride")
-def stride(e):
-    """Each patch is put back, or read, the further off the further along: another stride."""
-    # A convolution puts each dy back as a patch of dx; a transposed one reads each dx from a patch
-    # of dy. The steps from one patch to the next are the stride.
-    for what, turn, many, few in (("dy", np.array, e.x, e.y), (e.gradient, np.transpose, e.y, e.x)):
-        if e.x.ndim == e.y.ndim == 4:
-            mine, true = (patch_steps(turn(m), many.shape, few.shape) for m in (e.claims, e.truth))
-            numbers = [np.sort(turn(m), axis=1) for m in (e.claims, e.truth)]
-            if mine and true and mine[0] != true[0] and mine[1] == true[1] and same(*numbers):
-                return (
-                    f": from one entry of {what} to the next it moves by {mine[0]} pixels (down, "
-                    f"right), where forward moved by {true[0]}. Is the stride forgotten?"
-                )
-
-
-@hypothesis("places")
-def places(e):
-    """Each dy arrives with the right weight, at another entry."""
-    moved = (e.flows != e.should_flow).any(axis=1)
-    if moved.any() and same(np.sort(e.claims, axis=1), np.sort(e.truth, axis=1)):
-        j = int(moved.argmax())
-        got = int((e.flows[j] & ~e.should_flow[j]).argmax())
-        due = int((e.should_flow[j] & ~e.flows[j]).argmax())
-        return (
-            f": the right numbers go to wrong places. {entry('dy', e.y, j)} goes to "
-            f"{entry(e.gradient, e.x, got)}, but {entry('y', e.y, j)} came from "
-            f"{entry(e.name, e.x, due)}."
-        )
-
-
-@hypothesis("inverted")
-def inverted(e):
-    """A mask the wrong way round."""
+        few, words = e.should_flow.sum(axis=1), example(e, surplus)
+        yield "shared", {"many": many.max(), "few": few[many.argmax()], **words}
+    for axis in (0, 1):  # by what each dx takes, or by where each dy goes
+        same_numbers = same(np.sort(e.claims, axis=axis), np.sort(e.truth, axis=axis))
+        if surplus.any() and same_numbers:
+            yield "places", example(e, surplus)
     mine, true = e.flows.any(axis=0), e.should_flow.any(axis=0)
     if mine.any() and true.any() and (mine != true).all():
-        return (
-            ": it is zero where gradient should flow, and flows where it should be zero. Is a mask "
-            "the wrong way round?"
-        )
+        yield "inverted", {}
 
 
-@hypothesis("times")
-def times_once_more(e):
-    """Multiplied by an array once too often or too seldom, or by one where another belongs."""
+def weighed(e):
+    """Find an array by which it is multiplied once too often or too seldom."""
     known = {e.name: e.x, **e.others, "the result": e.y, "1 - the result": 1 - e.y}
-    if e.x.ndim > 1:
-        known[f"softmax({e.name})"] = softmax(e.x)
+    known[f"softmax({e.name})"] = softmax(e.x)
     # An array may weigh the places of x (the columns of the Jacobian) or those of y (its rows).
     for shape, turn in ((e.x.shape, (1, -1)), (e.y.shape, (-1, 1))):
-        weighing = {
-            name: np.broadcast_to(array, shape).reshape(turn)
-            for name, array in known.items()
-            if np.ptp(array) > 1e-3 and can_broadcast(array.shape, shape)
-        }
-        for name, weights in weighing.items():
-            if same(e.claims, e.truth * weights):
-                return f": it is multiplied by {name} once too often."
-            if same(e.claims * weights, e.truth):
-                return f": the factor {name} is missing."
-        for one, other in itertools.permutations(weighing, 2):
-            if same(e.claims * weighing[other], e.truth * weighing[one]):
-                return f": it is multiplied by {one} where {other} belongs."
-
-
-@hypothesis("weights")
-def off_by_place(e):
-    """Off by a factor that depends on the place along some axes alone."""
-    if (e.flows != e.should_flow).any():
-        return None
+        weights = {}
+        for name, array in known.items():
+            sides = list(zip(array.shape[::-1], shape[::-1], strict=False))
+            if np.ptp(array) and len(sides) == array.ndim and all(a in (1, b) for a, b in sides):
+                weights[name] = np.broadcast_to(array, shape).reshape(turn)
+        for name, array in weights.items():
+            if same(e.claims, e.truth * array):
+                yield "times 1", {"one": name}
+            if same(e.claims * array, e.truth):
+                yield "times 2", {"one": name}
+        for one, other in itertools.permutations(weights, 2):
+            if same(e.claims * weights[other], e.truth * weights[one]):
+                yield "times 3", {"one": one, "other": other}
     ratio = np.divide(e.claims, e.truth, out=np.zeros(e.truth.shape), where=e.should_flow)
-    for what, axis, array in ((e.gradient, 0, e.x), ("dy", 1, e.y)):
+    for what, axis, array in ((e.d_name, 0, e.x), ("dy", 1, e.y)):
         factors = ratio.sum(axis=axis) / np.maximum(e.should_flow.sum(axis=axis), 1)
-        if not same(e.claims, e.truth * np.expand_dims(factors, axis)):
-            continue
-        factors = np.ma.masked_equal(factors.reshape(array.shape), 0)  # where nothing flows
-        spread = [factors.max(axis=k) - factors.min(axis=k) for k in range(array.ndim)]
-        varies = [k for k, differences in enumerate(spread) if differences.max() > 1e-6]
-        if varies and len(varies) < sum(n > 1 for n in array.shape):
-            labels = axis_names(what, array.shape)
-            values = [f"{v:.3g}" for v in dict.fromkeys(np.round(factors.compressed(), 6))][:4]
-            known = deviations(e.x, factors) if what == e.gradient else ""
-            return (
-                f": it is off by a factor that depends on the {listed(labels[k] for k in varies)} "
-                f"of {what} alone ({', '.join(values)}, ...){known}."
-            )
+        right = same(e.claims, e.truth * np.expand_dims(factors, axis))
+        if right and (e.flows == e.should_flow).all():
+            factors = np.ma.masked_equal(factors.reshape(array.shape), 0)  # where nothing flows
+            spread = [factors.max(axis=k) - factors.min(axis=k) for k in range(array.ndim)]
+            varies = [k for k, differences in enumerate(spread) if differences.max() > 1e-6]
+            if varies and len(varies) < sum(n > 1 for n in array.shape):
+                names = listed(axis_names(what, array.shape)[k] for k in varies)
+                values = [f"{v:.3g}" for v in dict.fromkeys(np.round(factors.compressed(), 6))]
+                values = ", ".join([*values[:4], "..."])
+                yield "weights", {"names": names, "what": what, "values": values}
 
 
-def deviations(x, factors):
-    """Say so if factors are the standard deviations of the channels, or one over them."""
-    deviation = x.std(axis=tuple(range(x.ndim - 1)))
-    for power, words in ((1, "the standard deviation"), (-1, "one over the standard deviation")):
-        # To a thousandth: a normalization adds a small epsilon.
-        if np.allclose(factors, deviation**power, rtol=1e-3, atol=0):
-            return f", which is {words} of each channel"
-    return ""
-
-
-@hypothesis("mean not taken off")
-def mean_left(e):
-    """A mean that should be subtracted was not, or one was that should not be."""
+def normalized(e):
+    """Find that a term of a normalization is missing: the way through a mean, a variance, a sum."""
     for axes in subsets(range(e.x.ndim)):
-        mine, true = (g - g.mean(axis=axes, keepdims=True) for g in (e.claimed, e.measured))
-        if same(mine, e.measured):
-            return f": its mean over {some_axes(e, axes)} was not subtracted, or not rightly."
-        if same(true, e.claimed):
-            return f": its mean over {some_axes(e, axes)} was subtracted, and should not be."
-
-
-@hypothesis("normalization")
-def softmax_sum_left(e):
-    """What is wrong is a multiple of the probabilities: the way through the sum of a softmax."""
-    p = softmax(e.x) if e.x.ndim > 1 else np.zeros(1)
+        if same(e.claimed - e.claimed.mean(axis=axes, keepdims=True), e.measured):
+            yield "mean not taken off", {"over": listed(plural(e.axes[k]) for k in axes)}
+    p = softmax(e.x)
     if same(e.claimed - p * e.claimed.sum(axis=-1, keepdims=True), e.measured):
-        return (
-            f": in each pixel it is off by a multiple of softmax({e.name}). That is the path "
-            "through the sum that softmax divides by: its term is missing, or wrong."
-        )
-
-
-@hypothesis("variance")
-def variance_left(e):
-    """What is wrong is a multiple of x - mean(x) in each channel: the way through the variance."""
-    if e.x.ndim < 2 or e.x[..., 0].size < 6:
-        return None
-    x, off = (array.reshape(-1, e.x.shape[-1]) for array in (e.x, e.claimed - e.measured))
+        yield "normalization", {}
+    x, off = (a.reshape(-1, *a.shape[-1:]) for a in (e.x, e.claimed - e.measured))
     x = x - x.mean(axis=0)
     rest = off - x * (x * off).sum(axis=0) / np.maximum((x * x).sum(axis=0), 1e-30)
     allowed = TOLERANCE * abs(e.measured).max()
-    if abs(rest).max() < allowed:
-        return (
-            f": it is off by a multiple of {e.name} - mean({e.name}) in each channel. That is the "
-            "path through the variance: its term is missing, or has a wrong sign or factor."
-        )
-    if abs(rest - rest.mean(axis=0)).max() < allowed:
-        return (
-            f": it is off by a constant plus a multiple of {e.name} in each channel. Those are the "
-            f"paths through the mean and the variance, which move when {e.name} does: both are "
-            "missing, or have a wrong sign or factor."
-        )
+    if len(x) > 5 and abs(rest).max() < allowed:
+        yield "variance 1", {}
+    if len(x) > 5 and abs(rest - rest.mean(axis=0)).max() < allowed:
+        yield "variance 2", {}
 
 
-@hypothesis("argument")
-def argument_misused(e):
-    """Exactly the gradient that there would be if another argument were turned around."""
+def misused(e):
+    """Find the gradient that there would be if another argument were turned around."""
     found = []
     for name, array in e.others.items():
-        names = axis_names(name, array.shape)
-        turned = [*flips(array, names), *transposes(array, names), ("replaced by the result", e.y)]
-        turned += [(f"replaced by {n}", a) for n, a in e.others.items() if n != name]
-        found += [(name, what) for what, other in turned if e.fits(name, other)]
+        others = [(f"replaced by {n}", a) for n, a in e.others.items() if n != name]
+        others += [(what, other) for _, what, other in turned(array, axis_names(name, array.shape))]
+        found += [(name, f"{name} {what}") for what, other in others if e.fits(name, other)]
     if found:
-        or_so = " or ".join(f"{name} {what}" for name, what in found[:2])
-        return (
-            f": it is the gradient that would be right with {or_so}. So backward uses "
-            f"{found[0][0]} the wrong way."
-        )
+        yield "argument", {"other": found[0][0], "what": " or ".join(w for _, w in found[:2])}
 
 
-@hypothesis("dy rearranged")
-def upstream_misused(e):
-    """Exactly the gradient that there would be if dy were turned around."""
-    names = axis_names("y", e.dy.shape)
-    for what, dy in [*flips(e.dy, names), *transposes(e.dy, names)]:
-        if same(e.claimed.ravel(), dy.ravel() @ e.truth):
-            return f": it is the gradient that would be right with dy {what}."
-
-
-@hypothesis("chain")
-def softmax_left_out(e):
-    """The gradient of the probabilities, handed on as that of the scores."""
-    p = softmax(e.x) if e.x.ndim > 1 else np.zeros(1)
-    if same(p * (e.claimed - (e.claimed * p).sum(axis=-1, keepdims=True)), e.measured):
-        return f": it is the gradient of softmax({e.name}). The softmax's own backward is missing."
-
-
-@hypothesis("region")
-def region(e):
-    """A part is wrong, in a way that has no simpler name, and the rest is right."""
+def somewhere(e):
+    """Find that a part is wrong, in a way that has no simpler name, and the rest is right."""
     if not (~e.wrong & (e.measured != 0)).any():
-        return None
-    where = box(e.wrong, e.axes, (e.claimed != 0) | (e.measured != 0))
-    if e.x.ndim > 2:
-        inside = np.zeros(e.x.shape, bool)
-        inside[:, 1:-1, 1:-1] = True
-        if inside.any() and not e.wrong[inside].any() and not where:
-            return " along the border (the first or last row or column), and right inside."
-        if e.wrong[inside].all() and not e.wrong[~inside].any():
-            return " inside, and right along the border."
-    if where:
-        return f" in {where}; elsewhere it is right."
-    many = e.wrong.sum(axis=-1)
+        return
+    inside = np.zeros(e.x.shape, bool)
+    inside[(slice(None), slice(1, -1), slice(1, -1))[: e.x.ndim]] = e.x.ndim > 2
+    if inside.any() and e.wrong[inside].all() and not e.wrong[~inside].any():
+        yield "region 2", {}
+    if where := box(e.wrong, e.axes, (e.claimed != 0) | (e.measured != 0)):
+        yield "region 4", {"where": where}
+    if inside.any() and not e.wrong[inside].any():
+        yield "region 3", {}
     for number, words in ((1, "exactly one"), (e.x.shape[-1] - 1, "all but one")):
-        if e.x.ndim > 1 and e.x.shape[-1] > 2 and (many == number).all():
-            return f" at {words} {e.axes[-1]} of each pixel, and right elsewhere."
+        if e.x.shape[-1] > 2 and (e.wrong.sum(axis=-1) == number).all():
+            yield "region 5", {"words": words, "axis": e.axes[-1]}
+
+
+FAMILIES = (about_dy, scaled, in_a_part, rearranged, summed, lost, misled, weighed, normalized)
+FAMILIES += (misused, somewhere)
 
 
 # -- Helpers ---------------------------------------------------------------------------------------
@@ -912,21 +645,20 @@ def constant_ratio(a, b):
 
 
 def times(ratio, e):
-    """Write a factor in words: "3 times", "1/24 of", and what there are 24 of."""
-    size = max(abs(ratio), 1 / abs(ratio))
-    whole = round(size)
-    if whole == 1 or abs(size - whole) > 1e-6 * whole:
-        return f"{ratio:.6g} times"
-    minus = "-" if ratio < 0 else ""
-    text = f"{minus}{whole} times" if abs(ratio) > 1 else f"{minus}1/{whole} of"
+    """Write a factor in words: "1/24 of what it should be", and what there may be 24 of."""
+    whole = round(max(abs(ratio), 1 / abs(ratio)))
+    if whole < 2 or ratio < 0 or abs(max(ratio, 1 / ratio) - whole) > 1e-6 * whole:
+        return f"{ratio:.6g} times what it should be"
     sizes = set()
     for name, array in {e.name: e.x, "y": e.y, **e.others}.items():
-        names, last = axis_names(name, array.shape), array.ndim - 1
-        for axes in [*subsets(range(last)), (last,) * (last >= 0), tuple(range(array.ndim))]:
+        names = axis_names(name, array.shape)
+        for axes in [*subsets(range(array.ndim - 1)), tuple(range(array.ndim))]:
             # 2, 3 and 4 are the size of too many things.
             if math.prod(array.shape[k] for k in axes) == whole > 4:
                 sizes.add(" * ".join(plural(names[k]) for k in axes))
-    return f"{text} (is {whole} {sizes.pop()}?)" if len(sizes) == 1 else text
+    which = f" ({whole} = {sizes.pop()}?)" if len(sizes) == 1 else ""
+    amount = f"{whole} times" if ratio > 1 else f"1/{whole} of"
+    return f"{amount} what it should be{which}"
 
 
 def softmax(x):
@@ -941,40 +673,22 @@ def subsets(items):
     return [s for size in range(1, len(items) + 1) for s in itertools.combinations(items, size)]
 
 
-def flips(array, names):
-    """Flip an array along one axis or more: pairs of what was done and the result."""
+def turned(array, names):
+    """Flip an array along some axes, or exchange two of one length: (kind, what, result)."""
     for axes in subsets(k for k in range(array.ndim) if array.shape[k] > 1):
-        yield f"flipped along its {listed(plural(names[k]) for k in axes)}", np.flip(array, axes)
-
-
-def transposes(array, names):
-    """Exchange two axes of the same length: pairs of what was done and the result."""
+        which = listed(plural(names[k]) for k in axes)
+        yield "flipped", f"flipped along its {which}", np.flip(array, axes)
     for a, b in itertools.combinations(range(array.ndim), 2):
         if array.shape[a] == array.shape[b] > 1:
-            what = f"transposed: its {plural(names[a])} and {plural(names[b])} are exchanged"
-            yield what, array.swapaxes(a, b)
+            what = f"transposed, with its {plural(names[a])} and {plural(names[b])} exchanged"
+            yield "transposed", what, array.swapaxes(a, b)
 
 
-def patch_steps(matrix, shape, pixels_shape):
-    """Find how far apart (down, right) the patches of neighboring rows are, and how large.
-
-    Each row of the matrix is an image of `shape`, and belongs to an entry of `pixels_shape`. None
-    if they do not lie on a grid.
-    """
-    rows = abs(matrix).reshape(-1, *shape) > 1e-7 * abs(matrix).max()
-    if not rows.any(axis=(1, 2, 3, 4)).all():
-        return None
-    steps, sizes = [], []
-    for axis in (1, 2):
-        line = rows.any(axis=(1, 4 - axis, 4))  # which rows, then which columns, a patch touches
-        starts, ends = line.argmax(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1)
-        sizes.append(int((ends - starts).max()))
-        moves = np.moveaxis(starts.reshape(pixels_shape), axis, 0)
-        grid = moves[0].flat[0] + (moves[1:2] - moves[:1]).max(initial=0) * np.arange(len(moves))
-        if len(moves) < 2 or (moves.reshape(len(moves), -1) != grid[:, None]).any():
-            return None
-        steps.append(int(grid[1] - grid[0]))
-    return (tuple(steps), sizes) if min(steps) > 0 else None
+def example(e, pairs):
+    """Name the first pair (entry of y, entry of x) that is marked, as the sentences want it."""
+    j, i = np.argwhere(pairs)[0]
+    arrays = {"y_j": ("y", e.y, j), "dy_j": ("dy", e.y, j), "x_i": (e.name, e.x, i)}
+    return {key: entry(*place) for key, place in {**arrays, "dx_i": (e.d_name, e.x, i)}.items()}
 
 
 def box(mask, names, matters):
@@ -982,7 +696,7 @@ def box(mask, names, matters):
 
     Entries that don't matter (both gradients are zero there) may be True or not.
     """
-    if not mask.any() or (mask | ~matters).all():
+    if not mask.ndim or not mask.any() or (mask | ~matters).all():
         return None
     chosen = [np.unique(axis) for axis in np.nonzero(mask)]
     block = np.zeros(mask.shape, bool)
@@ -999,10 +713,9 @@ def box(mask, names, matters):
 def some(name, indices, length):
     """Write which places along an axis: "the last row", "channels 1 to 3"."""
     first, last = int(indices[0]), int(indices[-1])
-    if len(indices) == 1:
-        return {0: f"the first {name}", length - 1: f"the last {name}"}.get(
-            first, f"{name} {first}"
-        )
+    if first == last:
+        ends = {0: f"the first {name}", length - 1: f"the last {name}"}
+        return ends.get(first, f"{name} {first}")
     if last - first == len(indices) - 1:
         return f"{plural(name)} {first} to {last}"
     return f"{plural(name)} {listed(map(str, indices))}"
@@ -1016,17 +729,6 @@ def axis_names(name, shape):
     known = {1: ("entry",), 2: image[1:], 3: image, 4: (*image, "channel")}
     known[6] = (*image, *kernel, "channel")  # the patches of im2col
     return known.get(len(shape), [f"axis-{k} place" for k in range(len(shape))])
-
-
-def some_axes(e, axes):
-    """Name some axes of the argument: "images, rows and columns"."""
-    return listed(plural(e.axes[k]) for k in axes)
-
-
-def can_broadcast(small, shape):
-    """Whether an array of one shape broadcasts to the other."""
-    pairs = zip(small[::-1], shape[::-1], strict=False)
-    return len(small) <= len(shape) and all(a in (1, b) for a, b in pairs)
 
 
 def plural(name):

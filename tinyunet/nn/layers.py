@@ -4,24 +4,16 @@ Each layer also knows the shape that it gives (`output_shape`), and how far it l
 (`input_extent`): `tinyunet.nn.summary` makes a table of that.
 """
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 import numpy as np
 
 from tinyunet.backend import Array, random_generator, to_device, xp
+from tinyunet.nn.functional import shapes
 from tinyunet.nn.functional.pooling import check_divisible
-from tinyunet.nn.functional.shapes import (
-    Pair,
-    border_widths,
-    output_size,
-    pair,
-    transposed_size,
-)
+from tinyunet.nn.functional.shapes import Pair, pair
 from tinyunet.nn.module import Layer, Parameter
 from tinyunet.nn.operations import operations
 
-Shape: TypeAlias = Sequence[int]  # (N, H, W, C)
+Shape = tuple[int, int, int, int]  # (N, H, W, C)
 
 
 class Conv2d(Layer):
@@ -68,18 +60,10 @@ class Conv2d(Layer):
             operations.conv2d(x, self.weight.data, bias, stride=self.stride, padding=self.padding)
         )
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        """Add up dweight and dbias; return dx, or None where it is not wanted."""
-        dx, dweight, *dbias = self.pop_backward()(dy, input_gradient)
-        self.weight.add_gradient(dweight)
-        if self.bias is not None:
-            self.bias.add_gradient(dbias[0])
-        return dx
-
     def output_shape(self, shape: Shape) -> Shape:
         """Work out (N, OH, OW, F) from (N, H, W, C)."""
-        border = border_widths(self.padding, self.kernel_size, self.stride)
-        size = output_size(shape, self.kernel_size, self.stride, border)
+        border = shapes.border_widths(self.padding, self.kernel_size, self.stride)
+        size = shapes.output_size(shape, self.kernel_size, self.stride, border)
         return (shape[0], *size, self.weight.data.shape[3])
 
     def multiply_adds(self, shape: Shape) -> int:
@@ -139,18 +123,10 @@ class ConvTranspose2d(Layer):
             )
         )
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        """Add up dweight and dbias; return dx, or None where it is not wanted."""
-        dx, dweight, *dbias = self.pop_backward()(dy)
-        self.weight.add_gradient(dweight)
-        if self.bias is not None:
-            self.bias.add_gradient(dbias[0])
-        return dx if input_gradient else None
-
     def output_shape(self, shape: Shape) -> Shape:
         """Work out (N, OH, OW, C) from (N, H, W, F)."""
-        border = border_widths(self.padding, self.kernel_size, self.stride)
-        size = transposed_size(shape, self.kernel_size, self.stride, border)
+        border = shapes.border_widths(self.padding, self.kernel_size, self.stride)
+        size = shapes.transposed_size(shape, self.kernel_size, self.stride, border)
         return (shape[0], *size, self.weight.data.shape[2])
 
     def multiply_adds(self, shape: Shape) -> int:
@@ -285,13 +261,6 @@ class BatchNorm2d(Elementwise):
         unbiased = variance * (pixels / max(pixels - 1, 1))
         self.running_mean.data += self.momentum * (mean - self.running_mean.data)
         self.running_variance.data += self.momentum * (unbiased - self.running_variance.data)
-
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        """Add up dgamma and dbeta; return dx, or None where it is not wanted."""
-        dx, dgamma, dbeta = self.pop_backward()(dy)
-        self.gamma.add_gradient(dgamma)
-        self.beta.add_gradient(dbeta)
-        return dx if input_gradient else None
 
 
 class Concat(Layer):

@@ -74,10 +74,18 @@ class Layer:
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
         """Turn the gradient of the output into that of the input; add up those of parameters.
 
-        Without `input_gradient` the input's gradient is not wanted, and None comes back.
+        The operation's backward gives the input's gradient first, then one for each parameter of
+        this layer, in the order in which they were defined. Without `input_gradient`, where nobody
+        wants the input's own, it is left out and None comes back.
         """
-        backward = self.pop_backward()
-        return backward(dy) if input_gradient else None
+        backward, own = self.pop_backward(), find(Parameter, vars(self).items())
+        if not own:
+            return backward(dy) if input_gradient else None
+        dx, *gradients = backward(dy) if input_gradient else backward(dy, input_gradient=False)
+        trained = [parameter for _, parameter in own if parameter.trainable]
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.add_gradient(gradient)
+        return dx
 
     def save_backward(self, result: tuple[Array, Callable]) -> Array:
         """Take an operation's (y, backward), keep backward if it is wanted, and hand on y."""
@@ -106,6 +114,10 @@ class Layer:
             f"{name}.backward: there is no saved backward. Call forward first, once for each "
             "backward; and forward must return self.save_backward((y, backward))"
         )
+
+    def multiply_adds(self, shape: tuple) -> int:
+        """Count the multiplications in matrix products for an input of this shape: here none."""
+        return 0
 
     # -- What is inside ----------------------------------------------------------------------------
 
@@ -178,14 +190,14 @@ class Layer:
             If names or shapes are not those of this network.
         """
         parameters = dict(self.named_parameters())
-        for name in sorted(parameters.keys() ^ state.keys()):
-            where = "the state" if name in parameters else "the network"
-            raise ValueError(f"the state does not match this network: {name} is missing in {where}")
-        for name, parameter in parameters.items():
-            if parameter.data.shape != state[name].shape:
+        own = {name: parameter.data.shape for name, parameter in parameters.items()}
+        given = {name: array.shape for name, array in state.items()}
+        for name in sorted(own.keys() | given.keys()):
+            if own.get(name) != given.get(name):
                 raise ValueError(
-                    f"the state does not match this network: {name} has shape "
-                    f"{parameter.data.shape} in the network, {state[name].shape} in the state"
+                    f"the state does not match this network: {name} is "
+                    f"{given.get(name, 'missing')} in the state, {own.get(name, 'missing')} in "
+                    "the network"
                 )
         for name, parameter in parameters.items():
             parameter.data[...] = to_device(state[name])

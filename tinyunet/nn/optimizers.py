@@ -4,6 +4,7 @@ A gradient points uphill, so every method steps the other way; they differ in ho
 steps before have told. How large the steps are is a matter of `tinyunet.nn.schedules`.
 """
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -45,11 +46,8 @@ class Optimizer:
         self.shapes = [parameter.data.shape for parameter in self.parameters]
 
     def __repr__(self) -> str:
-        numbers = sum(parameter.data.size for parameter in self.parameters)
-        return (
-            f"{type(self).__name__}(lr={self.lr:g}): {len(self.parameters)} parameters of "
-            f"{numbers:,} numbers, {self.steps} steps taken"
-        )
+        numbers = sum(math.prod(shape) for shape in self.shapes)
+        return f"{type(self).__name__}(lr={self.lr:g}): {numbers:,} numbers, step {self.steps}"
 
     def zero_grad(self) -> None:
         """Forget the gradients: do this before each step."""
@@ -77,17 +75,13 @@ class Optimizer:
             the other parameters go on learning and the loss still falls.
         """
         for index, (parameter, shape) in enumerate(zip(self.parameters, self.shapes, strict=True)):
-            name = parameter.name or f"number {index}"
+            problem = None
             if parameter.grad is None:
-                raise RuntimeError(
-                    f"parameter {name} has no gradient: run backward before a step, and give the "
-                    "optimizer only what is to be trained"
-                )
-            if parameter.data.shape != shape:
-                raise RuntimeError(
-                    f"parameter {name} was {shape} when this optimizer was made and is now "
-                    f"{parameter.data.shape}: make a new optimizer"
-                )
+                problem = "has no gradient: run backward before a step; did it store them all?"
+            elif parameter.data.shape != shape:
+                problem = f"is {parameter.data.shape} now, was {shape}: make a new optimizer"
+            if problem:
+                raise RuntimeError(f"parameter {parameter.name or f'number {index}'} {problem}")
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copy to the host what the next step needs: each kind of state as one row of numbers."""
@@ -105,10 +99,8 @@ class Optimizer:
         ValueError
             If it is the state of another optimizer or network.
         """
-        expected = self.state_dict()
-        if expected.keys() != state.keys() or any(
-            expected[name].shape != state[name].shape for name in expected
-        ):
+        shapes = {name: array.shape for name, array in self.state_dict().items()}
+        if shapes != {name: array.shape for name, array in state.items()}:
             raise ValueError("this state belongs to another optimizer or another network")
         self.steps = int(state["steps"])
         for name, arrays in self.state.items():

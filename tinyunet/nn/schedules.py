@@ -4,11 +4,6 @@ import math
 from collections.abc import Callable
 
 
-def constant(lr: float) -> Callable[[int], float]:
-    """Keep the learning rate."""
-    return lambda step: lr
-
-
 def cosine(lr: float, steps: int, warmup_steps: int = 0) -> Callable[[int], float]:
     """Rise in a straight line for `warmup_steps`, then fall to zero at `steps` on half a cosine.
 

@@ -92,17 +92,15 @@ class Summary:
         totals = (f"{self.parameters:,}", "", f"{self.bytes / 1e6:.2f}", f"{self.multiply_adds:,}")
         lines = [header, *(row.cells() for row in self.rows), ("total", "", "", *totals)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        drawn = []
+        for line in lines:
+            cells = zip(line, "<<>>>>>", widths, strict=True)  # words to the left, numbers right
+            drawn.append("  ".join(f"{cell:{side}{width}}" for cell, side, width in cells).rstrip())
         rule = "  ".join("-" * width for width in widths)
-        drawn = [
-            "  ".join(
-                cell.ljust(width) if column < 2 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
         return "\n".join([drawn[0], rule, *drawn[1:-1], rule, drawn[-1]])
 
 
+@dataclass(frozen=True)
 class Probe:
     """Stands for an image in a network.
 
@@ -111,13 +109,15 @@ class Probe:
     shape : (N, H, W, C)
     paths : list of lists of layers
         Every way through the layers from the image to here.
+    names : dict of layer to str
+    rows : list of Row
+        Where each layer that was visited is noted.
     """
 
-    def __init__(self, shape: tuple, paths: list[list[Layer]], names: dict, rows: list[Row]):
-        self.shape = shape
-        self.paths = paths
-        self.names = names
-        self.rows = rows
+    shape: tuple
+    paths: list[list[Layer]]
+    names: dict[Layer, str]
+    rows: list[Row]
 
     def visit(self, layer: Layer, *others: "Probe") -> "Probe":
         """Go through a layer: through each one inside, or note what this one does."""
@@ -127,7 +127,6 @@ class Probe:
         shape = layer.output_shape(*(probe.shape for probe in probes))
         images, height, width, channels = shape
         paths = [[*path, layer] for probe in probes for path in probe.paths]
-        counted = hasattr(layer, "multiply_adds")
         self.rows.append(
             Row(
                 name=self.names[layer],
@@ -136,7 +135,7 @@ class Probe:
                 parameters=sum(p.data.size for _, p in layer.named_parameters() if p.trainable),
                 receptive_field=max(extent(path, axis) for path in paths for axis in (0, 1)),
                 bytes=4 * images * height * width * channels,
-                multiply_adds=layer.multiply_adds(self.shape) if counted else 0,
+                multiply_adds=layer.multiply_adds(self.shape),
             )
         )
         return Probe(shape, paths, self.names, self.rows)

@@ -24,26 +24,9 @@ import numpy as np
 
 from tinyunet.backend import Array, on_host, random_generator, xp
 from tinyunet.errors import UserError
-from tinyunet.nn.layers import (
-    BatchNorm2d,
-    Concat,
-    Conv2d,
-    ConvTranspose2d,
-    Dropout,
-    Layer,
-    MaxPool2d,
-    ReLU,
-    Sequential,
-    UpsampleNearest2d,
-)
+from tinyunet.nn import layers
+from tinyunet.nn.module import Layer
 from tinyunet.nn.summary import summarize
-
-CHOICES = {
-    "padding": ("same", "valid"),
-    "upsampling": ("transpose", "nearest"),
-    "norm": (None, "batch"),
-}
-CONV_PADDING = {"same": "same", "valid": 0}
 
 
 class SizeError(UserError):
@@ -94,39 +77,48 @@ class UNet(Layer):
         dropout: float = 0.0,
         seed: int = 0,
     ):
-        self.config = {
-            "in_channels": in_channels,
-            "classes": classes,
-            "base_channels": base_channels,
-            "depth": depth,
-            "padding": padding,
-            "upsampling": upsampling,
-            "norm": norm,
-            "dropout": dropout,
-            "seed": seed,
-        }
+        # The arguments by name: what it takes to make this network once more.
+        self.config = {name: value for name, value in locals().items() if name != "self"}
         check_config(self.config)
         self.depth, self.padding = depth, padding
+        self.conv_padding = "same" if padding == "same" else 0
         rng = random_generator(seed)
-        settings = {"padding": padding, "norm": norm, "rng": rng}
         *widths, widest = (base_channels * 2**level for level in range(depth + 1))
         rising = widths[::-1]
 
-        self.encoder = [
-            conv_block(channels_in, channels_out, **settings)
-            for channels_in, channels_out in pairwise([in_channels, *widths])
-        ]
-        self.pools = [MaxPool2d(2) for _ in widths]
-        self.bottleneck = conv_block(widths[-1], widest, dropout=dropout, seed=seed, **settings)
-        self.upsamplers = [
-            upsampler(upsampling, 2 * channels, channels, padding, rng) for channels in rising
-        ]
-        self.concats = [Concat() for _ in rising]
-        self.decoder = [conv_block(2 * channels, channels, **settings) for channels in rising]
-        self.head = Conv2d(base_channels, classes, 1, rng=rng)
+        self.encoder = [self.block(*ends, rng) for ends in pairwise([in_channels, *widths])]
+        self.pools = [layers.MaxPool2d(2) for _ in widths]
+        self.bottleneck = self.block(widths[-1], widest, rng, dropout)
+        self.upsamplers = [self.upsampler(2 * width, width, rng) for width in rising]
+        self.concats = [layers.Concat() for _ in rising]
+        self.decoder = [self.block(2 * width, width, rng) for width in rising]
+        self.head = layers.Conv2d(base_channels, classes, 1, rng=rng)
         # A tenth of the usual size: at first all classes are about equally likely, so the first
         # loss is about ln(classes), and the first steps need not undo random opinions.
         self.head.weight.data *= 0.1
+
+    def block(
+        self, channels_in: int, channels_out: int, rng: np.random.Generator, dropout: float = 0.0
+    ) -> Layer:
+        """Make two 3 x 3 convolutions, each with its normalization, if any, and ReLU."""
+        norm, parts = self.config["norm"], {}
+        for number, channels in ((1, channels_in), (2, channels_out)):
+            parts[f"conv{number}"] = layers.Conv2d(
+                channels, channels_out, 3, padding=self.conv_padding, bias=norm is None, rng=rng
+            )
+            if norm:
+                parts[f"norm{number}"] = layers.BatchNorm2d(channels_out)
+            parts[f"relu{number}"] = layers.ReLU()
+        if dropout:
+            parts["dropout"] = layers.Dropout(dropout, random_generator(self.config["seed"]))
+        return layers.Sequential(**parts)
+
+    def upsampler(self, channels_in: int, channels_out: int, rng: np.random.Generator) -> Layer:
+        """Make what doubles the image and halves its channels."""
+        if self.config["upsampling"] == "transpose":
+            return layers.ConvTranspose2d(channels_in, channels_out, 2, stride=2, rng=rng)
+        conv = layers.Conv2d(channels_in, channels_out, 3, padding=self.conv_padding, rng=rng)
+        return layers.Sequential(upsample=layers.UpsampleNearest2d(2), conv=conv)
 
     @classmethod
     def paper(cls, seed: int = 0) -> "UNet":
@@ -180,7 +172,7 @@ class UNet(Layer):
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-        numbers = sum(parameter.data.size for parameter in self.parameters())
+        numbers = sum(p.data.size for p in self.parameters())
         return f"UNet({settings}): {numbers:,} numbers to learn"
 
     # -- Which images fit --------------------------------------------------------------------------
@@ -193,16 +185,14 @@ class UNet(Layer):
         UserError
             If not; a `SizeError` if it is the size that does not fit.
         """
-        channels = self.config["in_channels"]
-        expected = f"expected (N, H, W, {channels}), channels last, got {tuple(x.shape)}"
-        if len(x.shape) == 3:
-            raise UserError(f"{expected}: a single image needs a batch axis, image[None]")
-        if len(x.shape) != 4:
-            raise UserError(expected)
-        if x.shape[3] != channels and x.shape[1] == channels:
-            raise UserError(f"{expected}: turn channels-first images by np.moveaxis(x, 1, -1)")
-        if x.shape[3] != channels:
-            raise UserError(f"{expected}: this network takes images of {channels} channels")
+        shape, channels = tuple(x.shape), self.config["in_channels"]
+        if len(shape) != 4 or shape[3] != channels:
+            hint = ""
+            if len(shape) == 3:
+                hint = "; a single image needs a batch axis: image[None]"
+            elif channels in shape[1:2]:
+                hint = "; turn channels-first images by np.moveaxis(images, 1, -1)"
+            raise UserError(f"expected (N, H, W, {channels}), channels last, got {shape}{hint}")
         self.check_size(*x.shape[1:3])
         if not isinstance(x, xp.ndarray):  # it only stands for images, as in `summarize`
             return
@@ -210,12 +200,9 @@ class UNet(Layer):
         if x.dtype.kind != "f":
             raise UserError(f"expected floating-point images, got {x.dtype}; {advice}")
         # (On a GPU a look at the values would have to wait for it.)
-        if on_host(x) and x.size and x.min() >= 0 and x.mean() > 10:
-            warnings.warn(
-                f"the images look like raw pixels (0 to 255), with a mean of {x.mean():.0f}; "
-                f"a network learns from numbers around 0, so {advice}",
-                stacklevel=2,
-            )
+        if on_host(x) and x.min(initial=0) >= 0 and x.size and x.mean() > 10:
+            text = f"the images look like raw pixels (0 to 255), with a mean of {x.mean():.0f}"
+            warnings.warn(f"{text}; a network learns from numbers around 0: {advice}", stacklevel=2)
 
     def output_length(self, length: int) -> int | None:
         """Follow one side of an image, in pixels, through the network; None if it does not fit."""
@@ -254,64 +241,21 @@ class UNet(Layer):
         SizeError
             If not; names the nearest sizes that do.
         """
+        why = f"is not divisible by {2**self.depth}"
+        if self.padding != "same":
+            why = "cannot be halved evenly at every level"
         for axis, length in (("height", height), ("width", width)):
-            if self.output_length(length) is not None:
-                continue
-            sizes = self.valid_sizes(length + 2 ** (self.depth + 8))
-            nearest = [max((n for n in sizes if n < length), default=None)]
-            nearest.append(min(n for n in sizes if n > length))
-            fits = ", ".join(str(n) for n in nearest if n)
-            why = (
-                f"is not divisible by {2**self.depth}"
-                if self.padding == "same"
-                else "cannot be halved evenly at every level"
-            )
-            raise SizeError(f"{axis} {length} {why}; nearest that fit: {fits}")
+            if self.output_length(length) is None:
+                sizes = self.valid_sizes(length + 2 ** (self.depth + 8))
+                above = next(index for index, size in enumerate(sizes) if size > length)
+                fits = ", ".join(map(str, sizes[max(above - 1, 0) : above + 1]))
+                raise SizeError(f"{axis} {length} {why}; nearest that fit: {fits}")
 
     @property
     def receptive_field(self) -> int:
         """Side of the square of image pixels that one output pixel can see."""
         size = next(n for n in range(1, 2**20) if self.output_length(n) is not None)
         return summarize(self, size, size).rows[-1].receptive_field
-
-
-# -- The parts of the U ----------------------------------------------------------------------------
-
-
-def conv_block(
-    channels_in: int,
-    channels_out: int,
-    *,
-    padding: str,
-    norm: str | None,
-    rng: np.random.Generator,
-    dropout: float = 0.0,
-    seed: int = 0,
-) -> Sequential:
-    """Make two 3 x 3 convolutions, each with its normalization, if any, and ReLU."""
-    layers: dict[str, Layer] = {}
-    for number, channels in ((1, channels_in), (2, channels_out)):
-        layers[f"conv{number}"] = Conv2d(
-            channels, channels_out, 3, padding=CONV_PADDING[padding], bias=norm is None, rng=rng
-        )
-        if norm:
-            layers[f"norm{number}"] = BatchNorm2d(channels_out)
-        layers[f"relu{number}"] = ReLU()
-    if dropout:
-        layers["dropout"] = Dropout(dropout, random_generator(seed))
-    return Sequential(**layers)
-
-
-def upsampler(
-    kind: str, channels_in: int, channels_out: int, padding: str, rng: np.random.Generator
-) -> Layer:
-    """Make what doubles the image and halves its channels."""
-    if kind == "transpose":
-        return ConvTranspose2d(channels_in, channels_out, 2, stride=2, rng=rng)
-    return Sequential(
-        upsample=UpsampleNearest2d(2),
-        conv=Conv2d(channels_in, channels_out, 3, padding=CONV_PADDING[padding], rng=rng),
-    )
 
 
 def check_config(config: dict[str, Any]) -> None:
@@ -322,7 +266,11 @@ def check_config(config: dict[str, Any]) -> None:
     UserError
         If a number is out of range, or a word none of the known ones.
     """
-    for name, allowed in CHOICES.items():
+    for name, *allowed in (
+        ("padding", "same", "valid"),
+        ("upsampling", "transpose", "nearest"),
+        ("norm", None, "batch"),
+    ):
         if config[name] not in allowed:
             raise UserError(f"{name} {config[name]!r}: choose one of {allowed}")
     for name in ("in_channels", "classes", "base_channels", "depth"):

@@ -43,12 +43,12 @@ class TrainingConfig:
     out : str
         The folder of the run.
     val_images, val_masks : str, optional
-        Folders of the images to validate on. Without them, part of the images is set aside.
+        Folders of the images to validate on. Without them, part of the images is held out.
     val_fraction : float
-        How much is set aside, between 0 and 1.
+        The fraction of the images held out for validation, between 0 and 1.
     val_split : str
-        Which are set aside: "random", chosen by the seed, or "spatial", a block at the end of each
-        scene, for tiles that `tinyunet.data.tiles` cut.
+        How these are chosen: "random", by the seed, or "spatial", a block at the end of each scene,
+        for tiles that `tinyunet.data.tiles` cut.
     steps, batch_size, crop_size : int
         How many steps; crops a step; height and width of a crop in pixels.
     base_channels, depth, upsampling, padding, norm, dropout
@@ -93,13 +93,13 @@ class TrainingConfig:
     preview_interval : int, optional
         Draw the preview every so many steps, too, not only at checkpoints.
     seed : int
-        Decides everything random.
+        The random seed: the same one gives the same run.
     device : str
         "auto", "cpu" or "cuda".
     threads : int, optional
-        Among how many threads a batch is split; without it, as many as there are cores.
+        How many threads share each batch; without it, as many as there are cores.
     resume : bool
-        Go on with the run in `out` from its last checkpoint.
+        Resume the run in `out` from its last checkpoint.
     """
 
     images: str
@@ -180,7 +180,7 @@ class TrainingConfig:
                 "the loss ce or ce+dice"
             )
         if self.instances and not self.weight_map:
-            raise UserError("instances are for the weight map: ask for weight_map, too")
+            raise UserError("instances are used by the weight map only: choose weight_map as well")
         if self.class_names and len(set(self.class_names)) < len(self.class_names):
             raise UserError(f"two classes have the same name: {', '.join(self.class_names)}")
 

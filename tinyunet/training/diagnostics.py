@@ -21,9 +21,9 @@ def tiles_split_at_random(stems: list[str]) -> str | None:
     if not all(NAME.fullmatch(stem) for stem in stems):
         return None
     return (
-        "the images are tiles of a scene, and those to validate on are chosen at random: each has "
-        "neighbors that look like it among those to learn from, so the scores will be too good; "
-        "--val-split spatial sets a block of neighbors aside"
+        "the images are tiles of a scene, and the validation images are chosen among them at "
+        "random: each has neighbors that look like it among the training images, so the scores "
+        "will be too good; --val-split spatial holds out a block of neighboring tiles instead"
     )
 
 
@@ -61,7 +61,7 @@ def one_class_only(scores: Scores, class_names: list[str]) -> str | None:
     return (
         f"the network predicts {class_names[scores.predicted_classes[0]]!r} for every validation "
         "pixel. Early on this is usual; if it stays, train longer, try --class-weights auto, and "
-        "see in preview.png whether the masks are what you think"
+        "check in preview.png that the masks are what you think"
     )
 
 
@@ -92,7 +92,7 @@ def overfitting(history: list[dict]) -> str | None:
     best, _, step = max(validations)
     return (
         f"validation was best at step {step} (mean IoU {best:.3f}) and has been worse since, while "
-        "the training loss still falls: the network is learning the training images by heart. "
+        "the training loss still falls: the network is overfitting. "
         "model.npz keeps the best; more images or --elastic help, and --patience 5 would end "
         "such a run"
     )

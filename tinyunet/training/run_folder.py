@@ -3,7 +3,7 @@
 It holds
 
 - ``model.npz``: the network as it was when its validation score was best; this is the one to use;
-- ``last.npz``: the network and the optimizer at the last checkpoint, to go on with ``--resume``;
+- ``last.npz``: the network and the optimizer at the last checkpoint, for ``--resume``;
 - ``metrics.csv`` and ``curves.png``: loss and scores over the steps;
 - ``preview.png``: a few validation images, their truth and the prediction;
 - ``config.json``: the settings.
@@ -50,13 +50,13 @@ def refuse_to_overwrite(out: Path) -> None:
     for name in ("last.npz", "model.npz"):
         if (out / name).exists():
             raise UserError(
-                f"{out} holds a run already ({name}): go on with it by --resume, choose another "
-                "folder for --out, or delete this one"
+                f"{out} holds a run already ({name}): resume it with --resume, choose another "
+                "--out, or delete it"
             )
 
 
 def settings_to_resume(out, **changes) -> TrainingConfig:
-    """Return the settings of the run in a folder, with some changed: what a person typed anew."""
+    """Return the settings of the run in a folder, with some changed."""
     stored = stored_settings(last_state(out))
     return replace(stored, out=str(out), resume=True, **changes)
 
@@ -106,13 +106,13 @@ def state_to_resume(config: TrainingConfig) -> TrainingState:
     for name, value in asdict(config).items():
         if name not in MAY_CHANGE and value != stored[name]:
             raise UserError(
-                f"the run in {config.out} has {name} {stored[name]}, which can't become {value} "
-                "half-way: leave the option out, or start a new run"
+                f"the run in {config.out} has {name} {stored[name]}, which cannot be changed to "
+                f"{value} when resuming; drop the option, or start a new run"
             )
     if config.steps < state.progress["step"]:
         raise UserError(
             f"the run in {config.out} has done {state.progress['step']} steps already: steps must "
-            f"not be {config.steps}"
+            f"be at least that, not {config.steps}"
         )
     return state
 

@@ -68,8 +68,8 @@ def train(
     Raises
     ------
     UserError
-        If the settings or the files don't fit, before anything is written; or if the loss is no
-        longer a number, in which case the last good checkpoint stays.
+        If the settings or the files don't fit, before anything is written; or if the loss is NaN or
+        infinite, in which case the last good checkpoint stays.
     """
     config.check()
     use_device(config.device)
@@ -105,7 +105,7 @@ class Trainer(Training):
     training, validation : Dataset
         The images to learn from and those to be judged by.
     state : TrainingState, optional
-        Where to go on; without it the run starts anew.
+        Where to go on; without it the run starts from the beginning.
     communicator : Communicator, optional
         The processes that share the work.
 
@@ -211,7 +211,7 @@ class Trainer(Training):
             self.write_reports()  # should the earlier run have died just before
 
     def log(self) -> dict:
-        """Add a row to the history, with the mean loss since the last; stop if it is no number."""
+        """Add a row to the history, with the mean loss since the last; stop if it is NaN."""
         losses = [float(loss) for loss in self.losses]  # here the device is waited for
         for number, loss in enumerate(losses, start=self.step - len(losses) + 1):
             if not math.isfinite(loss):
@@ -256,7 +256,7 @@ class Trainer(Training):
     # -- Whether to go on -----------------------------------------------------------------
 
     def has_stopped_improving(self) -> bool:
-        """Wait for the whole team; tell whether the last validations were all no better."""
+        """Wait for all processes; tell whether the last validations were all no better."""
         if self.config.patience is None:
             self.communicator.wait()
             return False
@@ -272,10 +272,10 @@ class Trainer(Training):
         return bool(votes[0])
 
     def check_weights(self) -> None:
-        """Stop if a weight is no number any more."""
+        """Stop if a weight is NaN or infinite."""
         for parameter in self.network.parameters():
             if not bool(xp.isfinite(parameter.data).all()):
-                self.stop(f"by step {self.step} {parameter.name} was no longer finite")
+                self.stop(f"by step {self.step} {parameter.name} was NaN or infinite")
 
     def find_nonfinite_layer(self, number: int) -> str:
         """Find out which layer failed first in a step: do the steps since the checkpoint again."""

@@ -20,21 +20,3 @@ from tinyunet.nn.functional.pooling import max_pool2d
 from tinyunet.nn.functional.softmax import softmax
 from tinyunet.nn.functional.transposed_convolution import conv_transpose2d
 from tinyunet.nn.functional.upsampling import upsample_nearest2d
-
-__all__ = [
-    "batch_norm2d",
-    "col2im",
-    "concat",
-    "conv2d",
-    "conv_transpose2d",
-    "crop",
-    "dice_loss",
-    "dropout",
-    "im2col",
-    "max_pool2d",
-    "normalize_batch",
-    "relu",
-    "softmax",
-    "softmax_cross_entropy",
-    "upsample_nearest2d",
-]

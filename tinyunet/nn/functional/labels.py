@@ -16,18 +16,15 @@ def device_labels(labels: Array, logits: Array, ignore_index: int | None = None)
         If shape or type do not fit, or a label is neither a class nor the ignored value.
     """
     if labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"labels of shape {labels.shape} do not fit logits of shape {logits.shape}; "
-            f"expected {logits.shape[:-1]}"
-        )
+        raise ValueError(f"expected labels of shape {logits.shape[:-1]}, got {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise ValueError(f"labels must be integers, not {labels.dtype}")
     if on_host(labels):
         classes = logits.shape[-1]
-        counted = labels if ignore_index is None else labels[labels != ignore_index]
-        if counted.size and (counted.min() < 0 or counted.max() >= classes):
-            wrong = counted.min() if counted.min() < 0 else counted.max()
-            raise ValueError(f"label {wrong} is not a class: the logits have 0 to {classes - 1}")
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        wrong = wrong if ignore_index is None else wrong[wrong != ignore_index]
+        if wrong.size:
+            raise ValueError(f"label {wrong[0]} is not a class: the logits have 0 to {classes - 1}")
     return to_device(labels)
 
 
@@ -50,7 +47,7 @@ def count_weights(
     if pixel_weights is not None:
         if pixel_weights.shape != labels.shape:
             raise ValueError(
-                f"pixel weights of shape {pixel_weights.shape} do not fit labels of {labels.shape}"
+                f"expected pixel weights of shape {labels.shape}, got {pixel_weights.shape}"
             )
         weights = weights * xp.asarray(pixel_weights, dtype=logits.dtype)
     if class_weights is not None:

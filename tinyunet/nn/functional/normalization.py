@@ -53,6 +53,7 @@ def batch_norm2d(
     y : array (N, H, W, C)
     backward : function
         ``backward(dy)`` gives ``(dx, dgamma, dbeta)``.
+        ``backward(dy, input_gradient=False)`` leaves ``dx`` out (None).
 
     Raises
     ------
@@ -68,9 +69,10 @@ def batch_norm2d(
     x_hat = (x - mean) / std
     y = gamma * x_hat + beta
 
-    def backward(dy: Array) -> tuple[Array, Array, Array]:
+    def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dx_hat = gamma * dy
-        return dx_hat / std, (dy * x_hat).sum(axis=PIXELS), dy.sum(axis=PIXELS)
+        dx = dx_hat / std if input_gradient else None
+        return dx, (dy * x_hat).sum(axis=PIXELS), dy.sum(axis=PIXELS)
 
     return y, backward
 
@@ -92,11 +94,13 @@ def normalize_batch(
     x_hat = (x - mean) / std
     y = gamma * x_hat + beta
 
-    def backward(dy: Array) -> tuple[Array, Array, Array]:
+    def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dx_hat = gamma * dy
         mean_of_dx_hat = dx_hat.mean(axis=PIXELS)
         mean_of_product = (dx_hat * x_hat).mean(axis=PIXELS)
-        dx = (dx_hat - mean_of_dx_hat - x_hat * mean_of_product) / std
+        dx = None
+        if input_gradient:
+            dx = (dx_hat - mean_of_dx_hat - x_hat * mean_of_product) / std
         return dx, (dy * x_hat).sum(axis=PIXELS), dy.sum(axis=PIXELS)
 
     return (y, backward), mean, variance

@@ -19,7 +19,7 @@ words, too: a pixel that was copied to nine places receives the sum of nine grad
 from collections.abc import Callable
 
 from tinyunet.backend import Array, xp
-from tinyunet.nn.functional.shapes import Pair, check_columns, output_size, pair
+from tinyunet.nn.functional.shapes import Pair, output_size, pair
 
 
 def im2col(x: Array, kernel_size: Pair, stride: Pair = 1) -> tuple[Array, Callable]:
@@ -78,7 +78,10 @@ def col2im(
     ValueError
         If the columns do not have the shape that `im2col` gives for this image.
     """
-    check_columns(columns, image_shape, kernel_size, stride)
+    places = output_size(image_shape, kernel_size, stride)
+    expected = (image_shape[0], *places, *pair(kernel_size), image_shape[3])
+    if columns.shape != expected:
+        raise ValueError(f"columns of shape {columns.shape}; these images need {expected}")
     _, out_height, out_width, kernel_height, kernel_width, _ = columns.shape
     down, right = pair(stride)
     image = xp.zeros(image_shape, dtype=columns.dtype)

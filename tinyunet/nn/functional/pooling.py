@@ -64,10 +64,10 @@ def check_divisible(image_shape: Sequence, size: int) -> None:
     ValueError
         If a row or column would be left over; names the nearest sizes that fit.
     """
-    for axis, length in (("height", image_shape[1]), ("width", image_shape[2])):
+    for axis, length in zip(("height", "width"), image_shape[1:3], strict=True):
         if length % size or length == 0:
             below = length - length % size
-            fits = ", ".join(str(fit) for fit in (below, below + size) if fit > 0)
+            fits = f"{below}, {below + size}" if below else f"{size}"
             raise ValueError(
                 f"{axis} {length} is not divisible by {size}; nearest that fit: {fits}"
             )

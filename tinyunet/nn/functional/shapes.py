@@ -72,12 +72,9 @@ def border_widths(padding: Pair | str, kernel_size: Pair, stride: Pair) -> tuple
         if pair(stride) != (1, 1):
             raise ValueError(f'padding "same" keeps the size, so it needs stride 1, not {stride}')
         return tuple(((size - 1) // 2, size // 2) for size in pair(kernel_size))
-    if isinstance(padding, str):
+    if isinstance(padding, str) or min(pair(padding)) < 0:
         raise ValueError(f'padding {padding!r}: give an int, a pair (height, width), or "same"')
-    height, width = pair(padding)
-    if min(height, width) < 0:
-        raise ValueError(f"padding {padding} is negative")
-    return (height, height), (width, width)
+    return tuple((side, side) for side in pair(padding))
 
 
 def check_convolution(
@@ -92,33 +89,11 @@ def check_convolution(
     """
     if x.ndim != 4 or weight.ndim != 4:
         raise ValueError(
-            f"expected an image batch (N, H, W, C) and a kernel (KH, KW, C, F), "
+            "expected an image batch (N, H, W, C) and a kernel (KH, KW, C, F), "
             f"got shapes {x.shape} and {weight.shape}"
         )
-    if x.shape[3] != weight.shape[image_axis]:
-        raise ValueError(
-            f"the image has {x.shape[3]} channels but the kernel {weight.shape} expects "
-            f"{weight.shape[image_axis]}"
-        )
-    if bias is not None and bias.shape != (weight.shape[output_axis],):
-        raise ValueError(
-            f"the bias has shape {bias.shape} but the output has {weight.shape[output_axis]} "
-            f"channels: expected ({weight.shape[output_axis]},)"
-        )
-
-
-def check_columns(columns: Array, image_shape: Sequence, kernel_size: Pair, stride: Pair) -> None:
-    """Check that columns have the shape that `im2col` gives for an image of this shape.
-
-    Raises
-    ------
-    ValueError
-        If they have not.
-    """
-    places = output_size(image_shape, kernel_size, stride)
-    expected = (image_shape[0], *places, *pair(kernel_size), image_shape[3])
-    if columns.shape != expected:
-        raise ValueError(
-            f"columns have shape {columns.shape}; images {tuple(image_shape)} under a kernel of "
-            f"{kernel_size} with stride {stride} need {expected}"
-        )
+    channels_in, channels_out = weight.shape[image_axis], weight.shape[output_axis]
+    if x.shape[3] != channels_in:
+        raise ValueError(f"the kernel takes {channels_in} channels, the image has {x.shape[3]}")
+    if bias is not None and bias.shape != (channels_out,):
+        raise ValueError(f"expected a bias of shape ({channels_out},), got {bias.shape}")

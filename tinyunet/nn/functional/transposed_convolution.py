@@ -53,6 +53,7 @@ def conv_transpose2d(
         OH = (H - 1) * stride + KH - 2 * padding.
     backward : function
         ``backward(dy)`` gives ``(dx, dweight)``, and ``dbias`` as a third where there is a bias.
+        ``backward(dy, input_gradient=False)`` leaves ``dx`` out (None).
 
     Raises
     ------
@@ -69,21 +70,17 @@ def conv_transpose2d(
     rows, matrix = x.reshape(-1, filters), weight.reshape(-1, filters)
     # (N*H*W, F) @ (F, KH*KW*C) -> (N*H*W, KH*KW*C)
     stamps = rows @ matrix.T
-    padded, im2col = col2im(
-        stamps.reshape(images, height, width, *kernel_size, channels),
-        padded_shape,
-        kernel_size,
-        stride,
-    )
+    columns = stamps.reshape(images, height, width, *kernel_size, channels)
+    padded, im2col = col2im(columns, padded_shape, kernel_size, stride)
     y = padded[:, top : top + out_height, left : left + out_width]
     if bias is not None:
         y = y + bias
 
-    def backward(dy: Array) -> tuple:
+    def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dpadded = xp.pad(dy, ((0, 0), (top, bottom), (left, right), (0, 0)))
         dstamps = im2col(dpadded).reshape(-1, matrix.shape[0])
         # (N*H*W, KH*KW*C) @ (KH*KW*C, F) -> (N*H*W, F)
-        dx = (dstamps @ matrix).reshape(x.shape)
+        dx = (dstamps @ matrix).reshape(x.shape) if input_gradient else None
         # (KH*KW*C, N*H*W) @ (N*H*W, F) -> (KH*KW*C, F)
         dweight = (dstamps.T @ rows).reshape(weight.shape)
         return (dx, dweight) if bias is None else (dx, dweight, dy.sum(axis=(0, 1, 2)))

@@ -1,0 +1,155 @@
+"""What `tinyunet learn` says and does: the first call, the list, a hint, the training."""
+
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from tinyunet.atomic_io import save_picture
+from tinyunet.course import finale
+from tinyunet.course.folder import (
+    RIGHT,
+    WRONG,
+    Finding,
+    as_json,
+    check_folder,
+    first_open,
+    load,
+    make_folder,
+    next_hint,
+    path_of,
+    read_progress,
+    write_progress,
+)
+from tinyunet.course.syllabus import EXERCISES
+from tinyunet.errors import UserError
+
+PICTURE = "unet.png"
+
+
+def visit(folder: Path, *, wants_hint: bool, watching: bool, json: bool, names: str | None) -> int:
+    """Make the folder of exercises, or check what was written there; returns the exit status.
+
+    Parameters
+    ----------
+    folder : path
+    wants_hint, watching, json, names
+        What was asked for beside: a hint, checking whenever a file is saved, JSON, and the names of
+        the operations that shall train the U-Net.
+
+    Returns
+    -------
+    status : int
+        1 if an answer is wrong, else 0.
+    """
+    if make_folder(folder) and not json:
+        print(welcome(folder))
+        return 0
+    findings = check_folder(folder)
+    write_progress(folder, read_progress(folder), findings)
+    if json:
+        print(as_json(folder, findings))
+    elif wants_hint:
+        print(hint(folder, findings))
+        return 0
+    elif names:
+        train(folder, findings, names)
+        return 0
+    else:
+        show(folder, findings)
+        while watching:
+            findings = watch(folder)
+            show(folder, findings)
+    return 1 if any(finding.state == WRONG for finding in findings) else 0
+
+
+def welcome(folder: Path) -> str:
+    """Say what to do with a new folder."""
+    return (
+        f"{folder} now holds {len(EXERCISES)} exercises, one file each. In every one forward "
+        "works, "
+        "and its backward is yours\nto write. At the end your own operations train a U-Net.\n\n"
+        f"Open {path_of(folder, EXERCISES[0])}, write what stands for the three dots, save, and "
+        "run\n\n"
+        f"    tinyunet learn {folder}\n\n"
+        "again: it says what is right, what is wrong, and in what way.\nWith --watch it does so "
+        "whenever you save."
+    )
+
+
+def show(folder: Path, findings: list[Finding]) -> None:
+    """Print the list of exercises, and what is to be said to the first that is not right."""
+    current = first_open(findings)
+    for finding in findings:
+        here = "  <-" if finding is current else ""
+        number, _ = finding.exercise.name.split("_", 1)
+        print(f"{number}  {finding.exercise.title:36} {finding.state}{here}")
+    print()
+    if current is None:
+        print(f"All {len(findings)} exercises are right.")
+        if not (folder / PICTURE).exists():
+            train(folder, findings, "all")
+        return
+    name = f"{current.exercise.name}.py"
+    if current.state == WRONG:
+        print(f"{name}: {current.message}")
+        print(f"\nA hint: tinyunet learn {folder} --hint    To read: {current.exercise.chapter}")
+        print(f"Next: {name}, once more")
+    else:
+        print(f"Next: {name} ({current.exercise.title}). To read: {current.exercise.chapter}")
+
+
+def hint(folder: Path, findings: list[Finding]) -> str:
+    """Give one more hint."""
+    current = first_open(findings)
+    if current is None:
+        return "Every exercise is right: there is nothing left to hint at."
+    number, text = next_hint(folder, current.exercise)
+    name, most = f"{current.exercise.name}.py", len(current.exercise.hints)
+    if text is None:
+        return f"{name}: there are no more hints. Read {current.exercise.chapter}."
+    return "\n".join(textwrap.wrap(f"{name}. Hint {number} of {most}: {text}", 96))
+
+
+def watch(folder: Path) -> list[Finding]:
+    """Wait until a file is saved, then check again."""
+    sys.stdout.flush()
+
+    def saved():
+        return {
+            e.name: p.stat().st_mtime_ns for e in EXERCISES if (p := path_of(folder, e)).exists()
+        }
+
+    before = saved()
+    while saved() == before:
+        time.sleep(0.5)
+    print("-" * 60)
+    return check_folder(folder)
+
+
+def train(folder: Path, findings: list[Finding], names: str) -> None:
+    """Train the U-Net with a student's operations, and leave the picture in the folder.
+
+    Raises
+    ------
+    UserError
+        If a name is none of an operation, or the exercise of one is not right yet.
+    """
+    offered = {name: finding for finding in findings for name in finding.exercise.offers}
+    chosen = names.split(",")
+    if names == "all":
+        chosen = [name for name, finding in offered.items() if finding.state == RIGHT]
+    mine = {}
+    for name in chosen:
+        if name not in offered:
+            raise UserError(f"--with {name}: choose from {', '.join(offered)}, or all")
+        exercise = offered[name].exercise
+        if offered[name].state != RIGHT:
+            raise UserError(f"--with {name}: {exercise.name}.py is not right yet")
+        mine[name] = getattr(load(path_of(folder, exercise)), name)
+    yours = " and ".join(filter(None, [", ".join(chosen[:-1]), *chosen[-1:]]))
+    print(f"A U-Net trains on painted scenes. {yours or 'None of its operations'}", end=" ")
+    print("is yours." if len(chosen) < 2 else "are yours.")
+    picture = finale.train_and_draw(mine, finale.STEPS)
+    save_picture(picture, folder / PICTURE)
+    print(f"{folder / PICTURE}: from left to right the photograph, the truth, and what it found.")
