@@ -96,7 +96,7 @@ def awkward_paths() -> list[str]:
         *("", ".", "..", "/", "missing", "missing/deeper", "file/inside", "file", "nothing"),
         *("empty", "öäü 森", "loop", "loop/inside", "dangling", "dangling/inside"),
         *("a-folder.png", "a-folder.npz", "scene.png/inside", "model.npz", "masks", "scene.png"),
-        *("n" * 300, "n" * 300 + "/inside", "d/" * 3000, "/proc/self/mem", "/dev/full"),
+        *("n" * 300, "n" * 300 + "/inside", "d/" * 3000, "/proc/self/mem", "pipe"),
         *("\x1b[31m", "line\nbreak", os.fsdecode(b"caf\xe9"), os.fsdecode(b"caf\xe9/inside")),
         *("-", "~", "*", "%s", "{}", "CON", "images/"),
     ]

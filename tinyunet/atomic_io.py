@@ -125,6 +125,8 @@ def written_aside(path: str | Path, on_disk: bool = False) -> Iterator[BinaryIO]
         If the file can't be written: no such folder, no permission, no space left.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a folder, a device, a pipe
+        raise UserError(f"cannot write {path}: it is there and no ordinary file")
     try:
         with temporary_file(path.parent) as file:
             yield file

@@ -163,6 +163,8 @@ def read_class_table(path: str | Path) -> ClassTable:
     UserError
         If the file cannot be read, a line is not understood, or a name or value comes twice.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise UserError(f"{path}: the class table cannot be read (it is no file)")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
