@@ -78,10 +78,12 @@ def measure(upsample, size, kernels):
 
 
 def draw(path, results):
-    """Draw a column for each way: the counts above, the pattern below."""
+    """Draw a column for each way: the counts above, the pattern below.
+
+    Each pattern is divided by its mean, so that 1 is what a flat image should stay.
+    """
     pyplot.rcParams.update({"font.size": 10})
     figure, rows = pyplot.subplots(2, 3, figsize=(10.5, 7.6), dpi=120, layout="constrained")
-    reach = max(abs(pattern - pattern.mean()).max() for _, pattern, _ in results.values())
     for (above, below), (title, result) in zip(rows.T, results.items(), strict=True):
         counts, pattern, unevenness = result
         above.imshow(counts, cmap="cividis", vmin=0, vmax=10)
@@ -90,12 +92,13 @@ def draw(path, results):
             style = {"color": color, "ha": "center", "va": "center", "fontsize": 8}
             above.text(*place[::-1], f"{count:.0f}", **style)
         above.set_title(title, fontsize=12)
-        below.imshow(pattern - pattern.mean(), cmap="gray", vmin=-reach, vmax=reach)
+        shown = below.imshow(pattern / pattern.mean(), cmap="gray", vmin=-1, vmax=3)
         below.set_title(f"unevenness {unevenness:.2f}", fontsize=11)
         for axes in (above, below):
             axes.set(xticks=[], yticks=[])
     rows[0, 0].set_ylabel("how many products are summed", fontsize=11)
     rows[1, 0].set_ylabel("a flat image, random kernels", fontsize=11)
+    figure.colorbar(shown, ax=rows[1], label="times the mean", ticks=[-1, 0, 1, 2, 3])
     figure.savefig(path, format="png")
     pyplot.close(figure)
 

@@ -10,18 +10,16 @@ are gone.
 
 import sys
 
-import numpy as np
 from parts.command_line import demo_parser, prepare
 from tqdm import tqdm
 
-from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
+from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.inference.sliding_window import full_margin, predict_probabilities
 from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.operations import operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.colors import color_mask
 from tinyunet.training.loop import random_batches, training_steps
 
 try:
@@ -29,12 +27,12 @@ try:
 
     matplotlib.use("Agg")  # draws into files, needs no screen
     from matplotlib import pyplot
+    from matplotlib.patches import Rectangle
 except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
 DEPTH = 3
 SMALL_MARGIN = 16
-SMALLEST = 1e-8  # difference that is drawn
 
 
 def train(options):
@@ -51,25 +49,56 @@ def train(options):
     return network, standardization
 
 
-def draw(path, photo, whole, differences, tile):
-    """Draw the scene, its classes, and how the tiles differ from them, with each margin."""
+def draw(path, photo, whole, tiled, tile):
+    """Draw the class maps made in tiles; below, a part of each three times as large.
+
+    Pixels whose class is not that of the prediction at once are red; thin lines are where tiles
+    meet.
+    """
     pyplot.rcParams.update({"font.size": 11})
-    columns = 2 + len(differences)
-    figure, panels = pyplot.subplots(1, columns, figsize=(15, 3.5), dpi=110, layout="constrained")
-    panels[0].imshow(photo)
-    panels[0].set_title("a painted scene", fontsize=12)
-    panels[1].imshow(color_mask(whole.argmax(axis=-1)))
-    panels[1].set_title("predicted at once", fontsize=12)
-    for axes, (margin, difference) in zip(panels[2:], differences.items(), strict=True):
-        logs = np.log10(np.maximum(difference, SMALLEST))
-        shown = axes.imshow(logs, cmap="cividis", vmin=np.log10(SMALLEST), vmax=0)
-        axes.set_title(f"tiles of {tile}, margin {margin}", fontsize=12)
-        axes.set_xlabel(f"differs by at most {difference.max():.1g}")
-    for axes in panels:
-        axes.set(xticks=[], yticks=[])
-    bar = figure.colorbar(shown, ax=panels[2:], shrink=0.75, ticks=[-8, -6, -4, -2, 0])
-    bar.ax.set_yticklabels(["$10^{-8}$", "$10^{-6}$", "$10^{-4}$", "$10^{-2}$", "1"])
-    bar.set_label("difference of probability")
+    classes = {margin: found.argmax(axis=-1) for margin, found in tiled.items()}
+    at_once = whole.argmax(axis=-1)
+    red = {margin: found != at_once for margin, found in classes.items()}
+    pictures = {"a painted scene": photo, "predicted at once": CLASS_COLORS[at_once]}
+    for margin, found in classes.items():
+        picture = CLASS_COLORS[found] // 2 + 127  # paler, so that red stands out
+        picture[red[margin]] = (220, 0, 0)
+        pictures[f"tiles of {tile}, margin {margin}"] = picture
+    # The part to look at: the third of the scene in which most pixels change without a margin.
+    part = len(photo) // 3
+    starts = range(0, len(photo) - part + 1, max(part // 8, 1))
+    row, column = max(
+        ((r, c) for r in starts for c in starts),
+        key=lambda place: red[0][place[0] : place[0] + part, place[1] : place[1] + part].sum(),
+    )
+    figure, rows = pyplot.subplots(
+        2, len(pictures), figsize=(16, 7), dpi=110, layout="constrained", squeeze=False
+    )
+    for (above, below), (title, picture) in zip(rows.T, pictures.items(), strict=True):
+        above.imshow(picture, interpolation="nearest")
+        above.set_title(title, fontsize=12)
+        frame = Rectangle((column, row), part, part, fill=False, edgecolor="black", linewidth=2)
+        above.add_patch(frame)
+        inset = picture[row : row + part, column : column + part]
+        extent = (column, column + part, row + part, row)
+        below.imshow(inset, interpolation="nearest", extent=extent)
+        for axes in (above, below):
+            axes.set(xticks=[], yticks=[])
+            if title.startswith("tiles"):
+                low, high = axes.get_xlim()
+                for seam in range(tile, len(photo), tile):
+                    if low < seam < high:
+                        axes.axvline(seam - 0.5, color="black", linewidth=0.6)
+                bottom, top = axes.get_ylim()
+                for seam in range(tile, len(photo), tile):
+                    if top < seam < bottom:
+                        axes.axhline(seam - 0.5, color="black", linewidth=0.6)
+    for below, (margin, changed) in zip(rows[1, 2:], red.items(), strict=True):
+        difference = abs(tiled[margin] - whole).max()
+        below.set_xlabel(
+            f"{changed.mean():.2%} of all pixels change (red);\na probability by up "
+            f"to {difference:.1g}"
+        )
     figure.savefig(path, format="png")
     pyplot.close(figure)
 
@@ -89,12 +118,13 @@ def main(arguments=None):
 
     full = full_margin(network)
     whole = predict(side, full)
-    differences, changed = {}, {}
-    for margin in (0, SMALL_MARGIN, full):
-        tiled = predict(options.tile, margin)
-        differences[margin] = abs(tiled - whole).max(axis=-1)
-        changed[margin] = (tiled.argmax(axis=-1) != whole.argmax(axis=-1)).mean()
-    draw(options.out, photo, whole, differences, options.tile)
+    tiled = {margin: predict(options.tile, margin) for margin in (0, SMALL_MARGIN, full)}
+    differences = {margin: abs(found - whole).max(axis=-1) for margin, found in tiled.items()}
+    changed = {
+        margin: (found.argmax(axis=-1) != whole.argmax(axis=-1)).mean()
+        for margin, found in tiled.items()
+    }
+    draw(options.out, photo, whole, tiled, options.tile)
     print(f"The picture: {options.out}")
     print(
         f"You should have seen seams: without a margin the tiles change the class of "

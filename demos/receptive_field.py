@@ -56,26 +56,44 @@ def box(influence):
 
 
 def draw(path, photo, center, results):
-    """Draw a panel for each depth: the square, the measured box and the glow, over the scene."""
+    """Draw a column for each depth: the glow over the scene, and a profile through its center.
+
+    The scale is linear: a pixel twice as bright has twice the influence. So one sees how little of
+    what the network can see it listens to.
+    """
     pyplot.rcParams.update({"font.size": 11})
-    figure, panels = pyplot.subplots(
-        1, len(results), figsize=(4 * len(results), 5), dpi=120, squeeze=False, layout="constrained"
+    figure, (upper, lower) = pyplot.subplots(
+        2,
+        len(results),
+        figsize=(4 * len(results), 6.4),
+        dpi=120,
+        squeeze=False,
+        layout="constrained",
+        height_ratios=(3, 1),
+        sharex=True,
     )
-    for axes, (depth, (theory, influence, half)) in zip(panels[0], results.items(), strict=True):
-        # From faint to strong over four powers of ten: on a linear scale one sees only the center.
-        level = 1 + np.log10(np.maximum(influence / influence.max(), 1e-4)) / 4
-        gray = photo.mean(axis=2, keepdims=True) / 255
-        glow = pyplot.get_cmap("cividis")(level)[:, :, :3]
-        axes.imshow(np.where(influence[:, :, None] > 0, 0.25 * gray + 0.75 * glow, gray))
+    gray = 0.6 * photo.mean(axis=2, keepdims=True) / 255
+    for axes, below, (depth, (theory, influence, half)) in zip(
+        upper, lower, results.items(), strict=True
+    ):
+        level = influence / influence.max()
+        glow = pyplot.get_cmap("inferno")(level)[:, :, :3]
+        axes.imshow(gray + (1 - gray) * glow)
         row, column, height, width = box(influence)
         corner = (column - 0.5, row - 0.5)
-        style = {"fill": False, "edgecolor": PALETTE[4] / 255, "linewidth": 2.5}
+        style = {"fill": False, "edgecolor": PALETTE[5] / 255, "linewidth": 2.5}
         axes.add_patch(Rectangle(corner, width, height, **style))
         corner = (center - half / 2, center - half / 2)
         axes.add_patch(Rectangle(corner, half, half, fill=False, edgecolor="white", linewidth=1.5))
         axes.set_title(f"depth {depth}\ntheory {theory}, measured {height} x {width}", fontsize=12)
-        axes.set_xlabel(f"half of it within {half} x {half} (white)")
         axes.set(xticks=[], yticks=[])
+        profile = influence.sum(axis=0)
+        below.fill_between(range(len(profile)), profile / profile.max(), color=PALETTE[4] / 255)
+        for edge in (column, column + width - 1):
+            below.axvline(edge, color=PALETTE[5] / 255, linewidth=2)
+        below.set(yticks=[], xlabel=f"half of it within {half} x {half} (white)")
+        below.spines[["top", "right", "left"]].set_visible(False)
+    lower[0].set_ylabel("influence,\nby column")
     figure.savefig(path, format="png")
     pyplot.close(figure)
 

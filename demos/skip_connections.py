@@ -35,6 +35,7 @@ try:
 
     matplotlib.use("Agg")  # draws into files, needs no screen
     from matplotlib import pyplot
+    from matplotlib.patches import Rectangle
 except ImportError as error:
     sys.exit(f"{error}: this demo needs more packages: python -m pip install '.[demos]'")
 
@@ -42,6 +43,7 @@ LEVELS = ("64 x 64", "32 x 32", "16 x 16")  # of crops of 64 x 64; below them is
 CUTS = {"all skips": (), **{f"cut at {size}": (k,) for k, size in enumerate(LEVELS)}}
 CUTS["all cut"] = tuple(range(len(LEVELS)))
 FINEST = f"cut at {LEVELS[0]}"
+ZOOM = 18  # side of the square that is shown enlarged, in pixels
 
 
 class Join(Concat):
@@ -126,19 +128,37 @@ def errors(probabilities, masks):
     return wrong[most != least].mean(), wrong[most == least].mean()
 
 
+def corner_of_most_borders(mask):
+    """Find the square of ZOOM pixels with the most borders in it; gives its row and column."""
+    border = np.zeros(mask.shape, int)
+    border[:, 1:] += mask[:, 1:] != mask[:, :-1]
+    border[1:] += mask[1:] != mask[:-1]
+    corners = np.ndindex(mask.shape[0] - ZOOM + 1, mask.shape[1] - ZOOM + 1)
+    return max(corners, key=lambda at: border[at[0] : at[0] + ZOOM, at[1] : at[1] + ZOOM].sum())
+
+
 def draw(path, held_out, results, wrong):
     """Draw a scene with the predictions, and below the gradients that meet at each fork."""
     pyplot.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False})
-    figure = pyplot.figure(figsize=(14, 6.2), dpi=110, layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.1, 1))
+    figure = pyplot.figure(figsize=(15, 11.5), dpi=100, layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(2.2, 1))
     part = np.s_[32:96, 32:96]
-    panels = {"photograph": held_out.images[0][part], "truth": held_out.masks[0][part]}
-    panels |= {name: found[0][..., 1][part] for name, (found, _) in results.items()}
-    for axes, (name, panel) in zip(upper.subplots(1, len(panels)), panels.items(), strict=True):
-        axes.imshow(panel, cmap="gray", vmin=0, vmax=1)  # (a photograph has colors of its own)
-        axes.set(title=name, xticks=[], yticks=[])
+    truth = held_out.masks[0][part]
+    panels = {"photograph, true outline": held_out.images[0][part]}
+    panels |= {name: results[name][0][0][..., 1][part] for name in ("all skips", FINEST, "all cut")}
+    row, column = corner_of_most_borders(truth)
+    wholes, zooms = upper.subplots(2, len(panels))
+    for whole, zoom, (name, panel) in zip(wholes, zooms, panels.items(), strict=True):
+        for axes in (whole, zoom):
+            axes.imshow(panel, cmap="gray", vmin=0, vmax=1)  # (a photograph has its own colors)
+            axes.contour(truth, [0.5], colors=[PALETTE[4] / 255], linewidths=2)
+            axes.set(xticks=[], yticks=[])
+        whole.set_title(name)
+        style = {"fill": False, "edgecolor": PALETTE[5] / 255, "linewidth": 2}
+        whole.add_patch(Rectangle((column - 0.5, row - 0.5), ZOOM, ZOOM, **style))
+        zoom.set(xlim=(column - 0.5, column + ZOOM - 0.5), ylim=(row + ZOOM - 0.5, row - 0.5))
         if name in wrong:
-            axes.set_xlabel("{:.1%} wrong\nbeside borders,\n{:.2%} elsewhere".format(*wrong[name]))
+            zoom.set_xlabel("{:.1%} wrong beside borders,\n{:.2%} elsewhere".format(*wrong[name]))
     lengths = results["all skips"][1]
     for axes, size, (skip, below) in zip(
         lower.subplots(1, len(LEVELS)), LEVELS, lengths.transpose(2, 1, 0), strict=True

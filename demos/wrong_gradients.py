@@ -118,19 +118,25 @@ def fall(losses):
 
 
 def draw(path, curves, verdicts):
-    """Draw the four losses, each with what the checker says in the legend."""
-    figure, axes = pyplot.subplots(figsize=(10, 6), dpi=130)
-    for (name, losses), (color, style) in zip(curves.items(), STYLES, strict=True):
+    """Draw the four losses as a riddle; what the checker says stands below, upside down."""
+    pyplot.rcParams.update({"font.size": 12})
+    figure, axes = pyplot.subplots(figsize=(10, 6.4), dpi=130)
+    answers = []
+    # Sorted by name, so that the order tells nothing.
+    for letter, name, (color, style) in zip("ABCD", sorted(curves), STYLES, strict=True):
+        losses = curves[name]
         reach = max(1, len(losses) // 10)  # a running mean: single batches jump up and down
         smooth = np.convolve(losses, np.ones(reach) / reach, mode="valid")
         steps = np.arange(len(smooth)) + reach
-        says = "the checker says: " + ("wrong" if verdicts[name] else "right")
-        axes.plot(steps, smooth, style, color=color / 255, linewidth=2.5, label=f"{name} ({says})")
+        axes.plot(steps, smooth, style, color=color / 255, linewidth=2.5, label=letter)
+        answers.append(f"{letter}: {name} ({'wrong' if verdicts[name] else 'right'})")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(xlabel="step", ylabel="training loss (running mean)")
     axes.set_ylim(bottom=0)
     axes.set_title("Which of these gradients are wrong?", loc="left")
     axes.legend(frameon=False)
+    said = "What the gradient checker says:\n" + "; ".join(answers)
+    figure.text(0.5, -0.02, said, rotation=180, ha="center", va="top", fontsize=9)
     figure.savefig(path, format="png", bbox_inches="tight")
     pyplot.close(figure)
 

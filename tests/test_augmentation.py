@@ -309,3 +309,14 @@ def test_augmentation_is_on_by_default_and_bends_only_when_asked():
     for labels in default[1]:  # flipped and turned: the same pixels elsewhere
         assert sorted(labels.ravel()) == sorted(plain[1][0].ravel())
     assert any(sorted(labels.ravel()) != sorted(plain[1][0].ravel()) for labels in bent[1])
+
+
+def test_a_variant_is_not_bent_unless_asked():
+    image, mask = positions(9, 7)
+    for seed in range(8):
+        _, variant = augment(image, mask, np.random.default_rng(seed))
+        assert sorted(variant.ravel()) == sorted(mask.ravel())
+    dataset = data_of_positions((8, 8))
+    options = {"batch_size": 1, "crop_size": 8, "rng": np.random.default_rng(0)}
+    _, labels, _ = sample_with_instances(dataset, UNCHANGED, **options)
+    assert sorted(labels[0].ravel()) == sorted(dataset.masks[0].ravel())

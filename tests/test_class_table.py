@@ -20,7 +20,8 @@ from tinyunet.data.class_table import (
     summarize_mask,
     work_out,
 )
-from tinyunet.data.dataset import find_pairs, load_pairs
+from tinyunet.data.dataset import load_pairs
+from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
 
 BLOBS = np.kron(np.random.default_rng(0).integers(0, 3, (8, 9)), np.ones((5, 5))).astype(np.uint8)

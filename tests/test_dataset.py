@@ -12,18 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinyunet.data.dataset import (
-    Dataset,
-    Pair,
-    count_classes,
-    find_pairs,
-    list_images,
-    load_pairs,
-    number_of_classes,
-    read_image,
-    read_mask,
-    unpaired,
-)
+from tinyunet.data.dataset import Dataset, count_classes, load_pairs, number_of_classes, read_mask
+from tinyunet.data.images import read_image
+from tinyunet.data.pairing import Pair, find_pairs, list_images, unpaired
 from tinyunet.errors import UserError
 
 HEIGHT, WIDTH = 5, 7

@@ -119,3 +119,11 @@ def test_reading_between_pixels_is_bilinear():
     image = np.array([[[0.0], [10.0]], [[20.0], [50.0]]])
     read = bilinear_sample(image, np.array([[0.5, 0.0, 0.25]]), np.array([[0.5, 0.5, 1.0]]))
     np.testing.assert_allclose(read[0, :, 0], [20, 5, 20])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "uint16"])
+def test_bending_keeps_the_type_of_the_numbers(dtype):
+    image = np.random.default_rng(0).integers(0, 200, (9, 7, 2)).astype(dtype)
+    mask = np.zeros((9, 7), np.uint16)
+    bent, labels = elastic_deformation(image, mask, np.random.default_rng(0), sigma=1.0)
+    assert (bent.dtype, labels.dtype) == (dtype, "uint16")

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from tinyunet.checkpoint import Model
 from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
-from tinyunet.inference.evaluation import Scores, confusion_matrix, evaluate
+from tinyunet.inference.evaluation import Scores, confusion_matrix, evaluate, evaluate_each
 from tinyunet.inference.sliding_window import predict_probabilities
 from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.standardization import Standardization
@@ -245,3 +245,14 @@ def test_the_loss_is_the_weighted_mean_over_all_pixels_that_count(tile, class_we
     assert found.loss == pytest.approx(total / weight_of_all, rel=1e-4)
     assert evaluate(model, dataset, tile=tile, margin=12).loss is None
     np.testing.assert_array_equal(found.confusion, evaluate(model, dataset, margin=12).confusion)
+
+
+def test_each_image_is_compared_with_its_own_mask_without_a_word(capsys):
+    rng = np.random.default_rng(0)
+    images = [rng.normal(size=(size, 4, 1)).astype(np.float32) for size in (4, 8, 12, 16, 20)]
+    masks = [np.zeros(image.shape[:2], np.uint8) for image in images]
+    model = Model(UNet(1, 2, base_channels=2, depth=1), Standardization([0.0], [1.0]))
+    dataset = Dataset(list("abcde"), images, masks)
+    confusions = [confusion for confusion, _ in evaluate_each(model, dataset, threads=3)]
+    assert [confusion.sum() for confusion in confusions] == [16, 32, 48, 64, 80]
+    assert capsys.readouterr().err == ""

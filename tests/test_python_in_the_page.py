@@ -1,23 +1,27 @@
-"""The pages that run the book's Python in the browser: training while one looks.
+"""The pages that run the book's Python in the browser: training while one looks, and the lab.
 
 With the files of Pyodide in the folder TINYUNET_PYODIDE (see .ci/run) they are tested in a browser;
 without, what they do in Python is tested all the same.
 """
 
+import base64
 import contextlib
-import functools
 import http.server
+import io
 import json
 import os
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.browser import INTERACTIVE, empty_logs, wait_for
+from tests.course_answers import solve
 from tinyunet import use_operations
+from tinyunet.cli.main import main
 from tinyunet.nn.gradcheck import GradientError, check_gradients
 from tinyunet.nn.operations import operations
 
@@ -111,7 +115,7 @@ def serve(**folders):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -187,5 +191,102 @@ def test_the_loss_falls_while_one_looks_and_a_wrong_backward_starts_anew(browser
         wait_for(browser, f"{steps} === 1", seconds=60)
         assert len(browser.find_elements("css selector", ".run")) == 2
         assert "broken" in browser.find_element("css selector", ".run.now").get_attribute("class")
+        errors, _ = empty_logs(browser)
+        assert not [error for error in errors if "favicon" not in error]
+
+
+# -- The lab ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """Import the Python side of the lab; its folder is made in an empty one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(INTERACTIVE))
+    import lab
+
+    return lab
+
+
+def test_the_lab_checks_as_the_course_does_and_gives_its_hints(lab):
+    kept = {"files": {"02_bias": "import numpy as np\n"}, "hints": {"02_bias": 1}}
+    exercises = {one["name"]: one for one in json.loads(lab.start(json.dumps(kept)))}
+    assert len(exercises) == 16
+    assert len(exercises["02_bias"]["hints"]) == 1 and not exercises["01_relu"]["hints"]
+    original = exercises["01_relu"]["original"]
+    for text, state in (
+        (original, "to do"),
+        (solve("01_relu", original), "right"),
+        (solve("01_relu", original).replace("(x > 0)", "(x < 0)"), "wrong"),
+    ):
+        found = json.loads(lab.check(json.dumps({"name": "01_relu", "text": text})))
+        assert found["state"] == state
+    assert found["message"]
+    assert json.loads(lab.hint(json.dumps({"name": "01_relu"})))
+
+
+def test_what_is_downloaded_is_a_folder_for_tinyunet_learn(lab, tmp_path, capsys):
+    (first, *_) = json.loads(lab.start(json.dumps({"files": {}, "hints": {}})))
+    solved = {"01_relu": solve("01_relu", first["original"])}
+    packed = base64.b64decode(json.loads(lab.bundle(json.dumps({"files": solved}))))
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        archive.extractall(tmp_path / "taken")
+    main(["learn", str(tmp_path / "taken" / "mycourse"), "--json"])
+    assert '"right"' in capsys.readouterr().out
+
+
+def write(browser, text):
+    """Put a text into the editor, as if it had been typed."""
+    browser.execute_script(
+        "const editor = document.querySelector('textarea'); editor.value = arguments[0];"
+        "editor.dispatchEvent(new Event('input'))",
+        text,
+    )
+
+
+def check(browser):
+    """Press the button and wait for what the checker says."""
+    browser.find_element("css selector", "[data-do=check]").click()
+    return wait_for(
+        browser,
+        "(!document.querySelector('[data-do=check]').disabled)"
+        " && document.querySelector('.message').textContent",
+        seconds=60,
+    )
+
+
+def open_lab(browser, address):
+    browser.get(f"{address}/book/course.html?python={address}/pyodide/")
+    wait_for(browser, "document.querySelector('.started') !== null")
+    browser.find_element("css selector", "[data-do=load]").click()
+    wait_for(browser, "document.querySelector('textarea').value.length > 100", seconds=150)
+
+
+@needs_pyodide
+def test_an_exercise_in_the_page_right_and_three_times_wrong_and_kept(browser, book):
+    with serve(book=book, pyodide=PYODIDE) as address:
+        open_lab(browser, address)
+        original = browser.execute_script("return document.querySelector('textarea').value")
+        assert "three dots" in check(browser)
+        right = solve("01_relu", original)
+        said = []
+        for wrong in ("dx = dy", "dx = dy * (dy > 0)", "dx = dy * (x < 0)"):
+            write(browser, right.replace("dx = dy * (x > 0)", wrong))
+            said.append(check(browser))
+        assert len(set(said)) == 3 and all("dx is wrong" in one for one in said)
+        browser.find_element("css selector", "[data-do=hint]").click()
+        wait_for(browser, "document.querySelectorAll('.hints li').length === 1")
+        write(browser, right)
+        assert check(browser) == "Right."
+        assert "1 of 16" in status(browser)
+        browser.find_element("css selector", "[data-do=next]").click()
+        write(browser, "# mine\n")
+        browser.refresh()
+        wait_for(browser, "document.querySelector('.started') !== null")
+        browser.find_element("css selector", "[data-do=load]").click()
+        assert (
+            wait_for(browser, "document.querySelector('textarea').value", seconds=240) == "# mine\n"
+        )
+        assert "1 of 16" in status(browser)
         errors, _ = empty_logs(browser)
         assert not [error for error in errors if "favicon" not in error]

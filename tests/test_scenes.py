@@ -130,3 +130,26 @@ def test_the_best_guess_from_a_color_is_little_better_than_a_coin(lands, materia
         for k in (0, 1)
     ]
     assert np.mean(share) < 0.65, share
+
+
+MEANS = [
+    [124.95, 141.91, 90.7],
+    [121.05, 140.54, 88.08],
+    [112.19, 136.34, 82.25],
+    [118.5, 141.28, 84.3],
+]  # of red, green and blue, in each scene
+SPREADS = [[44.12, 35.82, 34.0], [44.0, 34.97, 36.78], [38.5, 30.48, 35.72], [44.51, 34.94, 38.06]]
+SHARES = [0.2667, 0.4165, 0.1862, 0.0561, 0.0746]  # of the classes
+
+
+def test_the_first_scenes_look_as_they_always_did():
+    """Demos, figures and the book's numbers rest on them; bits may differ by platform."""
+    painted = scenes.paint_scenes(4)
+    images, masks = np.stack(painted.images), np.stack(painted.masks)
+    assert images.shape == (4, 192, 192, 3)
+    means = images.mean(axis=(1, 2))
+    spreads = images.std(axis=(1, 2))
+    counts = np.bincount(masks.ravel(), minlength=5) / masks.size
+    np.testing.assert_allclose(means, MEANS, atol=0.2)
+    np.testing.assert_allclose(spreads, SPREADS, atol=0.2)
+    np.testing.assert_allclose(counts, SHARES, atol=0.001)

@@ -185,6 +185,9 @@ def test_the_crop_fits_the_images_when_none_is_given():
     options = {"steps": 2, "batch_size": 2, "progress": False}
     automatic = model.fit(data.images, data.masks, **options).losses
     assert automatic == model.fit(data.images, data.masks, crop_size=20, **options).losses
+    deep = Segmenter(NAMES, base_channels=1, depth=3)
+    automatic = deep.fit(data.images, data.masks, **options).losses
+    assert automatic == deep.fit(data.images, data.masks, crop_size=16, **options).losses
 
 
 def test_ignored_pixels_neither_count_nor_are_predicted():
@@ -229,11 +232,11 @@ NAN = np.full((20, 28, 3), np.nan)
         (IMAGE, MASK, "images must be a list"),
         ([IMAGE], MASK, "masks must be a list"),
         (IMAGE[None], "masks", "masks must be a list"),
-        ([IMAGE], [MASK[:, :-1]], "image 0 and its mask differ.*20 x 28 and 20 x 27"),
-        ([IMAGE], [IMAGE], r"mask 0: expected \(H, W\) integers.*\(20, 28, 3\)"),
+        ([IMAGE], [MASK[:, :-1]], r"mask 0: expected \(20, 28\) integers.*got \(20, 27\) of uint8"),
+        ([IMAGE], [IMAGE], r"mask 0: expected \(20, 28\) integers.*\(20, 28, 3\)"),
         ([IMAGE], [MASK / 1.0], "mask 0: expected.*float64"),
-        ([IMAGE], [MASK + 255], "image 0 holds the values 255 to 255.*classes are 0 to 1"),
-        ([IMAGE], [MASK.astype(int) - 1], "holds the values -1 to -1"),
+        ([IMAGE], [MASK + 255], "mask 0: holds 255 to 255, but the classes are 0 to 1"),
+        ([IMAGE], [MASK.astype(int) - 1], "holds -1 to -1"),
         ([IMAGE, IMAGE], [MASK], "2 images and 1 masks"),
         ([], [], "each image needs a mask"),
         ("nowhere", "nowhere", "nowhere.*no such"),
@@ -285,6 +288,10 @@ def test_its_repr_says_what_it_is(trained):
     text = "Segmenter(classes=['ground', 'blob'], base_channels=4, depth=1)"
     assert repr(Segmenter(NAMES, base_channels=4, depth=1)) == f"{text}: not trained yet"
     assert repr(trained[0]) == f"{text}: trained on 3 channels of uint8 numbers"
+
+
+def test_a_network_has_16_channels_and_depth_4_unless_told_otherwise():
+    assert "base_channels=16, depth=4" in repr(Segmenter(NAMES))
 
 
 def test_names_of_the_package_hide_none_of_its_modules():

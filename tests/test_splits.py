@@ -129,7 +129,7 @@ def test_what_has_no_room_for_two_parts_is_refused():
 def test_large_validation_scenes_are_judged_by_windows_spread_over_them():
     labels = np.zeros((3000, 5000), np.uint8)
     dataset = Dataset(["a"], [labels[:, :, None]], [labels])
-    assert limit_validation(dataset) is dataset
+    assert limit_validation(dataset, judged=15_000_000) is dataset
     with pytest.warns(UserWarning, match="windows of 512 x 512"):
         limited = limit_validation(dataset, judged=2_000_000)
     assert len(limited) == 7 and all(mask.shape == (512, 512) for mask in limited.masks)

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tinyunet.atomic_io import new_folder, save_text
-from tinyunet.data.dataset import find_pairs, load_pairs, read_image, read_mask
-from tinyunet.data.images import Place, open_raster
+from tinyunet.data.dataset import load_pairs, read_mask
+from tinyunet.data.images import Place, open_raster, read_image
 from tinyunet.data.maps import raster_file
+from tinyunet.data.pairing import find_pairs
 from tinyunet.data.splits import NAME
 from tinyunet.data.tiles import cut_tiles, starts
 from tinyunet.errors import UserError

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from tinyunet.checkpoint import Model, load_model, save_model
-from tinyunet.data.dataset import Dataset, find_pairs, read_image, read_mask
+from tinyunet.data.dataset import Dataset, read_mask
+from tinyunet.data.images import read_image
+from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
@@ -66,10 +68,7 @@ class Segmenter:
         seed: int = 0,
     ):
         if isinstance(classes, str | int) or len(classes) < 2:
-            raise UserError(
-                f"classes must be a list of at least two names, such as ['meadow', 'orchard'], and "
-                f"is {classes!r}"
-            )
+            raise UserError(f"classes must be a list of at least two names, and is {classes!r}")
         self.classes, self.ignore_index = [str(name) for name in classes], ignore_index
         self.base_channels, self.depth, self.seed = base_channels, depth, seed
         self.losses: list[float] = []
@@ -216,29 +215,32 @@ class Segmenter:
                 raise UserError(f"{name} must be a list of arrays or files: [image] if it is one")
         if len(images) != len(masks) or len(images) == 0:
             raise UserError(f"{len(images)} images and {len(masks)} masks: each image needs a mask")
-        names = [f"image {number}" for number in range(len(images))]
-        dataset = Dataset(
-            names,
-            [as_image(image, name) for image, name in zip(images, names, strict=True)],
-            [as_mask(mask, f"mask {number}") for number, mask in enumerate(masks)],
-        )
-        for name, image, mask in zip(names, dataset.images, dataset.masks, strict=True):
-            kinds = [kind_of(image), kind_of(dataset.images[0])]
+        dataset = Dataset([], [], [])
+        for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            dataset.stems.append(f"image {number}")
+            dataset.images.append(as_image(image, f"image {number}"))
+            dataset.masks.append(self._as_mask(mask, f"mask {number}", dataset.images[-1].shape))
+            kinds = [kind_of(image) for image in (dataset.images[-1], dataset.images[0])]
             if kinds[0] != kinds[1]:
-                raise UserError(f"{name} has {kinds[0]}, but image 0 has {kinds[1]}")
-            if image.shape[:2] != mask.shape:
-                raise UserError(
-                    f"{name} and its mask differ in height x width: {image.shape[0]} x "
-                    f"{image.shape[1]} and {mask.shape[0]} x {mask.shape[1]} pixels"
-                )
-            counted = mask[mask != self.ignore_index]
-            if counted.size and not 0 <= counted.min() <= counted.max() < len(self.classes):
-                raise UserError(
-                    f"the mask of {name} holds the values {counted.min()} to {counted.max()}, but "
-                    f"the {len(self.classes)} classes are 0 to {len(self.classes) - 1}; name a "
-                    "value that does not count by ignore_index, and give 0 and 255 as mask > 0"
-                )
+                raise UserError(f"image {number} has {kinds[0]}, but image 0 has {kinds[1]}")
         return dataset
+
+    def _as_mask(self, mask, name: str, shape: tuple) -> np.ndarray:
+        """Return a mask (H, W) of an array or a file, or say what was expected."""
+        mask = read_mask(mask) if isinstance(mask, str | Path) else np.asarray(mask)
+        if mask.shape != shape[:2] or mask.dtype.kind not in "uib":
+            raise UserError(
+                f"{name}: expected {shape[:2]} integers, the class of each pixel of its image, got "
+                f"{mask.shape} of {mask.dtype}"
+            )
+        counted = mask[mask != self.ignore_index]
+        if counted.size and not 0 <= counted.min() <= counted.max() < len(self.classes):
+            raise UserError(
+                f"{name}: holds {counted.min()} to {counted.max()}, but the classes are 0 to "
+                f"{len(self.classes) - 1}; name a value that does not count by ignore_index, and "
+                "give 0 and 255 as mask > 0"
+            )
+        return mask.astype(np.uint8) if mask.dtype.kind == "b" else mask
 
 
 def as_image(image, name: str) -> np.ndarray:
@@ -253,17 +255,6 @@ def as_image(image, name: str) -> np.ndarray:
     if image.dtype.kind not in "uif" or not np.isfinite(image).all():
         raise UserError(f"{name}: expected finite numbers, got {image.dtype}, or NaN or infinity")
     return image
-
-
-def as_mask(mask, name: str) -> np.ndarray:
-    """Return a mask (H, W) of an array or a file, or say what was expected."""
-    mask = read_mask(mask) if isinstance(mask, str | Path) else np.asarray(mask)
-    if mask.ndim != 2 or mask.dtype.kind not in "uib":
-        raise UserError(
-            f"{name}: expected (H, W) integers, the class of each pixel, got {mask.shape} of "
-            f"{mask.dtype}"
-        )
-    return mask.astype(np.uint8) if mask.dtype.kind == "b" else mask
 
 
 def kind_of(image: np.ndarray) -> str:

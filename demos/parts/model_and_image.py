@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinyunet.checkpoint import Model, load_model
-from tinyunet.data.dataset import read_image
+from tinyunet.data.images import read_image
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.errors import UserError

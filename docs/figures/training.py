@@ -112,7 +112,10 @@ def training_step(quick):
     said = said.replace("-", "\N{MINUS SIGN}")
     write(axes, 15.3, 10.6, said, ha="left", linespacing=1.6)
     axes.axis(limits)
-    return figure
+    numbers = {"loss": f"{loss:.3f}", "loss afterwards": f"{loss_after:.3f}"}
+    numbers |= {"weight": f"{before[u, v, c, f]:.4f}"}
+    numbers |= {"weight afterwards": f"{kernel.data[u, v, c, f]:.4f}"}
+    return measured(figure, numbers)
 
 
 def training_initialization(quick):

@@ -86,8 +86,9 @@ class LivePiece {
       paint(this.truth, size, size, (at) => rgb(CLASS_COLORS[truth[at]]));
       this.mistake.append(...mistakes.filter(Boolean).map((one) => html("option", { value: one }, one)));
     } catch (error) {
+      this.python.stop();
       this.python = null;
-      this.status.textContent = PYTHON_FAILED + error.message;
+      this.status.textContent = PYTHON_FAILED + error.message.trim().split("\n").at(-1);
       return false;
     } finally {
       this.startButton.disabled = false;

@@ -28,6 +28,10 @@ const PIECES = {
     ],
     start: (root) => new LivePiece(root),
   },
+  lab: {
+    scripts: ["operations.js", "number_grid.js", "tinyunet_source.js", "python.js", "lab.js"],
+    start: (root) => new LabPiece(root),
+  },
 };
 
 {

@@ -6,7 +6,9 @@ from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.cli.terminal import on_terminal
-from tinyunet.data.dataset import find_pairs, load_pairs, meaning_of
+from tinyunet.data.dataset import load_pairs, meaning_of
+from tinyunet.data.images import filled
+from tinyunet.data.pairing import find_pairs
 from tinyunet.inference.evaluation import Scores, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import draw_confusion, draw_mistakes, worst_images
@@ -53,6 +55,7 @@ def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
         image, truth = dataset.images[index][:, :], dataset.masks[index][:, :]
         valid = dataset.valid_of(index)
         prediction = predict_classes(model, image, valid=valid, **window_options)
+        image = filled(image, None if valid is None else valid[:, :])
         cases.append((dataset.stems[index], image, truth, prediction))
     if not cases:
         return ["confusion.png"]

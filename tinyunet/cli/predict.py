@@ -11,9 +11,10 @@ from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
 from tinyunet.cli.terminal import on_terminal
-from tinyunet.data.dataset import Windowed, list_images, meaning_of
-from tinyunet.data.images import Raster, in_format, open_raster, plain, prepare
+from tinyunet.data.dataset import Windowed, meaning_of
+from tinyunet.data.images import Raster, filled, in_format, open_raster, plain, prepare
 from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
+from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
 from tinyunet.plots.colors import overlay, palette
@@ -108,10 +109,8 @@ def open_for(model: Model, path: Path) -> Raster:
 def pixels_of(raster: Raster):
     """Give the pixels of an image and which are data, or None: arrays, or windows of a scene."""
     if raster.by_windows and raster.shape[0] * raster.shape[1] > IN_MEMORY:
-        return (
-            Windowed(raster.shape, raster.dtype, raster.pixels),
-            Windowed(raster.shape[:2], bool, raster.valid),
-        )
+        valid = None if raster.complete else Windowed(raster.shape[:2], bool, raster.valid)
+        return Windowed(raster.shape, raster.dtype, raster.pixels), valid
     return raster.read(slice(None), slice(None))
 
 
@@ -143,9 +142,10 @@ class Thumbnail:
 def overview(model: Model, image, small: Thumbnail):
     """Draw the image beside itself in the colors of the classes, with their legend."""
     every = slice(None, None, small.every)
-    image, classes = image[every, every], small.classes
+    valid = None if small.valid is None else small.valid[every, every]
+    image, classes = filled(image[every, every], valid), small.classes
     row = [("image", image), ("prediction", overlay(image, classes, small.nodata))]
-    legend = legend_of(model.class_names, [classes], small.nodata)
+    legend = legend_of([plain(name) for name in model.class_names], [classes], small.nodata)
     return draw_grid([row], legend, panel=max(256, *classes.shape))
 
 

@@ -338,8 +338,10 @@ class MaskSummary:
     lossy: bool = False
 
 
-def summarize_mask(raster: Raster, by_color: bool = False) -> MaskSummary:
-    """Count the values of a mask from `open_mask`, block by block."""
+def summarize_mask(
+    raster: Raster, by_color: bool = False, image: Raster | None = None
+) -> MaskSummary:
+    """Count the values of a mask from `open_mask`, block by block, where its image has data."""
     summary = MaskSummary(raster.path, Counter(), Counter(), nodata=raster.nodata)
     summary.lossy = raster.lossy
     for rows, columns in blocks(raster.shape):
@@ -348,6 +350,10 @@ def summarize_mask(raster: Raster, by_color: bool = False) -> MaskSummary:
         same &= values[:-1, :-1] == values[:-1, 1:]
         if valid is not None:
             summary.has_nodata |= not valid.all()
+        if image is not None and not image.complete:
+            shown = image.valid(rows, columns)
+            valid = shown if valid is None else valid & shown
+        if valid is not None:
             same &= valid[:-1, :-1]
         for counter, chosen in (
             (summary.counts, values.ravel() if valid is None else values[valid]),
@@ -367,20 +373,12 @@ def summarize_mask(raster: Raster, by_color: bool = False) -> MaskSummary:
 
 
 class Ambiguous(UserError):
-    """It cannot be told what the values in the masks mean.
+    """It cannot be told what the values in the masks mean; `table` is one that could be meant."""
 
-    Attributes
-    ----------
-    title, meaning, advice : str
-        As of a finding.
-    table : ClassTable or None
-        One that could be meant.
-    """
-
-    def __init__(self, title: str, meaning: str, advice: str, table: ClassTable | None = None):
+    def __init__(self, title: str, text: str, table: ClassTable | None = None):
         lines = f" (for instance: {'; '.join(str(table).splitlines()[:12])})" if table else ""
-        super().__init__(f"{title}: {meaning} To go on, {advice}{lines}")
-        self.title, self.meaning, self.advice, self.table = title, meaning, advice, table
+        super().__init__(f"{title}: {text}{lines}")
+        self.table = table
 
 
 def numbered(values: Iterable[int], names: Sequence[str] = (), ignored=()) -> ClassTable:
@@ -390,6 +388,11 @@ def numbered(values: Iterable[int], names: Sequence[str] = (), ignored=()) -> Cl
     names = names or [f"class {value if as_numbers else k}" for k, value in enumerate(values)]
     words = tuple((written(value),) for value in values)
     return ClassTable(tuple(names), words, tuple(map(written, ignored)))
+
+
+def two_classes(first: str, second: str) -> ClassTable:
+    """Make the table of a background and one class, each a range of values."""
+    return ClassTable(("background", "foreground"), ((first,), (second,)))
 
 
 def work_out(
@@ -411,50 +414,24 @@ def work_out(
         If the values could mean several things, or are no classes.
     """
     total = sum((mask.counts for mask in masks), Counter())
-    inner = sum((mask.inner for mask in masks), Counter())
     ignored = {ignore} if ignore is not None else set()
     nodata = {int(mask.nodata) for mask in masks if mask.has_nodata and mask.nodata is not None}
-    _refuse_nodata_0(nodata, total, ignored)
+    if 0 in nodata - ignored:
+        raise Ambiguous(
+            "The masks mark 0 as missing data (nodata)",
+            "many programs write that for the background, but it could mean that nobody looked "
+            "there. Give --ignore-index 0 if these pixels do not count, else --classes FILE",
+            numbered([0, *sorted(value for value in total if value)]),
+        )
     values = sorted(set(total) - ignored - nodata)
-    _refuse_lossy(masks)
-    _refuse_colors(values, total)
-    _refuse_palettes(masks)
-    _refuse_smooth(values, total, inner)
-    objects = [set(mask.counts) - ignored - nodata for mask in masks]
-    if _are_objects(objects):
-        raise Ambiguous(
-            f"The masks seem to number objects (0 to {values[-1]}), not classes",
-            "every number would be a class of its own.",
-            "give --classes FILE in which all of them are one class",
-            ClassTable(("background", "object"), (("0",), (f"1-{values[-1]}",))),
-        )
-    if len(values) > MOST_CLASSES:
-        raise Ambiguous(
-            f"The masks hold {len(values):,} different values, {values[0]} to {values[-1]}",
-            "that is too many for classes: they may be photographs, probabilities, or masks that "
-            "were resized smoothly.",
-            "export masks with one number for each class",
-        )
-    if values and values[0] < 0:
-        raise Ambiguous(
-            f"The masks hold the value {values[0]}",
-            "it may mark pixels that do not count.",
-            f"give --ignore-index {values[0]}, or --classes FILE",
-            numbered([value for value in values if value >= 0], ignored=(values[0],)),
-        )
+    refuse_pictures(masks, values, total)
+    refuse_what_is_no_class(masks, values, ignored | nodata)
     if len(values) > 2 and values[-1] == 255 and values[-2] < SMALL:
         raise Ambiguous(
             f"The masks hold numbers up to {values[-2]}, and 255",
-            "255 usually marks pixels that do not count, such as borders.",
-            "give --ignore-index 255 if so, else --classes FILE",
+            "255 usually marks pixels that do not count: give --ignore-index 255 if so, else "
+            "--classes FILE",
             numbered(values[:-1], ignored=(255,)),
-        )
-    if len(values) < 2:
-        shown = ", ".join(map(written, values)) or "all pixels are ignored"
-        raise Ambiguous(
-            f"The masks hold a single class ({shown})",
-            "there is nothing to tell apart.",
-            "check that these are the right masks, and were not exported all black",
         )
     ignored |= nodata
     if names:
@@ -472,92 +449,75 @@ def work_out(
     return numbered(values, names or (), sorted(ignored))
 
 
-def _refuse_nodata_0(nodata: set, total: Counter, ignored: set) -> None:
-    if 0 in nodata and 0 not in ignored:
-        others = sorted(value for value in total if value)
-        raise Ambiguous(
-            "The masks mark 0 as missing data (nodata)",
-            "many programs write that for the background; it could also mean that nobody looked "
-            "there.",
-            "give --ignore-index 0 if these pixels do not count, else --classes FILE",
-            numbered([0, *others]),
-        )
-
-
-def _refuse_lossy(masks: Sequence[MaskSummary]) -> None:
+def refuse_pictures(masks: Sequence[MaskSummary], values: Sequence[int], total: Counter) -> None:
+    """Refuse what was drawn for the eye: lossy, colored, smooth masks, and photographs."""
     lossy = [mask.path.name for mask in masks if mask.lossy]
     if lossy:
         raise Ambiguous(
             f"The masks are compressed with loss, as JPEG ({', '.join(lossy[:3])})",
-            "compression changes the values near every border.",
-            "export them as PNG; or, where they are black and white, give --classes FILE",
-            ClassTable(("background", "foreground"), (("0-127",), ("128-255",))),
+            "that changes the values near every border. Export them as PNG; or, where they are "
+            "black and white, give --classes FILE",
+            two_classes("0-127", "128-255"),
         )
-
-
-def _refuse_colors(values: Sequence[int], total: Counter) -> None:
-    colors = [value for value in values if value >= COLOR]
-    if len(colors) > MOST_CLASSES:
-        raise Ambiguous(
-            f"The masks hold {len(colors):,} colors",
-            "that is too many for classes: they may be photographs, or masks whose borders were "
-            "smoothed or compressed.",
-            "export masks with one color for each class, without smoothing",
-        )
-    if colors:
-        common = [value for value, _ in total.most_common(12)]
+    if 0 < sum(value >= COLOR for value in values) <= MOST_CLASSES:
+        common = sorted(value for value, _ in total.most_common(12))
         names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
-        table = numbered(
-            sorted(common, key=lambda value: value != 0), sorted(names, key="background".__ne__)
-        )
         raise Ambiguous(
             f"The masks are colored ({len(values)} colors)",
-            "only you know which color is which class.",
-            "give --classes FILE with a line for each class",
-            table,
+            "only you know which color is which class. Give --classes FILE with a line for each",
+            numbered(common, names),
         )
-
-
-def _refuse_palettes(masks: Sequence[MaskSummary]) -> None:
-    colors_of: dict = {}
-    numbers_of: dict = {}
-    for mask in masks:
-        for number, color in mask.palette.items():
-            colors_of.setdefault(number, set()).add(color)
-            numbers_of.setdefault(color, set()).add(number)
-    for number, colors in sorted(colors_of.items()):
-        if len(colors) > 1 and any(len(numbers_of[color]) > 1 for color in colors):
-            shown = [f"#{color:06x}" for color in sorted(colors)]
+    color_of = {}
+    for number, color in (entry for mask in masks for entry in mask.palette.items()):
+        if color_of.setdefault(number, color) != color:
             raise Ambiguous(
                 "The palettes differ from mask to mask",
-                f"{number} is {shown[0]} in one and {shown[1]} in another: a program numbered the "
-                "colors anew in every file.",
-                "give --classes FILE that lists colors, such as 'building: #3c1098'",
+                f"{number} is #{color_of[number]:06x} in one and #{color:06x} in another. Give "
+                "--classes FILE that lists colors, such as 'building: #3c1098'",
             )
-
-
-def _refuse_smooth(values: Sequence[int], total: Counter, inner: Counter) -> None:
-    """Refuse values that lie between two others and nowhere form an area: smoothed borders."""
-    between = values[1:-1]
-    if not between or values[-1] < MOST_CLASSES or values[0] < 0:
-        return
+    inner = sum((mask.inner for mask in masks), Counter())
+    between = values[1:-1] if values and values[-1] >= MOST_CLASSES and values[0] >= 0 else []
     soft = [value for value in between if inner[value] < 0.3 * total[value]]
-    share = sum(total[value] for value in between) / sum(total[value] for value in values)
+    share = sum(total[value] for value in between) / max(1, sum(total[value] for value in values))
     if 2 * len(soft) > len(between) and share < 0.3:
         half = (values[0] + values[-1]) // 2
         raise Ambiguous(
-            f"The masks hold values between {values[0]} and {values[-1]} that nowhere form an area "
-            f"({len(between)} values, {100 * share:.1f} % of the pixels)",
-            "they seem to be the smoothed borders of two classes, or probabilities.",
-            "export the masks without smoothing, or give --classes FILE",
-            ClassTable(
-                ("background", "foreground"),
-                ((f"{values[0]}-{half}",), (f"{half + 1}-{max(255, values[-1])}",)),
-            ),
+            f"The masks hold {len(between)} values between {values[0]} and {values[-1]} that "
+            f"nowhere form an area ({100 * share:.1f} % of the pixels)",
+            "they seem to be smoothed borders, or probabilities. Export the masks without "
+            "smoothing, or give --classes FILE",
+            two_classes(f"{values[0]}-{half}", f"{half + 1}-{max(255, values[-1])}"),
+        )
+    if len(values) > MOST_CLASSES:
+        kind = "colors" if values[-1] >= COLOR else "values"
+        raise Ambiguous(
+            f"The masks hold {len(values):,} different {kind}",
+            "that is too many for classes: they may be photographs, probabilities, numbered "
+            "objects, or masks that were resized smoothly. Export one number for each class",
         )
 
 
-def _are_objects(masks: Sequence[set[int]]) -> bool:
-    """Tell whether the values number objects: 0 to n without gaps, n large and ever another."""
-    largest = [max(mask) for mask in masks if mask and mask == set(range(max(mask) + 1))]
-    return len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks)
+def refuse_what_is_no_class(masks: Sequence[MaskSummary], values, ignored: set) -> None:
+    """Refuse numbers of objects, negative numbers, and a single value."""
+    if not values or len(values) < 2:
+        shown = ", ".join(map(written, values)) or "all pixels are ignored"
+        raise Ambiguous(
+            f"The masks hold a single class ({shown})",
+            "there is nothing to tell apart. Check that these are the right masks",
+        )
+    if values[0] < 0:
+        raise Ambiguous(
+            f"The masks hold the value {values[0]}",
+            f"it may mark pixels that do not count: give --ignore-index {values[0]}, or --classes "
+            "FILE",
+            numbered([value for value in values if value >= 0], ignored=(values[0],)),
+        )
+    # Objects are numbered 0 to n without gaps, n large, and another in every mask.
+    found = [set(mask.counts) - ignored for mask in masks]
+    largest = [max(each) for each in found if each and each == set(range(max(each) + 1))]
+    if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
+        raise Ambiguous(
+            f"The masks seem to number objects (0 to {values[-1]}), not classes",
+            "every number would be a class of its own. Give --classes FILE in which all are one",
+            two_classes("0", f"1-{values[-1]}"),
+        )

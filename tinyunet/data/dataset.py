@@ -26,28 +26,11 @@ from tinyunet.data.images import (
     in_format,
     open_raster,
     prepare,
-    read_image,
     warn_once,
 )
-from tinyunet.data.pairing import Pair, find_pairs, list_images, unpaired
+from tinyunet.data.pairing import Pair, list_images
 from tinyunet.errors import UserError
 from tinyunet.progress import tqdm
-
-__all__ = [
-    "Dataset",
-    "Pair",
-    "Windowed",
-    "count_classes",
-    "find_pairs",
-    "list_images",
-    "load_instances",
-    "load_pairs",
-    "meaning_of",
-    "number_of_classes",
-    "read_image",
-    "read_mask",
-    "unpaired",
-]
 
 CACHE = 2_000_000_000  # bytes: larger scenes are read by windows
 
@@ -325,7 +308,7 @@ def places_apart(first: Place | None, second: Place | None, shape) -> str:
     for column, row in itertools.product((0, shape[1]), (0, shape[0])):
         x, y = (np.dot(second.transform[k : k + 3], (column, row, 1)) for k in (0, 3))
         moves.append(np.linalg.solve(matrix, (x - c, y - f)) - (column, row))
-    largest = max(moves, key=lambda move: np.abs(move).max())
+    largest = max(moves, key=lambda move: np.abs(move).max()).round(4) + 0.0
     if np.abs(largest).max() <= 0.01:
         return ""
     return f"lies {largest[0]:.4g} pixels to the right and {largest[1]:.4g} down from"
@@ -408,25 +391,23 @@ def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool =
     Where the image has no data there is no label either.
     """
 
-    def labels(rows, columns, image_valid=None):
+    def labels(rows, columns):
         stored, labeled = stored_values(mask, rows, columns, table.by_color)
         result = table.labels(stored, labeled, str(mask.path), mask.nodata)
-        if image_valid is not None:
-            result[~image_valid] = table.ignore_index
+        if not image.complete:
+            result[~image.valid(rows, columns)] = table.ignore_index
         return result
 
+    sides = image.shape[:2]
+    truth = Windowed(sides, np.uint8 if table.ignore_index == 255 else np.uint16, labels)
     if by_windows and image.by_windows and mask.by_windows:
-        sides = image.shape[:2]
-        dtype = np.uint8 if table.ignore_index == 255 else np.uint16
-        return (
-            Windowed(image.shape, image.dtype, image.pixels),
-            Windowed(sides, dtype, lambda rows, cols: labels(rows, cols, image.valid(rows, cols))),
-            Windowed(sides, bool, image.valid),
-        )
+        valid = None if image.complete else Windowed(sides, bool, image.valid)
+        return Windowed(image.shape, image.dtype, image.pixels), truth, valid
     pixels, valid = image.read(slice(None), slice(None))
-    if valid is not None and valid.all():
-        valid = None
-    return pixels, labels(slice(None), slice(None), valid), valid
+    in_memory = np.empty(sides, truth.dtype)
+    for window in blocks(sides):
+        in_memory[window] = truth[window]
+    return pixels, in_memory, None if valid is None or valid.all() else valid
 
 
 def meaning_of(model) -> tuple[ClassTable, ImageFormat | None]:
@@ -436,7 +417,7 @@ def meaning_of(model) -> tuple[ClassTable, ImageFormat | None]:
     """
     stored = model.metadata.get("class_table")
     if stored:
-        image_format = ImageFormat.from_json(model.metadata["image_format"])
+        image_format = ImageFormat(**model.metadata["image_format"])
         return parse_class_table(stored), image_format
     names = model.class_names
     values = tuple((str(k),) for k in range(len(names)))

@@ -100,6 +100,8 @@ class Raster:
         The number that marks missing data.
     by_windows : bool
         Whether a part can be read without the rest.
+    complete : bool
+        Whether nothing in the file can mark missing data.
     """
 
     path: Path
@@ -114,6 +116,7 @@ class Raster:
     lossy: bool = False
     nodata: float | None = None
     by_windows: bool = False
+    complete: bool = False
 
     def pixels(self, rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
         """Read the pixels alone, (h, w, C)."""
@@ -354,10 +357,9 @@ def without_pillows_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-@functools.cache  # which lets each message through once
 def warn_once(message: str) -> None:
-    """Warn, unless the same has been said before."""
-    warnings.warn(message, stacklevel=4)
+    """Warn; Python shows a message from one place only once."""
+    warnings.warn(message, stacklevel=2)
 
 
 def _first_line(error: Exception) -> str:
@@ -369,6 +371,7 @@ def _first_line(error: Exception) -> str:
 
 def import_rasterio(path: str | Path, special: str):
     """Import rasterio, or say which file needs it and why."""
+    os.environ.setdefault("GDAL_CACHEMAX", "256")  # MB, of decoded blocks
     try:
         import rasterio
         import rasterio.enums
@@ -431,6 +434,7 @@ def open_with_rasterio(path: Path, special: str, tags: dict | None = None) -> Ra
                     palette[number % 256] = rgba[:3]
             lossy = file.compression is not None and "JPEG" in file.compression.name.upper()
             nodata = file.nodata
+            flags = {flag.name for flags in file.mask_flag_enums for flag in flags}
     except rasterio.errors.RasterioError as error:
         raise UserError(f"{path}: {special}, and is broken ({_first_line(error)})") from error
     except UserError:
@@ -471,6 +475,7 @@ def open_with_rasterio(path: Path, special: str, tags: dict | None = None) -> Ra
         lossy=lossy,
         nodata=nodata,
         by_windows=True,
+        complete=dtype.kind != "f" and (flags == {"all_valid"} or "alpha" in flags),
     )
 
 
@@ -545,6 +550,12 @@ class ImageFormat:
     bands: tuple[int, ...] | None = None
     alpha: str | None = None
 
+    def __post_init__(self) -> None:
+        """Turn the lists that JSON gives into tuples."""
+        for name in ("band_names", "bands"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+
     def __str__(self) -> str:
         """Say it in words: "RGB of uint8", "bands (red, green, nir) of uint16"."""
         names = f" ({', '.join(self.band_names)})" if self.color == "bands" else ""
@@ -553,20 +564,7 @@ class ImageFormat:
     @classmethod
     def of(cls, raster: Raster, bands=None, alpha=None) -> "ImageFormat":
         """Describe an image that `prepare` gave."""
-        bands = None if bands is None else tuple(bands)
         return cls(str(raster.dtype), raster.color, raster.band_names, bands, alpha)
-
-    @classmethod
-    def from_json(cls, stored: dict) -> "ImageFormat":
-        """Restore what `dataclasses.asdict` and JSON made of it."""
-        bands = stored["bands"]
-        return cls(
-            stored["dtype"],
-            stored["color"],
-            tuple(stored["band_names"]),
-            None if bands is None else tuple(bands),
-            stored["alpha"],
-        )
 
 
 def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
@@ -619,7 +617,7 @@ def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
         shown = pixels[:, :, index] > 0
         return pixels[:, :, kept], shown if valid is None else shown & valid
 
-    return replace(chosen, read=read)
+    return replace(chosen, read=read, complete=False)
 
 
 def full_alpha(raster: Raster):
@@ -656,6 +654,13 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
             "are: their numbers mean something else; convert it"
         )
     return raster
+
+
+def filled(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Give an image for the eye: where it has no data, the darkest that it has elsewhere."""
+    if valid is None or valid.all() or not valid.any():
+        return image
+    return np.where(valid[:, :, None], image, image[valid].min(axis=0))
 
 
 def blocks(shape, side: int = 2048) -> Iterator[tuple[slice, slice]]:

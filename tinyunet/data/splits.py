@@ -18,7 +18,7 @@ from tinyunet.errors import UserError
 
 NAME = re.compile(r"(?P<scene>.*)_r(?P<row>\d+)_c(?P<column>\d+)")
 BINS = 64  # strips of a scene that are counted: the block consists of some of them
-JUDGED = 16_000_000  # pixels that are predicted at each checkpoint, at most
+JUDGED = 4_000_000  # pixels of large scenes that are predicted at each checkpoint
 WINDOW = 512  # pixels a side of what is picked for that
 
 
@@ -191,31 +191,29 @@ def _split_scene(dataset: Dataset, index: int, fraction: float, buffer: int, sma
 def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
     """Pick windows spread over large scenes, so that a checkpoint doesn't take an hour.
 
-    Images of ordinary size stay as they are.
+    Images of at most `judged` pixels stay as they are.
     """
-    pixels = [mask.shape[0] * mask.shape[1] for mask in validation.masks]
-    if sum(pixels) <= judged:
-        return validation
-    places = []
+    places, picked = [], 0
+    large = sum(mask.shape[0] * mask.shape[1] > judged for mask in validation.masks)
     for index, (stem, mask) in enumerate(zip(validation.stems, validation.masks, strict=True)):
         height, width = mask.shape
-        windows = list(
-            itertools.product(
-                range(0, height - WINDOW + 1, WINDOW), range(0, width - WINDOW + 1, WINDOW)
-            )
-        )
-        most = max(1, judged * pixels[index] // sum(pixels) // WINDOW**2)
-        if len(windows) <= most:
+        if height * width <= judged:
             places.append((stem, index, slice(0, height), slice(0, width)))
             continue
+        side = min(WINDOW, height, width)
+        tops, lefts = range(0, height - side + 1, side), range(0, width - side + 1, side)
+        windows = list(itertools.product(tops, lefts))
+        most = min(len(windows), max(1, judged // large // side**2))
         for k in np.linspace(0, len(windows) - 1, most).round().astype(int):
             top, left = windows[k]
-            name = f"{stem}_r{top}_c{left}"
-            places.append((name, index, slice(top, top + WINDOW), slice(left, left + WINDOW)))
-    if len(places) > len(validation):
-        warnings.warn(
-            f"validation looks at {len(places)} windows of {WINDOW} x {WINDOW} pixels, spread over "
-            "the part that is set aside; 'tinyunet evaluate' judges all of an image",
-            stacklevel=2,
-        )
+            window = slice(top, top + side), slice(left, left + side)
+            places.append((f"{stem}_r{top}_c{left}", index, *window))
+        picked += most
+    if not picked:
+        return validation
+    warnings.warn(
+        f"validation looks at {picked} windows of {WINDOW} x {WINDOW} pixels, spread over what is "
+        "set aside; 'tinyunet evaluate' judges all of an image",
+        stacklevel=2,
+    )
     return validation.parts(places)

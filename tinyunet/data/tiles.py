@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyunet.atomic_io import new_folder
-from tinyunet.data.dataset import find_pairs, open_pair
+from tinyunet.data.dataset import open_pair
 from tinyunet.data.maps import save_like
+from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
 
 

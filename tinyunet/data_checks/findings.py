@@ -1,6 +1,5 @@
 """What a check says, and how to put it."""
 
-import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -13,14 +12,13 @@ class Finding(NamedTuple):
     Attributes
     ----------
     severity : str
-        "problem": training fails, or learns nonsense. "warning": it may. "note": good to know.
-    title, meaning, advice : str
-        What it is, what it means for training, and what to do.
+        "problem": training stops. "warning": it may learn nonsense. "note": good to know.
+    title, advice : str
+        What it is, and what it means and what to do.
     """
 
     severity: str
     title: str
-    meaning: str
     advice: str
 
 
@@ -31,12 +29,6 @@ def plural(count: int, noun: str) -> str:
 
 def listed(names: Iterable[str], most: int = 5, separator: str = ", ") -> str:
     """List a few names: "a, b, c and 7 more"."""
-    names = iter(names)
-    shown = separator.join(itertools.islice(names, most))
-    more = sum(1 for _ in names)
-    return f"{shown} and {more:,} more" if more else shown
-
-
-def size(shape: tuple) -> str:
-    """Write a size as "height x width"."""
-    return f"{shape[0]} x {shape[1]}"
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more

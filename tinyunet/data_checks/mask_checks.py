@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyunet.data.class_table import REST, Ambiguous, ClassTable, work_out, written
+from tinyunet.data.class_table import REST, ClassTable, work_out, written
 from tinyunet.data_checks.findings import Finding, listed, plural
 from tinyunet.data_checks.survey import Survey
 from tinyunet.errors import UserError
@@ -64,12 +64,8 @@ def check_masks(
     if table is None:
         try:
             table = work_out([mask for _, mask in masks], class_names, ignore_index)
-        except Ambiguous as error:
-            finding = Finding("problem", error.title, error.meaning, f"{error.advice}.")
-            return None, error.table, [finding]
         except UserError as error:
-            finding = Finding("problem", "The masks and the class names differ", f"{error}.", "")
-            return None, None, [finding]
+            return None, getattr(error, "table", None), [Finding("problem", *split_off(error))]
     counts = np.zeros((len(masks), len(table.names)), np.int64)
     strange = {}
     for row, (stem, mask) in enumerate(masks):
@@ -81,15 +77,17 @@ def check_masks(
                 strange.setdefault(value, stem)
     if strange:
         shown = listed(f"{written(value)} in {stem}" for value, stem in strange.items())
-        finding = Finding(
-            "problem",
-            f"The masks hold values that the class table does not list: {shown}",
-            "their class is not known, so training stops.",
-            "add them to the table, to a class or to 'ignore', and give it as --classes FILE.",
-        )
-        return None, table, [finding]
+        title = f"The masks hold values that the class table does not list: {shown}"
+        text = "Add them to the table, to a class or to 'ignore', and give it as --classes FILE."
+        return None, table, [Finding("problem", title, text)]
     classes = Classes([stem for stem, _ in masks], counts, table)
     return classes, table, [*check_balance(classes), *check_empty(classes)]
+
+
+def split_off(error: UserError) -> tuple[str, str]:
+    """Divide a message into what it is and what it means."""
+    title, _, rest = str(error).partition(": ")
+    return title, rest[:1].upper() + rest[1:] + "."
 
 
 def check_balance(classes: Classes) -> Iterator[Finding]:
@@ -97,40 +95,28 @@ def check_balance(classes: Classes) -> Iterator[Finding]:
     pixels = classes.pixels
     share = pixels / max(pixels.sum(), 1)
     if np.count_nonzero(share) < 2:
-        yield Finding(
-            "problem",
-            "All masks together hold a single class",
-            "there is nothing to tell apart.",
-            "check that these are the right masks, and were not exported all black.",
-        )
+        text = "There is nothing to tell apart. Check that these are the right masks."
+        yield Finding("problem", "All masks together hold a single class", text)
         return
     if share.max() > LARGE:
         yield Finding(
             "warning",
             f"{100 * share.max():.1f} % of the pixels are class {classes.name(share.argmax())}",
-            "a network that answers this class everywhere is right that often, and has learned "
-            "nothing: accuracy hides it, and an IoU of 0 for the other classes shows it.",
-            "judge by the IoU of each class; if training stays with one class, go on for longer or "
-            "use --class-weights auto.",
+            "A network that answers this class everywhere is right that often: accuracy hides it, "
+            "an IoU of 0 for the other classes shows it. Consider --class-weights auto.",
         )
     rare = [classes.name(index) for index in np.flatnonzero((share > 0) & (share < RARE))]
     if rare:
         yield Finding(
             "warning",
             f"Rare: class {listed(rare)}",
-            f"with less than {100 * RARE:g} % of the pixels it hardly moves the loss, and few "
-            "crops show it.",
-            "use --class-weights auto, add images that show it, or merge it with another class: "
-            "in a class table, several values may stand for one class.",
+            f"Less than {100 * RARE:g} % of the pixels hardly move the loss. Use --class-weights "
+            "auto, add images that show it, or merge classes in the class table.",
         )
-    absent = np.flatnonzero(share == 0)
-    if len(absent):
-        yield Finding(
-            "note",
-            f"Without a pixel: class {listed(classes.name(index) for index in absent)}",
-            "the network gets an output for it that it never learns to use.",
-            "nothing, if it is to be found elsewhere; else leave it out of the class table.",
-        )
+    absent = [classes.name(index) for index in np.flatnonzero(share == 0)]
+    if absent:
+        title = f"Without a pixel: class {listed(absent)}"
+        yield Finding("note", title, "The network gets an output that it never learns to use.")
 
 
 def check_empty(classes: Classes) -> Iterator[Finding]:
@@ -143,23 +129,14 @@ def check_empty(classes: Classes) -> Iterator[Finding]:
         yield Finding(
             "note",
             f"{plural(len(stems), 'mask')} with nothing but class {classes.name(index)}",
-            "where that is true it is worth keeping: it teaches where nothing is, and prevents "
-            "false alarms. A mask that was forgotten or exported black teaches to overlook things.",
-            f"look at them: {listed(stems)}.",
+            "If true, worth keeping: it prevents false alarms. A mask that was forgotten teaches "
+            f"to overlook things. Look at {listed(stems)}.",
         )
 
 
 def check_both(classes: Classes, val_classes: Classes) -> Iterator[Finding]:
-    """Check that training and validation have the same classes."""
-    present = [set(np.flatnonzero(each.pixels).tolist()) for each in (classes, val_classes)]
-    for missing, title, meaning in (
-        (present[0] - present[1], "Not in the validation set", "no score tells how well it works."),
-        (present[1] - present[0], "Only in the validation set", "nobody teaches it."),
-    ):
-        if missing:
-            yield Finding(
-                "warning",
-                f"{title}: class {listed(classes.name(index) for index in sorted(missing))}",
-                meaning,
-                "divide the images so that every class is on both sides.",
-            )
+    """Check that every class that is learned is also judged."""
+    missing = np.flatnonzero((classes.pixels > 0) & (val_classes.pixels == 0))
+    if len(missing):
+        title = f"Not in the validation set: class {listed(map(classes.name, missing))}"
+        yield Finding("warning", title, "No score tells how well it is found.")

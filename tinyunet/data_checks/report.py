@@ -21,8 +21,8 @@ from tinyunet.data.dataset import Windowed, fit_together
 from tinyunet.data.images import open_raster, plain, prepare
 from tinyunet.data.weight_maps import suggest_class_weights
 from tinyunet.data_checks.alignment import best_shift
-from tinyunet.data_checks.file_checks import check_copies, check_files, check_leaks, check_tiles
-from tinyunet.data_checks.findings import SEVERITIES, Finding, plural, size
+from tinyunet.data_checks.file_checks import check_copies, check_files, check_tiles
+from tinyunet.data_checks.findings import SEVERITIES, Finding, plural
 from tinyunet.data_checks.mask_checks import Classes, check_both, check_masks
 from tinyunet.data_checks.survey import PairSummary, Survey, survey
 from tinyunet.errors import UserError
@@ -56,16 +56,22 @@ class Report:
         lines = [*self._overview(), "", *self._class_table(), ""]
         found = Counter(finding.severity for finding in self.findings)
         lines.append(", ".join(plural(found[severity], severity) for severity in SEVERITIES))
-        for severity, title, meaning, advice in self.findings:
-            lines += ["", *_wrapped(f"{severity.upper()}: {title}", "", width)]
-            lines += _wrapped(f"What it means: {meaning}", "  ", width)
-            lines += _wrapped(f"What to do: {advice}", "  ", width)
+        for severity, title, advice in self.findings:
+            lines += ["", f"{severity.upper()}: {title}"]
+            lines += textwrap.wrap(
+                advice,
+                width,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
         return plain("\n".join(lines) + "\n")
 
     def _overview(self) -> list[str]:
         """Say how many pairs there are, of which sizes and kinds."""
         summaries = [each for each in self.survey.summaries if each.image_shape]
-        sizes = Counter(size(each.image_shape) for each in summaries).most_common()
+        sizes = Counter("{} x {}".format(*each.image_shape) for each in summaries).most_common()
         shown = [f"{shape} ({count})" for shape, count in sizes[:4]]
         shown += [f"{len(sizes) - 4} more"] if len(sizes) > 4 else []
         kinds = Counter(str(each.image_format) for each in summaries).most_common()
@@ -105,17 +111,6 @@ class Report:
             "The weight is 1 / sqrt(share), scaled so that the mean weight of a pixel is 1.",
             "It is what tinyunet train --class-weights auto uses.",
         ]
-
-
-def _wrapped(text: str, indent: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent + "  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def examine(
@@ -180,7 +175,7 @@ def examine(
             finding._replace(title=f"In the validation set: {finding.title}")
             for finding in val_findings
         ]
-        findings += check_leaks(seen, val_seen)
+        findings += check_copies(seen, val_seen)
         if classes is not None and val_classes is not None:
             findings += check_both(classes, val_classes)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
@@ -246,7 +241,11 @@ def _panel(summary: PairSummary, report: Report) -> tuple[str, np.ndarray, np.nd
 
     def values(rows, columns):
         stored, valid = stored_values(mask, rows, columns, table is not None and table.by_color)
-        return table.labels(stored, valid, nodata=mask.nodata) if table else stored
+        if table is None:
+            return stored
+        labels = table.labels(stored, valid, nodata=mask.nodata)
+        labels[~image.valid(rows, columns)] = table.ignore_index
+        return labels
 
     pixels = Windowed(image.shape, image.dtype, image.pixels)[every, every]
     shown = Windowed(mask.shape[:2], np.int64, values)[every, every]

@@ -16,14 +16,13 @@ from tinyunet.data.class_table import (
     stored_values,
     summarize_mask,
 )
-from tinyunet.data.dataset import Pair, Windowed, fit_together
+from tinyunet.data.dataset import Windowed, fit_together
 from tinyunet.data.images import ImageFormat, Raster, open_raster, prepare
-from tinyunet.data.pairing import match
+from tinyunet.data.pairing import Pair, match
 from tinyunet.data_checks.alignment import agreement
 from tinyunet.errors import UserError
 from tinyunet.progress import tqdm
 
-THUMBNAIL = 16  # pixels a side
 LARGE = 50_000_000  # pixels: of larger scenes only every so many rows and columns are looked at
 
 
@@ -45,8 +44,6 @@ class PairSummary:
         The share of the pixels that are no data.
     digest : bytes
         The same for images whose pixels are the same, whatever the format of the file.
-    thumbnail : array (THUMBNAIL * THUMBNAIL,)
-        The image's light and dark, coarsely; with mean 0 and length 1 (all 0 if there is none).
     mask : MaskSummary or None
     agreement : array or None
         See `tinyunet.data_checks.alignment.agreement`.
@@ -59,7 +56,6 @@ class PairSummary:
     is_constant: bool = False
     missing: float = 0.0
     digest: bytes = b""
-    thumbnail: np.ndarray | None = None
     mask: MaskSummary | None = None
     agreement: np.ndarray | None = None
 
@@ -114,17 +110,16 @@ def inspect_pair(
         summary.problems.append(str(error))
     try:
         mask = open_mask(pair.mask_path)
-        summary.mask = summarize_mask(mask, by_color)
-    except UserError as error:
-        summary.problems.append(str(error))
-    if image is None or mask is None or summary.problems:
-        return summary
-    try:
-        image = fit_together(image, mask, exif)
-        middle = [slice(max(0, side - 1024) // 2, (side + 1024) // 2) for side in image.shape[:2]]
-        summary.agreement = agreement(
-            prepare(image, bands, alpha).pixels(*middle), stored_values(mask, *middle)[0]
-        )
+        if image is not None and not summary.problems:
+            chosen = prepare(fit_together(image, mask, exif), bands, alpha)
+            middle = [
+                slice(max(0, side - 1024) // 2, (side + 1024) // 2) for side in mask.shape[:2]
+            ]
+            edges = stored_values(mask, *middle)[0]
+            summary.agreement = agreement(chosen.pixels(*middle), edges)
+            summary.mask = summarize_mask(mask, by_color, chosen)
+        else:
+            summary.mask = summarize_mask(mask, by_color)
     except UserError as error:
         summary.problems.append(str(error))
     return summary
@@ -142,7 +137,6 @@ def note_image(summary: PairSummary, image: Raster) -> None:
     pixels = np.where(valid[:, :, None], pixels, 0)
     shape = f"{pixels.shape} {pixels.dtype}".encode()
     summary.digest = hashlib.sha256(shape + np.ascontiguousarray(pixels).tobytes()).digest()
-    summary.thumbnail = thumbnail(pixels)
 
 
 def sample_of(image: Raster) -> tuple[np.ndarray, np.ndarray]:
@@ -154,19 +148,3 @@ def sample_of(image: Raster) -> tuple[np.ndarray, np.ndarray]:
     steps = slice(None, None, every), slice(None, None, every)
     pixels = Windowed(image.shape, image.dtype, image.pixels)[steps]
     return pixels, Windowed(image.shape[:2], bool, image.valid)[steps]
-
-
-def thumbnail(image: np.ndarray, side: int = THUMBNAIL) -> np.ndarray:
-    """Shrink an image (H, W, C) to the mean light of side x side blocks, mean 0 and length 1."""
-    gray = image.mean(axis=2, dtype=np.float64)
-    for axis in (0, 1):
-        # Blocks may overlap or repeat a pixel where the image is smaller than the thumbnail.
-        ends = np.linspace(0, gray.shape[axis], side + 1)
-        blocks = [
-            np.take(gray, range(int(start), max(int(start) + 1, int(end))), axis).mean(axis)
-            for start, end in zip(ends[:-1], ends[1:], strict=True)
-        ]
-        gray = np.stack(blocks, axis)
-    values = gray.ravel() - gray.mean()
-    length = np.linalg.norm(values)
-    return values / length if length > 1e-6 * (1 + np.abs(gray).max()) else np.zeros_like(values)

@@ -136,17 +136,15 @@ class UNet(Layer):
         """
         self.check_images(x)
         skips = []
-        for block, pool in zip(self.encoder, self.pools, strict=True):
-            x = block(x)
+        for level in range(self.depth):
+            x = self.encoder[level](x)
             skips.append(x)
-            x = pool(x)
+            x = self.pools[level](x)
         x = self.bottleneck(x)
-        for upsample, concat, block in zip(
-            self.upsamplers, self.concats, self.decoder, strict=True
-        ):
-            x = upsample(x)
-            x = concat(skips.pop(), x)
-            x = block(x)
+        for level in range(self.depth):
+            x = self.upsamplers[level](x)
+            x = self.concats[level](skips.pop(), x)
+            x = self.decoder[level](x)
         return self.head(x)
 
     def backward(self, dlogits: Array, input_gradient: bool = True) -> Array | None:
@@ -172,8 +170,7 @@ class UNet(Layer):
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-        numbers = sum(p.data.size for p in self.parameters())
-        return f"UNet({settings}): {numbers:,} numbers to learn"
+        return f"UNet({settings}): {sum(p.data.size for p in self.parameters()):,} numbers to learn"
 
     # -- Which images fit --------------------------------------------------------------------------
 
@@ -241,9 +238,8 @@ class UNet(Layer):
         SizeError
             If not; names the nearest sizes that do.
         """
-        why = f"is not divisible by {2**self.depth}"
-        if self.padding != "same":
-            why = "cannot be halved evenly at every level"
+        same = self.padding == "same"
+        why = f"is not divisible by {2**self.depth}" if same else "cannot be halved at every level"
         for axis, length in (("height", height), ("width", width)):
             if self.output_length(length) is None:
                 below = filter(self.output_length, range(length - 1, 0, -1))

@@ -4,8 +4,9 @@ import warnings
 
 from tinyunet.checkpoint import TrainingState
 from tinyunet.data.class_table import parse_class_table, read_class_table
-from tinyunet.data.dataset import Dataset, Pair, find_pairs, load_instances, load_pairs
+from tinyunet.data.dataset import Dataset, load_instances, load_pairs
 from tinyunet.data.images import ImageFormat
+from tinyunet.data.pairing import Pair, find_pairs
 from tinyunet.data.splits import limit_validation, spatial_split
 from tinyunet.errors import UserError
 from tinyunet.nn.unet import UNet
@@ -25,7 +26,7 @@ def load_datasets(
     image_format, images = None, None
     if state is not None and "class_table" in state.model.metadata:
         table = parse_class_table(state.model.metadata["class_table"])
-        image_format = ImageFormat.from_json(state.model.metadata["image_format"])
+        image_format = ImageFormat(**state.model.metadata["image_format"])
         images = state.model.metadata["images"]
     pairs = find_pairs(config.images, config.masks)
     if images is not None:

@@ -4,10 +4,8 @@ Each function looks for one thing that goes wrong often, and returns a sentence 
 is and what to do, or None. Nothing here changes the training.
 """
 
-from tinyunet.backend import xp
 from tinyunet.data.splits import NAME
 from tinyunet.inference.evaluation import Scores
-from tinyunet.nn.summary import named_layers
 
 
 def tiles_split_at_random(stems: list[str]) -> str | None:
@@ -106,40 +104,3 @@ def is_worse_for_long(validations: list[tuple]) -> bool:
     best, loss_then, _ = max(before)
     losses = [loss for _, loss, _ in last]
     return max(last)[0] < best - 0.02 and sum(losses) / len(losses) < 0.9 * loss_then
-
-
-def first_overflow(network, images) -> str:
-    """Name the first layer whose output is not finite, or say that there is none.
-
-    Parameters
-    ----------
-    network : Layer
-        In training mode, with the weights that failed.
-    images : array (N, H, W, C)
-        The batch that it failed on, on the device.
-    """
-    found = []
-    network(Witness(images, dict(named_layers(network)), found))
-    if found:
-        return f"the first output that was not finite came from {found[0]}"
-    return "every layer's output was finite, so it was the loss itself or its gradient that was not"
-
-
-class Witness:
-    """Carries a batch through a network and notes which layers' outputs are not finite.
-
-    It takes the place of the batch, as the probe of `tinyunet.nn.summary` does.
-    """
-
-    def __init__(self, array, names, found):
-        self.array, self.names, self.found = array, names, found
-        self.shape = array.shape
-
-    def visit(self, layer, *others):
-        """Go through a layer: through each one inside, or compute what this one does."""
-        if not hasattr(layer, "output_shape"):
-            return layer.forward(self, *others)
-        output = layer.forward(self.array, *(other.array for other in others))
-        if not bool(xp.isfinite(output).all()):
-            self.found.append(self.names[layer])
-        return Witness(output, self.names, self.found)

@@ -33,6 +33,7 @@ from tinyunet.checkpoint import (
     save_training_state,
 )
 from tinyunet.data.dataset import Dataset
+from tinyunet.data.images import filled
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores
 from tinyunet.inference.sliding_window import predict_classes
@@ -173,7 +174,8 @@ class RunFolder:
         for index, (image, mask) in enumerate(zip(examples.images, examples.masks, strict=True)):
             valid, threads = examples.valid_of(index), self.config.threads
             prediction = predict_classes(self.model, image, valid=valid, threads=threads)
-            rows.append((image[:, :], mask[:, :], prediction))
+            shown = filled(image[:, :], None if valid is None else valid[:, :])
+            rows.append((shown, mask[:, :], prediction))
         picture = preview(rows, self.model.class_names, ignore_index=self.model.ignore_index)
         save_picture(picture, self.path / "preview.png")
 

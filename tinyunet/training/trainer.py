@@ -17,11 +17,11 @@ import math
 import sys
 import time
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from tinyunet.atomic_io import make_folder, sole_writer
-from tinyunet.backend import to_device, use_device, xp
+from tinyunet.backend import use_device, xp
 from tinyunet.checkpoint import problems_named
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import plain
@@ -35,7 +35,6 @@ from tinyunet.training.datasets import load_datasets
 from tinyunet.training.run_folder import (
     RunFolder,
     last_checkpoint,
-    last_state,
     refuse_to_overwrite,
     state_to_resume,
 )
@@ -148,7 +147,7 @@ class Trainer(Training):
         self.best_step, self.best_mean_iou = 0, None
         self.losses = []  # since the last row; they stay on the device until it is written
         if state:
-            model.metadata["settings"] = asdict(replace(config, resume=False))
+            model.metadata["settings"] = asdict(config)
             with problems_named(last_checkpoint(config.out), "is inconsistent"):
                 self.optimizer.load_state_dict(state.optimizer)
             for name in self.PROGRESS:
@@ -157,7 +156,7 @@ class Trainer(Training):
         self.saved = self.step  # the step of the last checkpoint
         self.first_step, self.started = self.step, time.perf_counter()
 
-    def run(self, progress: bool = True) -> None:
+    def run(self, progress: bool) -> None:
         """Go on until the last step, with a checkpoint now and then."""
         config, is_main = self.config, self.communicator.is_main_process
         self.communicator.wait()  # until all have looked at the folder, before one writes into it
@@ -215,9 +214,7 @@ class Trainer(Training):
         losses = [float(loss) for loss in self.losses]  # here the device is waited for
         for number, loss in enumerate(losses, start=self.step - len(losses) + 1):
             if not math.isfinite(loss):
-                self.stop(
-                    f"the loss became {loss} in step {number}{self.find_nonfinite_layer(number)}"
-                )
+                self.stop(f"the loss became {loss} in step {number}")
         self.losses = []
         row = {"step": self.step, "loss": sum(losses) / len(losses), "lr": self.optimizer.lr}
         row["seconds"] = round(self.seconds_before + time.perf_counter() - self.started, 2)
@@ -266,9 +263,7 @@ class Trainer(Training):
         if enough:
             self.say(f"no better score in {count} validations, so training stops early")
         votes = xp.asarray([float(enough)])
-        self.communicator.sum_in_place(
-            votes
-        )  # only the writer knows the scores: it tells the others
+        self.communicator.sum_in_place(votes)  # only the main process knows the scores
         return bool(votes[0])
 
     def check_weights(self) -> None:
@@ -276,22 +271,6 @@ class Trainer(Training):
         for parameter in self.network.parameters():
             if not bool(xp.isfinite(parameter.data).all()):
                 self.stop(f"by step {self.step} {parameter.name} was NaN or infinite")
-
-    def find_nonfinite_layer(self, number: int) -> str:
-        """Find out which layer failed first in a step: do the steps since the checkpoint again."""
-        if self.communicator.size > 1:  # the others would have to come along
-            return ""
-        self.say(
-            f"the loss was NaN or infinite in step {number}; looking for the layer it came from"
-        )
-        state = last_state(self.config.out)
-        self.network.load_state_dict(state.model.network.state_dict())
-        self.optimizer.load_state_dict(state.optimizer)
-        for _ in self.steps(state.progress["step"], number - 1):
-            pass
-        images, *_ = self.draw_batch(number - 1)
-        self.network.set_seed([self.config.seed, number - 1], 0)
-        return ": " + diagnostics.first_overflow(self.network.train(), to_device(images))
 
     def stop(self, reason: str) -> None:
         """Give up, in words; the files of the last checkpoint stay."""

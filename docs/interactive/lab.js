@@ -1,0 +1,176 @@
+// The lab: the course's exercises with an editor and the same checker, nothing to install. What is
+// written stays in this browser (localStorage) and can be taken along as a folder.
+
+const LAB_KEY = "tinyunet-lab";
+
+class LabPiece {
+  constructor(root) {
+    this.root = root;
+    this.kept = { files: {}, hints: {}, right: [], current: null };
+    try {
+      Object.assign(this.kept, JSON.parse(localStorage.getItem(LAB_KEY) || "{}"));
+    } catch {
+      this.cannotKeep = true; // private windows may have no storage
+    }
+    const button = (text, action, name) => {
+      const element = html("button", { "data-do": name }, text);
+      element.addEventListener("click", action);
+      return element;
+    };
+    this.loadButton = button("Load Python and begin", () => this.load(), "load");
+    this.status = html("p", { class: "status", "aria-live": "polite" },
+      "Sixteen backwards to write yourself, with a checker that says which mistake it is. Python is loaded first (17 MB).");
+    this.list = html("select", { "aria-label": "Exercise" });
+    this.list.addEventListener("change", () => this.open(this.list.value));
+    this.editor = html("textarea", { spellcheck: "false", autocapitalize: "off", autocomplete: "off", rows: 26,
+      "aria-label": "Your code. Tab indents; press Escape first to leave the editor with Tab." });
+    this.editor.addEventListener("keydown", (event) => this.key(event));
+    this.editor.addEventListener("input", () => this.keep());
+    this.message = html("p", { class: "message", "aria-live": "polite" });
+    this.hints = html("ol", { class: "hints" });
+    this.chapter = html("a", {}, "the chapter");
+    this.buttons = [
+      button("Check it", () => this.check(), "check"), button("A hint", () => this.hint(), "hint"),
+      button("Next", () => this.next(), "next"), button("Start it over", () => this.reset(), "reset"),
+      button("Download all", () => this.download(), "download")];
+    this.stopButton = button("Stop", () => this.restart(), "stop");
+    this.stopButton.hidden = true;
+    this.desk = html("div", { hidden: "" },
+      html("div", { class: "row" }, html("label", {}, "Exercise ", this.list), html("span", {}, "read ", this.chapter)),
+      this.editor, html("div", { class: "row" }, ...this.buttons, this.stopButton), this.message, this.hints,
+      html("p", { class: "hint" }, "Your work stays in this browser. Downloaded and unpacked, it is a folder for tinyunet learn."));
+    this.root.replaceChildren(html("div", { class: "row" }, this.loadButton), this.status, this.desk);
+  }
+
+  async load() {
+    this.loadButton.disabled = true;
+    try {
+      this.python = new Python("lab", (text) => (this.status.textContent = text));
+      this.exercises = await this.python.call("start", this.kept);
+    } catch (error) {
+      this.python.stop();
+      this.status.textContent = PYTHON_FAILED + error.message.trim().split("\n").at(-1);
+      this.loadButton.disabled = false;
+      return;
+    }
+    this.loadButton.hidden = true;
+    this.desk.hidden = false;
+    this.open(this.kept.current || this.exercises[0].name);
+  }
+
+  // Whoever wrote an endless loop gets a fresh Python.
+  async restart() {
+    this.python.stop();
+    this.message.textContent = "Stopped. Is there a loop that never ends?";
+    this.working(true);
+    this.python = new Python("lab", (text) => (this.status.textContent = text));
+    this.exercises = await this.python.call("start", this.kept);
+    this.working(false);
+    this.showStatus();
+  }
+
+  working(isBusy) {
+    for (const one of this.buttons) one.disabled = isBusy;
+    this.stopButton.hidden = !isBusy;
+  }
+
+  exercise() {
+    return this.exercises.find(({ name }) => name === this.kept.current);
+  }
+
+  open(name) {
+    this.kept.current = name;
+    const { original, hints, page } = this.exercise();
+    this.editor.value = this.kept.files[name] ?? original;
+    this.chapter.href = page;
+    this.message.textContent = "";
+    this.message.className = "message";
+    this.hints.replaceChildren(...hints.map((text) => html("li", {}, text)));
+    this.showStatus();
+    this.save();
+  }
+
+  showStatus() {
+    this.list.replaceChildren(...this.exercises.map(({ name, title }) =>
+      html("option", { value: name }, `${this.kept.right.includes(name) ? "\u2713" : "\u2007"} ${name.slice(0, 2)} ${title}`)));
+    this.list.value = this.kept.current;
+    this.status.textContent = `${this.kept.right.length} of ${this.exercises.length} are right.` +
+      (this.cannotKeep ? " This browser keeps nothing: download your work before you leave." : "");
+  }
+
+  keep() {
+    this.kept.files[this.kept.current] = this.editor.value;
+    this.save();
+  }
+
+  save() {
+    try {
+      localStorage.setItem(LAB_KEY, JSON.stringify(this.kept));
+    } catch {
+      this.cannotKeep = true;
+    }
+  }
+
+  async check() {
+    this.working(true);
+    this.message.textContent = "checking \u2026";
+    try {
+      const { name } = this.exercise();
+      const { state, message } = await this.python.call("check", { name, text: this.editor.value });
+      this.kept.right = this.kept.right.filter((one) => one !== name).concat(state === "right" ? name : []);
+      this.message.textContent = { right: "Right.", wrong: message, "to do": "Where three dots stand it is your turn." }[state];
+      this.message.className = `message ${state === "right" ? "good" : state === "wrong" ? "bad" : ""}`;
+    } catch (error) {
+      this.message.textContent = `Python stopped: ${error.message}`;
+    }
+    this.working(false);
+    this.showStatus();
+    this.save();
+  }
+
+  async hint() {
+    const { name, hints } = this.exercise(), text = await this.python.call("hint", { name });
+    if (text === null) {
+      this.message.textContent = "There are no more hints for this one.";
+      return;
+    }
+    hints.push(text);
+    this.kept.hints[name] = hints.length;
+    this.hints.append(html("li", {}, text));
+    this.save();
+  }
+
+  next() {
+    const at = this.exercises.indexOf(this.exercise());
+    this.open(this.exercises[(at + 1) % this.exercises.length].name);
+  }
+
+  reset() {
+    delete this.kept.files[this.kept.current];
+    this.kept.right = this.kept.right.filter((name) => name !== this.kept.current);
+    this.open(this.kept.current);
+  }
+
+  async download() {
+    const zip = await this.python.call("bundle", { files: this.kept.files });
+    const link = html("a", { href: `data:application/zip;base64,${zip}`, download: "mycourse.zip" });
+    link.click();
+    this.lastBundle = zip;
+  }
+
+  // Tab indents by four spaces, Enter keeps the indentation; after Escape, Tab moves on as usual.
+  key(event) {
+    const { selectionStart: start, selectionEnd: end, value } = this.editor;
+    const insert = (text) => {
+      event.preventDefault();
+      this.editor.setRangeText(text, start, end, "end");
+      this.keep();
+    };
+    if (event.key === "Tab" && !event.shiftKey && !this.leaving) insert("    ");
+    if (event.key === "Enter") {
+      const line = value.slice(value.lastIndexOf("\n", start - 1) + 1, start);
+      insert("\n" + line.match(/^ */)[0]);
+    }
+    this.leaving = event.key === "Escape";
+  }
+}

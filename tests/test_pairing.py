@@ -1,0 +1,90 @@
+"""Which mask belongs to which image: equal stems, suffixes, one folder, two files."""
+
+import pytest
+
+from tinyunet.data.pairing import find_pairs, list_images, unpaired
+from tinyunet.errors import UserError
+
+
+def touch(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def names_of(pairs):
+    return [(pair.image_path.name, pair.mask_path.name) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "suffix"),
+    [
+        (["a.jpg", "b.jpg"], ["a_mask.png", "b_mask.png"], "_mask"),
+        (["a.jpg", "b.jpg"], ["a-label.png", "b-label.png"], "-label"),
+        (["a_01.jpg", "a_02.jpg"], ["a_01_GT.png", "a_02_GT.png"], "_GT"),
+        (["1_sat.jpg", "2_sat.jpg"], ["1_mask.png", "2_mask.png"], "_mask"),
+        (
+            ["aachen_0_leftImg8bit.png", "bonn_1_leftImg8bit.png"],
+            ["aachen_0_gtFine_labelIds.png", "bonn_1_gtFine_labelIds.png"],
+            "_gtFine_labelIds",
+        ),
+    ],
+)
+def test_masks_with_a_common_suffix_are_found_and_said(tmp_path, images, masks, suffix):
+    touch(tmp_path / "images", *images)
+    touch(tmp_path / "masks", *masks)
+    with pytest.warns(UserWarning, match=f"2 masks paired by the suffix '{suffix}'"):
+        pairs = find_pairs(tmp_path / "images", tmp_path / "masks")
+    assert names_of(pairs) == list(zip(images, masks, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:2 masks paired")
+def test_the_most_common_suffix_wins_and_the_rest_is_without_a_partner(tmp_path):
+    touch(tmp_path / "images", "a.png", "b.png", "c.png")
+    touch(tmp_path / "masks", "a_mask.png", "b_mask.png", "a_ids.png")
+    assert len(find_pairs(tmp_path / "images", tmp_path / "masks")) == 2
+    lone = unpaired(tmp_path / "images", tmp_path / "masks")
+    assert [[path.name for path in side] for side in lone] == [["c.png"], ["a_ids.png"]]
+
+
+@pytest.mark.filterwarnings("ignore:1 mask paired")
+def test_equal_stems_come_before_suffixes(tmp_path):
+    touch(tmp_path / "images", "a.png", "a_mask.png")
+    touch(tmp_path / "masks", "a_mask.png")
+    pairs = find_pairs(tmp_path / "images", tmp_path / "masks")
+    assert names_of(pairs) == [("a_mask.png", "a_mask.png")]
+
+
+@pytest.mark.filterwarnings("ignore:2 masks paired")
+def test_images_and_masks_may_lie_in_one_folder(tmp_path):
+    folder = touch(tmp_path, "a.rf.0.jpg", "a.rf.0_mask.png", "b.rf.1.jpg", "b.rf.1_mask.png")
+    expected = [("a.rf.0.jpg", "a.rf.0_mask.png"), ("b.rf.1.jpg", "b.rf.1_mask.png")]
+    assert names_of(find_pairs(folder, folder)) == expected
+
+
+def test_the_same_folder_or_file_twice_is_refused(tmp_path):
+    folder = touch(tmp_path / "images", "a.png", "a_2.png")
+    (tmp_path / "link").symlink_to(folder)
+    for masks in (folder, tmp_path / "link", tmp_path / "images" / ".." / "images"):
+        with pytest.raises(UserError, match="the same folder is given"):
+            find_pairs(folder, masks)
+    with pytest.raises(UserError, match="the same file is given"):
+        find_pairs(folder / "a.png", folder / "a.png")
+
+
+def test_two_files_are_a_pair_whatever_their_names(tmp_path):
+    touch(tmp_path, "scene.tif", "labels.tif")
+    pairs = find_pairs(tmp_path / "scene.tif", tmp_path / "labels.tif")
+    assert [pair.stem for pair in pairs] == ["scene"]
+
+
+def test_files_that_are_left_out_are_counted_by_name(tmp_path):
+    touch(tmp_path, "a.png", "b.heic", "c.psd", "notes.txt", "a.pgw", "a.png.aux.xml", ".hidden.x")
+    with pytest.warns(UserWarning, match="2 files left out, as not read here: b.heic, c.psd"):
+        assert list(list_images(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize("ending", ["bmp", "webp", "gif", "jfif", "JP2", "TIFF", "jpeg"])
+def test_many_endings_are_images(tmp_path, ending):
+    assert list(list_images(touch(tmp_path, f"a.{ending}"))) == ["a"]
