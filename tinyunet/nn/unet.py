@@ -17,7 +17,7 @@ segmentation (2015), figure 1 and section 2.
 """
 
 import warnings
-from itertools import pairwise
+from itertools import count, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -242,9 +242,9 @@ class UNet(Layer):
         why = f"is not divisible by {2**self.depth}" if same else "cannot be halved at every level"
         for axis, length in (("height", height), ("width", width)):
             if self.output_length(length) is None:
-                sizes = self.valid_sizes(length + 2 ** (self.depth + 8))
-                above = next(index for index, size in enumerate(sizes) if size > length)
-                fits = ", ".join(map(str, sizes[max(above - 1, 0) : above + 1]))
+                below = filter(self.output_length, range(length - 1, 0, -1))
+                above = filter(self.output_length, count(length + 1))
+                fits = ", ".join(map(str, [*islice(below, 1), next(above)]))
                 raise SizeError(f"{axis} {length} {why}; nearest that fit: {fits}")
 
     @property
