@@ -114,6 +114,13 @@ def test_a_tile_that_does_not_fit_is_refused_by_name(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_of_other_numbers_than_8_bits_is_refused(tmp_path):
+    model = model_with_statistics(0, depth=1)
+    model.metadata["image_format"] = {"dtype": "uint16", "color": "RGB", "band_names": []}
+    with pytest.raises(UserError, match="trained on images of uint16, but QGIS gives"):
+        export_onnx(model, tmp_path / "model.onnx", tile=8)
+
+
 def test_the_command_writes_a_file_and_says_what_to_do_with_it(tmp_path, capsys):
     model = model_with_statistics(0, depth=1)
     save_model(tmp_path / "model.npz", model)

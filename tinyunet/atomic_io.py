@@ -12,7 +12,6 @@ import functools
 import os
 import shutil
 import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -33,18 +32,13 @@ except ImportError:  # Windows
 # -- Locks -----------------------------------------------------------------------------------------
 
 
-def lock(file) -> bool:
+def lock(file) -> bool | None:
     """Lock an open file until it is closed or the process ends, by whatever death.
 
     Returns
     -------
-    bool
-        False if another process has locked it.
-
-    Raises
-    ------
-    OSError
-        If the file system has no locks.
+    bool or None
+        False if another process has locked it, None if the file system has no locks.
     """
     try:
         if fcntl:
@@ -53,20 +47,14 @@ def lock(file) -> bool:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError:
+        return None
     return True
-
-
-def is_at_its_place(file) -> bool:
-    """Tell whether an open file is still the one at its path: nobody has removed it since."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
-    except FileNotFoundError:
-        return False
 
 
 @contextlib.contextmanager
 def sole_writer(folder: str | Path) -> Iterator[None]:
-    """Make sure that no other process writes into a folder.
+    """Make sure that no other process writes into a folder, where the file system has locks.
 
     Use it as ``with sole_writer(folder):``. A file ``.lock`` is there meanwhile.
 
@@ -76,25 +64,17 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
         If another process does.
     """
     path = Path(folder) / ".lock"
-    while True:
-        with open(path, "ab") as file:
-            try:
-                if not lock(file):
-                    raise UserError(
-                        f"another process is writing into {folder}: wait until it ends, or choose "
-                        "another folder"
-                    )
-                if not is_at_its_place(file):
-                    continue  # whoever had the lock has removed the file since we opened it
-            except OSError as error:
-                what = f"{path}: {error.strerror or error}; start no other run in this folder"
-                warnings.warn(what, stacklevel=3)
-            try:
-                yield
-                return
-            finally:
-                with contextlib.suppress(OSError):  # Windows removes no open file; it may stay
-                    path.unlink()
+    with open(path, "ab") as file:
+        if lock(file) is False:
+            raise UserError(
+                f"another process is writing into {folder}: wait until it ends, or choose another "
+                "folder"
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file; it may stay
+                path.unlink()
 
 
 # -- Under another name first ----------------------------------------------------------------------
@@ -103,22 +83,15 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
 @contextlib.contextmanager
 def temporary_file(folder: Path) -> Iterator[BinaryIO]:
     """Make a file that no other process uses, and remove it at the end if it is still there."""
-    folder = Path(os.path.abspath(folder))
-    remove_leftovers(folder)
-    while True:
-        path = folder / f".tinyunet-{uuid.uuid4().hex}.partial"
-        with open(path, "x+b") as file:
-            try:
-                with contextlib.suppress(OSError):  # where there are no locks, do without
-                    if not (lock(file) and is_at_its_place(file)):
-                        continue  # before it was locked, another process took it for a leftover
-                yield file
-                return
-            finally:
-                if not fcntl:
-                    file.close()  # Windows removes no open file
-                with contextlib.suppress(OSError):
-                    path.unlink()
+    remove_leftovers(Path(os.path.abspath(folder)))
+    path = folder / f".tinyunet-{uuid.uuid4().hex}.partial"
+    with open(path, "x+b") as file:
+        lock(file)
+        try:
+            yield file
+        finally:
+            file.close()
+            path.unlink(missing_ok=True)
 
 
 @functools.cache
@@ -128,8 +101,7 @@ def remove_leftovers(folder: Path) -> None:
         with contextlib.suppress(OSError), open(path, "r+b") as file:
             if lock(file):
                 shutil.rmtree(path.with_suffix(".folder"), ignore_errors=True)
-                if not fcntl:
-                    file.close()
+                file.close()
                 path.unlink()
 
 
@@ -153,14 +125,15 @@ def written_aside(path: str | Path, on_disk: bool = False) -> Iterator[BinaryIO]
         If the file can't be written: no such folder, no permission, no space left.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a folder, a device, a pipe
+        raise UserError(f"cannot write {path}: it is there and no ordinary file")
     try:
         with temporary_file(path.parent) as file:
             yield file
             file.flush()
             if on_disk:
                 os.fsync(file.fileno())
-            if not fcntl:
-                file.close()  # Windows renames no open file
+            file.close()  # Windows renames no open file
             os.replace(file.name, path)
         if on_disk:
             sync_folder(path.parent)

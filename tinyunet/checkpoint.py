@@ -33,6 +33,8 @@ import numpy as np
 
 from tinyunet.atomic_io import written_aside
 from tinyunet.backend import to_host
+from tinyunet.data.class_table import parse_class_table
+from tinyunet.data.images import ImageFormat, plain
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
@@ -213,10 +215,7 @@ def load_training_state(path) -> TrainingState:
     if "progress" not in header:
         raise UserError(f"{path} is a model, not the state of a training run: last.npz holds that")
     with problems_named(path, "is inconsistent"):
-        optimizer = part(arrays, "optimizer/")
-        steps = optimizer.get("steps")
-        expect(steps is not None and steps.shape == () and steps >= 0, "optimizer's steps", steps)
-        return TrainingState(unpack(header, arrays), optimizer, header["progress"])
+        return TrainingState(unpack(header, arrays), part(arrays, "optimizer/"), header["progress"])
 
 
 def read(path) -> tuple[dict, dict]:
@@ -228,17 +227,21 @@ def read(path) -> tuple[dict, dict]:
     with open(path, "rb") as file:
         with problems_named(path, what):
             archive = zipfile.ZipFile(file)
-            names = [entry.filename for entry in archive.infolist()]
-            sizes = [entry.file_size for entry in archive.infolist()]
-            expect(len(set(names)) == len(names), "two parts have one name", names)
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+            expect(len(sizes) == len(archive.infolist()), "two parts have one name", sizes)
             # Ours are not compressed; one that is could swell up and fill the memory.
-            expect(sum(sizes) <= path.stat().st_size, "its parts are compressed", sizes)
-            expect("header.npy" in names, "it has no header", names)
+            expect(sum(sizes.values()) <= path.stat().st_size, "its parts are compressed", sizes)
+            expect(sizes.pop("header.npy", 0), "it has no header", sizes)
             header = json.loads(str(parse_array(archive.read("header.npy"))))
-        check_header(path, header)
+            expect(header["format"] == FORMAT, "format", header["format"])
+            expect(type(header["version"]) is int, "version", header["version"])
+        if header["version"] > VERSION:
+            raise UserError(
+                f"{path} has format version {header['version']}, from a newer tinyunet; this one "
+                f"reads up to {VERSION}: pip install --upgrade tinyunet"
+            )
         with problems_named(path, what):
-            names.remove("header.npy")
-            return header, {n.removesuffix(".npy"): parse_array(archive.read(n)) for n in names}
+            return header, {n.removesuffix(".npy"): parse_array(archive.read(n)) for n in sizes}
 
 
 @contextlib.contextmanager
@@ -268,64 +271,47 @@ def parse_array(content: bytes) -> np.ndarray:
     file = io.BytesIO(content)
     expect(np.lib.format.read_magic(file) == (1, 0), "version of an array", content[:8])
     try:
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
     except MemoryError as error:  # Python's parser, at brackets in brackets in brackets
         raise ValueError("an array's header is nested too deep") from error
-    start, size = file.tell(), math.prod(shape) * dtype.itemsize
-    expect(not dtype.hasobject and dtype.kind in "fiuU" and dtype.isnative, "type", dtype)
-    expect(min(shape, default=0) >= 0 and start + size == len(content), "shape", shape)
-    array = np.ndarray(shape, dtype, content, start, order="F" if fortran_order else "C").copy()
+    expect(dtype.kind in "fiuU" and dtype.isnative, "type", dtype)
+    size = file.tell() + math.prod(shape) * dtype.itemsize
+    expect(min(shape, default=0) >= 0 and size == len(content), "shape", shape)
+    array = np.ndarray(shape, dtype, content, file.tell(), order="CF"[is_fortran]).copy()
     expect(dtype.kind != "f" or np.isfinite(array).all(), "numbers", "not all are finite")
     return array
-
-
-def check_header(path, header) -> None:
-    """Raise a UserError unless the header is one that this version can read."""
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise UserError(f"{path} is not a tinyunet model file")
-    version = header.get("version")
-    if type(version) is not int or version > VERSION:
-        raise UserError(
-            f"{path} has format version {reprlib.repr(version)}, from a newer tinyunet; this one "
-            f"reads up to {VERSION}: pip install --upgrade tinyunet"
-        )
 
 
 def unpack(header: dict, arrays: dict) -> Model:
     """Put a model together from header and arrays; whatever they are, take no more memory."""
     config, state = header["network"], part(arrays, "network/")
-    for name in ("in_channels", "classes", "base_channels", "depth", "seed"):
-        expect(type(config[name]) is int and 0 <= config[name] < 2**63, name, config[name])
-    expect(type(config["dropout"]) in (int, float), "dropout", config["dropout"])
-    base = config["base_channels"]
-    # As large as the largest of its arrays: no network is made unless these fit the file.
-    widest = base * 2 ** min(config["depth"], 63)
-    for name, shape in (
-        ("encoder.0.conv1.weight", (3, 3, config["in_channels"], base)),
+    sizes = [config[name] for name in ("in_channels", "classes", "base_channels", "depth")]
+    expect(all(type(size) is int and 0 < size < 2**31 for size in sizes), "sizes", sizes)
+    channels, classes, base, depth = sizes
+    widest = base * 2 ** min(depth, 32)
+    for name, shape in (  # as large as the largest: no network is made unless they are there
+        ("encoder.0.conv1.weight", (3, 3, channels, base)),
         ("bottleneck.conv2.weight", (3, 3, widest, widest)),
-        ("head.weight", (1, 1, base, config["classes"])),
+        ("head.weight", (1, 1, base, classes)),
     ):
         expect(state[name].shape == shape, f"shape of {name}", state[name].shape)
-    types = {array.dtype for array in state.values()}
-    expect(types == {np.dtype("float32")}, "types of the weights", types)
+    for name, array in state.items():
+        expect(array.dtype == np.float32, f"type of {name}", array.dtype)
+        expect("variance" not in name or (array >= 0).all(), name, "negative")
     network = UNet(**config)
     network.load_state_dict(state)
-    network.eval()
-    for name, array in state.items():
-        expect("variance" not in name or (array >= 0).all(), name, "negative")
 
     standardization = Standardization(**part(arrays, "standardization/"))
-    expected = (config["in_channels"],)
-    for name, values in vars(standardization).items():
-        expect(values.shape == expected and np.isfinite(values).all(), name, values)
-    expect((standardization.std > 0).all(), "standard deviation", standardization.std)
-
-    names, ignore_index = header["class_names"], header["ignore_index"]
-    for name in names:
-        expect(isinstance(name, str) and name.isprintable(), "class name", name)
+    mean, std = standardization.mean, standardization.std
+    expect(mean.shape == std.shape == (channels,) and (std > 0).all(), "standardization", std)
+    for name in header["class_names"]:
+        expect(name == plain(name), "class name", name)
+    ignore_index, metadata = header["ignore_index"], header["metadata"]
     expect(ignore_index is None or type(ignore_index) is int, "ignore_index", ignore_index)
-    expect(isinstance(header["metadata"], dict), "metadata", header["metadata"])
-    return Model(network, standardization, names, ignore_index, header["metadata"])
+    if "class_table" in metadata:
+        parse_class_table(metadata["class_table"])
+        ImageFormat.from_json(metadata["image_format"])
+    return Model(network.eval(), standardization, header["class_names"], ignore_index, metadata)
 
 
 def part(arrays: dict, prefix: str) -> dict:

@@ -174,8 +174,20 @@ def parser() -> Parser:
     model = "A model file; without one, the network that the options describe."
     add("model", metavar="MODEL", nargs="?", default=None, help=model)
     add_network_options(inspect)
-    add("--channels", **NUMBER, default=3, help="Number of channels of an image (default: 3).")
-    add("--classes", **NUMBER, default=2, help="Number of classes (default: 2).")
+    add(
+        "--channels",
+        type=whole(1, 4096),
+        metavar="N",
+        default=3,
+        help="Number of channels of an image (default: 3).",
+    )
+    add(
+        "--classes",
+        type=whole(1, 4096),
+        metavar="N",
+        default=2,
+        help="Number of classes (default: 2).",
+    )
     size = "Height and width of the image in pixels (default: 256)."
     add("--size", default="256", metavar="N|HxW", help=size)
 
@@ -187,13 +199,14 @@ def parser() -> Parser:
     return top
 
 
-def whole(lowest: int):
-    """Make a type for an option: a whole number, not below the lowest."""
+def whole(lowest: int, highest: int = 10**6):
+    """Make a type for an option: a whole number, not below the lowest nor above the highest."""
 
     def number(text: str) -> int:
         value = int(text)
-        if value < lowest:
-            raise argparse.ArgumentTypeError(f"{value} is below {lowest}")
+        if not lowest <= value <= highest:
+            side = f"below {lowest}" if value < lowest else f"above {highest}"
+            raise argparse.ArgumentTypeError(f"{text[:20]} is {side}")
         return value
 
     number.__name__ = "int"  # for argparse: invalid int value
@@ -214,7 +227,7 @@ def add_check_options(check: Parser) -> None:
     add("--val-masks", metavar="DIR", help="Folder of the masks of the validation images.")
     add_reading_options(add, default=None)
     depth = "Depth of the network to be trained (default: 4)."
-    add("--depth", type=whole(1), default=4, metavar="N", help=depth)
+    add("--depth", type=whole(1, 12), default=4, metavar="N", help=depth)
     size = "Crop size of the training to come, in pixels (default: 128)."
     add("--crop-size", type=whole(1), default=128, metavar="N", help=size)
     add("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
@@ -265,7 +278,7 @@ def add_train_options(train: Parser) -> None:
     add("--val-split", choices=CHOICES["val_split"], help=split)
     add_reading_options(add)
     cache = "Gigabytes of memory for images; larger scenes are read by windows (default: 2)."
-    add("--cache", type=lambda text: int(float(text) * 1e9), metavar="GB", help=cache)
+    add("--cache", type=lambda text: int(min(float(text), 1e6) * 1e9), metavar="GB", help=cache)
     add(
         "--elastic", **FLAG, help="Deform the crops elastically at random, as the U-Net paper does."
     )
@@ -328,6 +341,6 @@ def add_window_options(parser: Parser) -> None:
     batch = "Number of tiles computed at once (default: one for each thread)."
     add("--batch-size", type=whole(1), metavar="N", help=batch)
     threads = "Number of threads that share the work (default: all cores)."
-    add("--threads", type=whole(1), metavar="N", help=threads)
+    add("--threads", type=whole(1, 256), metavar="N", help=threads)
     device = "Where to compute (default: auto, a GPU if there is one)."
     add("--device", choices=DEVICES, default="auto", help=device)

@@ -1,6 +1,7 @@
 """``tinyunet predict``: a class for each pixel of an image of any size."""
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def images_to_predict(given: list[str], out: Path, classes_to_write: int) -> lis
     for path in paths:
         if not path.is_file():
             raise UserError(f"{path}: no such image")
-        if path.resolve().parent == out.resolve():
+        if os.path.dirname(os.path.realpath(path)) == os.path.realpath(out):
             raise UserError(
                 f"the results would lie among the images in {out}: choose another --out"
             )

@@ -15,6 +15,7 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -162,6 +163,8 @@ def read_class_table(path: str | Path) -> ClassTable:
     UserError
         If the file cannot be read, a line is not understood, or a name or value comes twice.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise UserError(f"{path}: the class table cannot be read (it is no file)")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -226,7 +229,7 @@ def find_class_list(masks: str | Path) -> Path | None:
     folder = Path(masks) if Path(masks).is_dir() else Path(masks).parent
     candidates = [
         place / name
-        for place in (folder, folder.resolve().parent)
+        for place in (folder, Path(os.path.realpath(folder)).parent)
         for name in ("labelmap.txt", "_classes.csv")
     ]
     return next((path for path in candidates if path.is_file()), None)

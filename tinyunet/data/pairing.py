@@ -4,6 +4,7 @@
 the pair. Where no stems are equal, a suffix that the masks share is looked for: ``north_mask.png``.
 """
 
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -110,7 +111,7 @@ def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path]
         _refuse_same(images, masks)
         ((stem, image),) = image_files.items()
         return [Pair(stem, image, Path(masks))], [], []
-    same = Path(images).resolve() == Path(masks).resolve()
+    same = os.path.realpath(images) == os.path.realpath(masks)
     mask_of = {stem: stem for stem in image_files if stem in mask_files and not same}
     if not mask_of:
         mask_of = _match_by_suffix(list(image_files), list(mask_files), same)
@@ -156,7 +157,7 @@ def _match_by_suffix(images: list[str], masks: list[str], same: bool) -> dict[st
 
 
 def _refuse_same(images, masks) -> None:
-    if Path(images).resolve() == Path(masks).resolve():
+    if os.path.realpath(images) == os.path.realpath(masks):
         kind = "file" if Path(images).is_file() else "folder"
         raise UserError(
             f"{images}: the same {kind} is given for images and masks"

@@ -201,8 +201,8 @@ def export_onnx(
     Raises
     ------
     UserError
-        If the package onnx is missing, the tile doesn't fit the network, or the file can't be
-        written.
+        If the package onnx is missing, the model is not for 8-bit images, the tile doesn't fit the
+        network, or the file can't be written.
     """
     try:
         import onnx
@@ -210,6 +210,12 @@ def export_onnx(
         raise UserError("exporting needs the package onnx: pip install 'tinyunet[onnx]'") from error
     if resolution is not None and not resolution > 0:
         raise UserError(f"resolution {resolution:g}: give the size of a pixel in cm, above 0")
+    dtype = model.metadata.get("image_format", {}).get("dtype", "uint8")
+    if dtype != "uint8":
+        raise UserError(
+            f"the model was trained on images of {dtype}, but QGIS gives an exported network 8-bit "
+            "values: use `tinyunet predict`, which reads images as they are"
+        )
     network = model.network
     channels, classes = network.config["in_channels"], network.config["classes"]
     margin = margin_of(network, tile)

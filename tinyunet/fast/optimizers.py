@@ -54,7 +54,10 @@ class OneRow(optimizers.Optimizer):
 
 def row_of(arrays: list[Array]) -> Array:
     """Copy arrays into one row, end to end."""
-    return xp.concatenate([array.ravel() for array in arrays])
+    row = xp.empty(sum(array.size for array in arrays), dtype=arrays[0].dtype)
+    for view, array in zip(views_of(row, [a.shape for a in arrays]), arrays, strict=True):
+        view[...] = array
+    return row
 
 
 def views_of(row: Array, shapes: list[tuple]) -> list[Array]:

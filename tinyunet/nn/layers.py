@@ -185,10 +185,6 @@ class Elementwise(Layer):
         """Work out the shape of the output: that of the input."""
         return shape
 
-    def input_extent(self, count: int, axis: int) -> int:
-        """Tell how many input pixels `count` neighboring output pixels depend on: as many."""
-        return count
-
 
 class ReLU(Elementwise):
     """What is negative becomes zero."""
@@ -247,20 +243,17 @@ class BatchNorm2d(Elementwise):
             result, mean, variance = operations.normalize_batch(
                 x, gamma, beta, epsilon=self.epsilon
             )
-            self.follow(mean, variance, pixels=x.size // x.shape[3])
+            # The variance of a sample is estimated with pixels - 1, as PyTorch does here.
+            pixels = x.size // x.shape[3]
+            unbiased = variance * (pixels / max(pixels - 1, 1))
+            self.running_mean.data += self.momentum * (mean - self.running_mean.data)
+            self.running_variance.data += self.momentum * (unbiased - self.running_variance.data)
         else:
             mean, variance = self.running_mean.data, self.running_variance.data
             result = operations.batch_norm2d(
                 x, gamma, beta, epsilon=self.epsilon, mean=mean, variance=variance
             )
         return self.save_backward(result)
-
-    def follow(self, mean: Array, variance: Array, pixels: int) -> None:
-        """Move the running averages towards the statistics of a batch."""
-        # The variance of a sample is estimated with pixels - 1, as PyTorch does here.
-        unbiased = variance * (pixels / max(pixels - 1, 1))
-        self.running_mean.data += self.momentum * (mean - self.running_mean.data)
-        self.running_variance.data += self.momentum * (unbiased - self.running_variance.data)
 
 
 class Concat(Layer):
@@ -273,10 +266,6 @@ class Concat(Layer):
     def output_shape(self, skip_shape: Shape, shape: Shape) -> Shape:
         """Work out the shape of the output."""
         return (*shape[:3], skip_shape[3] + shape[3])
-
-    def input_extent(self, count: int, axis: int) -> int:
-        """Tell how many pixels of each input `count` neighboring output pixels depend on."""
-        return count
 
 
 class Sequential(Layer):

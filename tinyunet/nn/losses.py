@@ -76,34 +76,26 @@ class Dice(Loss):
         return float(len(labels))
 
 
-class CrossEntropyAndDice(Loss):
+class CrossEntropyAndDice(CrossEntropy):
     """The sum of both losses: each is strong where the other is weak.
 
     How hard the cross-entropy pushes a class depends on how many pixels it has: a rare one is
     hardly heard. The Dice loss pushes rare and common classes alike, but hardly moves pixels where
-    the network is sure and wrong; there the cross-entropy is at its strongest.
+    the network is sure and wrong; there the cross-entropy is at its strongest. A part of a batch is
+    weighed as for the cross-entropy, for which this is exact.
     """
-
-    def __init__(self, class_weights: Sequence | None = None, ignore_index: int | None = None):
-        super().__init__(class_weights, ignore_index)
-        self.cross_entropy = CrossEntropy(class_weights, ignore_index)
-        self.dice = Dice(class_weights, ignore_index)
 
     def __call__(
         self, logits: Array, labels: Array, pixel_weights: Array | None = None
     ) -> tuple[Array, Callable]:
         """Give the loss of logits (N, H, W, K) and its backward; labels come from the host."""
-        first, backward_of_first = self.cross_entropy(logits, labels, pixel_weights)
-        second, backward_of_second = self.dice(logits, labels)
+        first, backward_of_first = super().__call__(logits, labels, pixel_weights)
+        second, backward_of_second = operations.dice_loss(logits, labels, **self.settings())
 
         def backward(dloss: Array | float = 1.0) -> Array:
             return backward_of_first(dloss) + backward_of_second(dloss)
 
         return first + second, backward
-
-    def weight(self, labels: np.ndarray, pixel_weights: np.ndarray | None = None) -> float:
-        """Weigh a part of a batch as the cross-entropy does, for which this is exact."""
-        return self.cross_entropy.weight(labels, pixel_weights)
 
 
 LOSSES = {"ce": CrossEntropy, "dice": Dice, "ce+dice": CrossEntropyAndDice}

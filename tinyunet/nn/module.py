@@ -104,16 +104,20 @@ class Layer:
         backward, self._backward = self._backward, None
         if backward is not None:
             return backward
-        name = type(self).__name__
-        if not self.saves_backward:
-            raise RuntimeError(
-                f"{name}.backward: forward in evaluation mode saved no backward; call train() "
-                "before forward, or eval(save_backward=True) for gradients in evaluation mode"
-            )
-        raise RuntimeError(
-            f"{name}.backward: there is no saved backward. Call forward first, once for each "
-            "backward; and forward must return self.save_backward((y, backward))"
+        reason = (
+            "there is no saved backward. Call forward first, once for each backward; and forward "
+            "must return self.save_backward((y, backward))"
         )
+        if not self.saves_backward:
+            reason = (
+                "forward in evaluation mode saved no backward. Call train() before forward, or "
+                "eval(save_backward=True) for gradients in evaluation mode"
+            )
+        raise RuntimeError(f"{type(self).__name__}.backward: {reason}")
+
+    def input_extent(self, count: int, axis: int) -> int:
+        """Tell how many input pixels `count` neighboring output pixels depend on: here as many."""
+        return count
 
     def multiply_adds(self, shape: tuple) -> int:
         """Count the multiplications in matrix products for an input of this shape: here none."""
@@ -171,8 +175,7 @@ class Layer:
 
     def set_seed(self, *seed: Any) -> None:
         """Reseed the layers that draw random numbers (have an `rng`) from ints or lists of them."""
-        random_layers = [layer for layer in self.modules() if hasattr(layer, "rng")]
-        for index, layer in enumerate(random_layers):
+        for index, layer in enumerate(m for m in self.modules() if hasattr(m, "rng")):
             layer.rng = random_generator(*seed, index)
 
     # -- Saving ------------------------------------------------------------------------------------
@@ -193,12 +196,10 @@ class Layer:
         own = {name: parameter.data.shape for name, parameter in parameters.items()}
         given = {name: array.shape for name, array in state.items()}
         for name in sorted(own.keys() | given.keys()):
-            if own.get(name) != given.get(name):
-                raise ValueError(
-                    f"the state does not match this network: {name} is "
-                    f"{given.get(name, 'missing')} in the state, {own.get(name, 'missing')} in "
-                    "the network"
-                )
+            here, there = own.get(name, "missing"), given.get(name, "missing")
+            if here != there:
+                where = f"{name} is {there} in the state, {here} in the network"
+                raise ValueError(f"the state does not match this network: {where}")
         for name, parameter in parameters.items():
             parameter.data[...] = to_device(state[name])
 

@@ -6,11 +6,14 @@ steps before have told. How large the steps are is a matter of `tinyunet.nn.sche
 
 import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import numpy as np
 
 from tinyunet.backend import Array, to_device, to_host, xp
 from tinyunet.nn.module import Parameter
+
+Parameters: TypeAlias = Iterable[Parameter]
 
 
 class Optimizer:
@@ -34,7 +37,7 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float, weight_decay: float = 0.0):
+    def __init__(self, parameters: Parameters, lr: float, weight_decay: float = 0.0):
         self.parameters = list(parameters)
         self.lr = lr
         self.weight_decay = weight_decay
@@ -128,11 +131,7 @@ class SGD(Optimizer):
     state_names = ("velocity",)
 
     def __init__(
-        self,
-        parameters: Iterable[Parameter],
-        lr: float,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        self, parameters: Parameters, lr: float, momentum: float = 0.0, weight_decay: float = 0.0
     ):
         super().__init__(parameters, lr, weight_decay)
         self.momentum = momentum
@@ -173,7 +172,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,

@@ -17,7 +17,7 @@ segmentation (2015), figure 1 and section 2.
 """
 
 import warnings
-from itertools import pairwise
+from itertools import count, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -136,17 +136,15 @@ class UNet(Layer):
         """
         self.check_images(x)
         skips = []
-        for block, pool in zip(self.encoder, self.pools, strict=True):
-            x = block(x)
+        for level in range(self.depth):
+            x = self.encoder[level](x)
             skips.append(x)
-            x = pool(x)
+            x = self.pools[level](x)
         x = self.bottleneck(x)
-        for upsample, concat, block in zip(
-            self.upsamplers, self.concats, self.decoder, strict=True
-        ):
-            x = upsample(x)
-            x = concat(skips.pop(), x)
-            x = block(x)
+        for level in range(self.depth):
+            x = self.upsamplers[level](x)
+            x = self.concats[level](skips.pop(), x)
+            x = self.decoder[level](x)
         return self.head(x)
 
     def backward(self, dlogits: Array, input_gradient: bool = True) -> Array | None:
@@ -172,8 +170,7 @@ class UNet(Layer):
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-        numbers = sum(p.data.size for p in self.parameters())
-        return f"UNet({settings}): {numbers:,} numbers to learn"
+        return f"UNet({settings}): {sum(p.data.size for p in self.parameters()):,} numbers to learn"
 
     # -- Which images fit --------------------------------------------------------------------------
 
@@ -241,14 +238,13 @@ class UNet(Layer):
         SizeError
             If not; names the nearest sizes that do.
         """
-        why = f"is not divisible by {2**self.depth}"
-        if self.padding != "same":
-            why = "cannot be halved evenly at every level"
+        same = self.padding == "same"
+        why = f"is not divisible by {2**self.depth}" if same else "cannot be halved at every level"
         for axis, length in (("height", height), ("width", width)):
             if self.output_length(length) is None:
-                sizes = self.valid_sizes(length + 2 ** (self.depth + 8))
-                above = next(index for index, size in enumerate(sizes) if size > length)
-                fits = ", ".join(map(str, sizes[max(above - 1, 0) : above + 1]))
+                below = filter(self.output_length, range(length - 1, 0, -1))
+                above = filter(self.output_length, count(length + 1))
+                fits = ", ".join(map(str, [*islice(below, 1), next(above)]))
                 raise SizeError(f"{axis} {length} {why}; nearest that fit: {fits}")
 
     @property

@@ -39,9 +39,8 @@ def crop(x: Array, height: int, width: int) -> tuple[Array, Callable]:
     """
     image_shape = x.shape
     if height > image_shape[1] or width > image_shape[2]:
-        raise ValueError(
-            f"cannot cut {height} x {width} out of an image of {image_shape[1]} x {image_shape[2]}"
-        )
+        size = f"{image_shape[1]} x {image_shape[2]}"
+        raise ValueError(f"cannot cut {height} x {width} out of an image of {size}")
     top, left = (image_shape[1] - height) // 2, (image_shape[2] - width) // 2
     center = (slice(None), slice(top, top + height), slice(left, left + width))
     y = x[center]

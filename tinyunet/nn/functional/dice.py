@@ -22,7 +22,7 @@ in the denominator).
 
 from collections.abc import Callable, Sequence
 
-from tinyunet.backend import Array, xp
+from tinyunet.backend import Array
 from tinyunet.nn.functional.labels import (
     count_weights,
     device_class_weights,
@@ -75,11 +75,9 @@ def dice_loss(
     overlap = (counted * truth).sum(axis=pixels)
     sizes = counted.sum(axis=pixels) + truth.sum(axis=pixels) + smooth
     scores = (2 * overlap + smooth) / sizes
-    if class_weights is None:
-        shares = xp.full(scores.shape, 1 / scores.size, dtype=logits.dtype)
-    else:
-        shares = device_class_weights(class_weights, logits)
-        shares = shares / shares.sum()
+    weights = [1] * scores.size if class_weights is None else class_weights
+    shares = device_class_weights(weights, logits)
+    shares = shares / shares.sum()
     loss = 1 - (shares * scores).sum()
 
     def backward(dloss: Array | float = 1.0) -> Array:

@@ -46,9 +46,7 @@ def count_weights(
     weights = counted.astype(logits.dtype)
     if pixel_weights is not None:
         if pixel_weights.shape != labels.shape:
-            raise ValueError(
-                f"expected pixel weights of shape {labels.shape}, got {pixel_weights.shape}"
-            )
+            raise ValueError(f"expected pixel weights {labels.shape}, got {pixel_weights.shape}")
         weights = weights * xp.asarray(pixel_weights, dtype=logits.dtype)
     if class_weights is not None:
         # An ignored pixel has weight 0, whatever class stands in for its label here.
@@ -67,9 +65,7 @@ def device_class_weights(class_weights: Sequence | Array, logits: Array) -> Arra
     """
     class_weights = xp.asarray(class_weights, dtype=logits.dtype)
     if class_weights.shape != logits.shape[-1:]:
-        raise ValueError(
-            f"{class_weights.size} class weights for {logits.shape[-1]} classes; give one each"
-        )
+        raise ValueError(f"{class_weights.size} class weights for {logits.shape[-1]} classes")
     return class_weights
 
 

@@ -48,8 +48,7 @@ def im2col(x: Array, kernel_size: Pair, stride: Pair = 1) -> tuple[Array, Callab
     columns = sliding_windows(x, kernel_size, stride).copy()
 
     def backward(dcolumns: Array) -> Array:
-        dx, _ = col2im(dcolumns, image_shape, kernel_size, stride)
-        return dx
+        return col2im(dcolumns, image_shape, kernel_size, stride)[0]
 
     return columns, backward
 
@@ -78,10 +77,9 @@ def col2im(
     ValueError
         If the columns do not have the shape that `im2col` gives for this image.
     """
-    places = output_size(image_shape, kernel_size, stride)
-    expected = (image_shape[0], *places, *pair(kernel_size), image_shape[3])
-    if columns.shape != expected:
-        raise ValueError(f"columns of shape {columns.shape}; these images need {expected}")
+    expected = (*output_size(image_shape, kernel_size, stride), *pair(kernel_size))
+    if columns.shape[1:5] != expected:
+        raise ValueError(f"expected columns of {expected}, got {columns.shape[1:5]}")
     _, out_height, out_width, kernel_height, kernel_width, _ = columns.shape
     down, right = pair(stride)
     image = xp.zeros(image_shape, dtype=columns.dtype)
@@ -94,16 +92,15 @@ def col2im(
             image[:, rows, pixels] += columns[:, :, :, u, v]
 
     def backward(dimage: Array) -> Array:
-        dcolumns, _ = im2col(dimage, kernel_size, stride)
-        return dcolumns
+        return im2col(dimage, kernel_size, stride)[0]
 
     return image, backward
 
 
 def sliding_windows(x: Array, kernel_size: Pair, stride: Pair) -> Array:
     """View the patches without copying a pixel: shape (N, OH, OW, KH, KW, C)."""
-    (kernel_height, kernel_width), (down, right) = pair(kernel_size), pair(stride)
+    down, right = pair(stride)
     output_size(x.shape, kernel_size, stride)  # refuses a kernel that does not fit
     # (N, H - KH + 1, W - KW + 1, C, KH, KW)
-    windows = xp.lib.stride_tricks.sliding_window_view(x, (kernel_height, kernel_width), (1, 2))
+    windows = xp.lib.stride_tricks.sliding_window_view(x, pair(kernel_size), (1, 2))
     return windows[:, ::down, ::right].transpose(0, 1, 2, 4, 5, 3)

@@ -24,19 +24,15 @@ def output_size(
     ValueError
         If it fits nowhere, or the stride is not positive.
     """
-    sizes = []
-    for axis, length, kernel, step, sides in zip(
-        ("height", "width"), image_shape[1:3], pair(kernel_size), pair(stride), border, strict=True
-    ):
-        length = length + sum(sides)
-        if step < 1:
-            raise ValueError(f"stride {step} along the {axis}: it must be 1 or more")
-        if length < kernel:
-            raise ValueError(
-                f"the kernel's {axis} {kernel} is larger than the (padded) image's {length}"
-            )
-        sizes.append((length - kernel) // step + 1)
-    return tuple(sizes)
+    down, right = pair(stride)
+    kernel_height, kernel_width = pair(kernel_size)
+    height, width = image_shape[1] + sum(border[0]), image_shape[2] + sum(border[1])
+    if min(down, right) < 1:
+        raise ValueError(f"stride {stride}: it must be 1 or more")
+    if height < kernel_height or width < kernel_width:
+        kernel, image = f"{kernel_height} x {kernel_width}", f"{height} x {width}"
+        raise ValueError(f"a kernel of {kernel} is larger than the (padded) image of {image}")
+    return (height - kernel_height) // down + 1, (width - kernel_width) // right + 1
 
 
 def transposed_size(
@@ -49,12 +45,9 @@ def transposed_size(
     ValueError
         If nothing is left of it.
     """
-    height, width = (
-        (length - 1) * step + kernel - sum(sides)
-        for length, step, kernel, sides in zip(
-            image_shape[1:3], pair(stride), pair(kernel_size), border, strict=True
-        )
-    )
+    (down, right), (kernel_height, kernel_width) = pair(stride), pair(kernel_size)
+    height = (image_shape[1] - 1) * down + kernel_height - sum(border[0])
+    width = (image_shape[2] - 1) * right + kernel_width - sum(border[1])
     if min(height, width) < 1:
         raise ValueError(f"the padding cuts the whole output off ({height} x {width})")
     return height, width
