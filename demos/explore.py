@@ -21,6 +21,7 @@ from parts.influence import typical_half_side
 from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
 
 from tinyunet.atomic_io import save_text
+from tinyunet.data.scenes import CLASS_COLORS, CLASSES
 from tinyunet.errors import UserError
 from tinyunet.plots.colors import as_rgb, palette
 
@@ -49,6 +50,20 @@ def describe(level):
     names = ("name", "scale", "top", "left", "receptive_field")
     facts = {name: getattr(level, name) for name in names}
     return facts | {"rows": level.rows.tolist(), "columns": level.columns.tolist(), "maps": []}
+
+
+def most_doubtful(shares):
+    """Find the pixel to start at: where the two most probable classes are nearly as probable.
+
+    The outermost eighth is left out: there the network sees less than elsewhere.
+    """
+    height, width = shares.shape[:2]
+    doubt = (
+        shares[:, :, 1].astype(float) - shares[:, :, 0] if shares.shape[2] > 1 else shares[..., 0]
+    )
+    inner = np.s_[height // 8 : height - height // 8, width // 8 : width - width // 8]
+    row, column = np.unravel_index(doubt[inner].argmax(), doubt[inner].shape)
+    return [int(row) + height // 8, int(column) + width // 8]
 
 
 def contents(seen, model, half, title, summary, count):
@@ -82,7 +97,8 @@ def contents(seen, model, half, title, summary, count):
             described[-1]["maps"].append(
                 {"channel": channel + 1, "mean": mean, "deviation": deviation}
             )
-    colors = palette(max(len(model.class_names), 8)).tolist()
+    of_scenes = list(model.class_names) == list(CLASSES)
+    colors = (CLASS_COLORS if of_scenes else palette(max(len(model.class_names), 8))).tolist()
     packed = zlib.compress(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays), 9)
     return {
         "title": title,
@@ -95,6 +111,7 @@ def contents(seen, model, half, title, summary, count):
             for name, color in zip(model.class_names, colors, strict=False)
         ],
         "ranked": order.shape[2],
+        "start": most_doubtful(shares),
         "half": half,
         "levels": described,
         "prediction": describe(prediction),

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import types
 import zlib
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tests.networks import in_float64
 from tests.test_demos import load
 from tinyunet.checkpoint import Model, save_model
 from tinyunet.cli import main as cli
+from tinyunet.data.images import ImageFormat, open_raster, prepare
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
@@ -225,8 +227,14 @@ def save_inputs(folder, image, **options):
     """Write a model and an image for it; returns both paths."""
     model = small_model(image.shape[2], **options)
     paths = folder / "model.npz", folder / "image.png"
-    save_model(paths[0], model)
     Image.fromarray(image.squeeze()).save(paths[1])
+    # A trained model remembers what its masks and images were, also what a transparent pixel means.
+    lines = [f"{name}: {index}" for index, name in enumerate(model.class_names)]
+    model.metadata["class_table"] = "\n".join(lines)
+    alpha = "channel" if image.shape[2] == 4 else None
+    image_format = ImageFormat.of(prepare(open_raster(paths[1]), alpha=alpha))
+    model.metadata["image_format"] = asdict(image_format) | {"alpha": alpha}
+    save_model(paths[0], model)
     return paths
 
 
@@ -408,3 +416,17 @@ def dump(folder, address):
         f"{(folder / 'page.html').as_uri()}{address}",
     ]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_the_page_starts_where_the_network_doubts_most():
+    shares = np.full((16, 24, 2), (60000, 5535), np.uint16)
+    shares[9, 13] = 33000, 32535
+    shares[0, 0] = 32768, 32767  # at the edge, where the network sees less
+    assert load("explore").most_doubtful(shares) == [9, 13]
+
+
+def test_the_page_names_the_model_and_not_the_makers_folders(tmp_path, capsys):
+    paths = save_inputs(tmp_path, random_image(45, 53))
+    said = run("explore", capsys, *paths, "--out", tmp_path / "page.html")
+    assert said[0].startswith("Model: model.npz. Image: image.png")
+    assert str(tmp_path) not in (tmp_path / "page.html").read_text(encoding="utf-8")

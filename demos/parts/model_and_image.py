@@ -83,7 +83,7 @@ def model_and_image(options):
     if options.image is not None:  # before the training: a wrong name should not cost a minute
         image, name = read_image(options.image), options.image.name
     if options.model is not None:
-        model, model_name = load_model(options.model), str(options.model)
+        model, model_name = load_model(options.model), options.model.name
     else:
         model, model_name = trained(options), f"a small U-Net after {options.steps} steps"
     if image is None:
