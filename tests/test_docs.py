@@ -23,6 +23,7 @@ WITHOUT_EXAMPLES = {
     "index",
     "learning_live",
     "results",
+    "robustness",
     "speed",
     "your_images",
 }
