@@ -1,6 +1,7 @@
 """What every test may use: hypothesis profiles and the devices to run on."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,10 @@ from tinyunet.nn.operations import use_operations
 
 # The tests' matrices are small: several BLAS threads would wait for each other twice as long.
 threadpool_limits(1)
+
+# Where the tests run in the background of a script, Ctrl-C is ignored, and by what they start, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "default",

@@ -412,7 +412,7 @@ TRAIN = "train images masks --out run"
         (spoil_nothing, "tile a b --out c --size 0", "argument --size: 0 is below 1"),
         (spoil_nothing, "inspect --size 3 --depth 2", "nearest that fit: 4"),
         (spoil_nothing, "inspect --size big", "size 'big': give one number"),
-        (spoil_nothing, "inspect --classes 0", "classes 0"),
+        (spoil_nothing, "inspect --classes 0", "argument --classes: 0 is below 1"),
         (spoil_nothing, "inspect images/blob1.png --base-channels 4", "drop the options"),
     ],
     ids=str,

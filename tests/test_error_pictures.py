@@ -10,7 +10,6 @@ from tinyunet.plots.pictures import (
     draw_confusion,
     draw_mistakes,
     marked,
-    percent,
     worst_images,
 )
 
@@ -21,21 +20,6 @@ def test_the_images_with_most_wrong_pixels_are_the_worst():
     ]
     assert worst_images(confusions) == [2, 0]
     assert worst_images(confusions, most=1) == [2]
-
-
-@pytest.mark.parametrize(
-    ("share", "total", "text"),
-    [
-        (0.0, 5, "0"),
-        (1.0, 5, "100"),
-        (0.004, 5, "<1"),
-        (0.5, 5, "50"),
-        (0.996, 5, ">99"),
-        (0, 0, "-"),
-    ],
-)
-def test_a_share_has_room_in_its_cell(share, total, text):
-    assert percent(share, total) == text
 
 
 @pytest.mark.parametrize("classes", [2, 5, 30])

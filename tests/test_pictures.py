@@ -17,7 +17,7 @@ from tests.color_vision import color_distance
 from tinyunet.atomic_io import save_picture
 from tinyunet.errors import UserError
 from tinyunet.plots.colors import IGNORED, PALETTE, as_rgb, color_mask, palette
-from tinyunet.plots.pictures import draw_grid, legend_of, plot_curves, points, preview, running_mean
+from tinyunet.plots.pictures import draw_grid, legend_of, plot_curves, points, preview
 
 # --- Colors ---
 
@@ -130,7 +130,7 @@ def test_a_prediction_smaller_than_its_image_is_drawn_to_the_same_scale():
 
 
 def test_the_legend_explains_every_class_and_ignored_pixels():
-    mask = np.zeros((4, 6), np.uint8)
+    mask = np.arange(24, dtype=np.uint8).reshape(4, 6) % 6
     names = [f"class {index}" for index in range(6)]
     entries = legend_of(names, [mask], ignore_index=255)
     assert [name for name, _ in entries] == names
@@ -145,12 +145,10 @@ def test_a_class_that_is_ignored_is_in_the_legend_once_and_gray():
     assert names == ["b", "a (ignored)"]
 
 
-def test_of_very_many_classes_the_legend_lists_those_that_occur():
+def test_the_legend_lists_the_classes_that_occur():
     names = [f"class {index}" for index in range(200)]
     entries = legend_of(names, [np.array([[3, 100]]), np.array([[7]])])
     assert [name for name, _ in entries] == ["class 3", "class 7", "class 100"]
-    entries = legend_of(names, [np.arange(200).reshape(10, 20)])
-    assert len(entries) == 24 and entries[-1][0] == "and 177 more"
 
 
 @pytest.mark.parametrize("name", ["Gebäude", "森林", "$x^2$ is $", "_hidden", "$\\frac{$", ""])
@@ -163,9 +161,10 @@ def test_names_of_any_letters_are_drawn(name):
 
 
 def test_a_swatch_in_the_legend_has_the_color_of_its_class():
-    image, mask = scene(classes=1)
-    picture = preview([(image, mask, mask)], ["a", "b", "_c"])
-    assert all(area(picture, color) > 100 for color in PALETTE[:3])
+    image, mask = scene(classes=3)
+    legend = [("a", PALETTE[3]), ("$b$ $", PALETTE[4]), ("_c", PALETTE[5])]
+    picture = draw_grid([[("image", image)]], legend)
+    assert all(area(picture, color) > 100 for color in PALETTE[3:6])
 
 
 # --- Curves ---
@@ -225,13 +224,6 @@ def test_wild_losses_do_not_spoil_the_picture(tmp_path, loss):
         plot_curves(rows, tmp_path / "some.png")
         plot_curves([{"step": step, "loss": loss} for step in (1, 2)], tmp_path / "all.png")
     assert (tmp_path / "some.png").exists() and (tmp_path / "all.png").exists()
-
-
-@given(st.lists(st.floats(-10, 10), min_size=1, max_size=130))
-def test_the_running_mean_averages_each_value_with_its_neighbors(values):
-    reach = max(1, len(values) // 50)
-    padded = [values[max(0, i - reach) : i + reach + 1] for i in range(len(values))]
-    np.testing.assert_allclose(running_mean(values), [np.mean(part) for part in padded], atol=1e-9)
 
 
 # --- Matplotlib's settings and imports ---

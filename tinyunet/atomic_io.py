@@ -135,20 +135,8 @@ def written_aside(path: str | Path, on_disk: bool = False) -> Iterator[BinaryIO]
                 os.fsync(file.fileno())
             file.close()  # Windows renames no open file
             os.replace(file.name, path)
-        if on_disk:
-            sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a renaming in `folder` survive a power cut, where the system can promise that."""
-    with contextlib.suppress(OSError):  # Windows cannot open a folder, and needs no such call
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def save_text(text: str, path: str | Path) -> None:

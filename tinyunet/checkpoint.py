@@ -310,7 +310,7 @@ def unpack(header: dict, arrays: dict) -> Model:
     expect(ignore_index is None or type(ignore_index) is int, "ignore_index", ignore_index)
     if "class_table" in metadata:
         parse_class_table(metadata["class_table"])
-        ImageFormat.from_json(metadata["image_format"])
+        ImageFormat(**metadata["image_format"])
     return Model(network.eval(), standardization, header["class_names"], ignore_index, metadata)
 
 

@@ -84,7 +84,7 @@ def test_brightness_and_contrast_of_the_input_do_not_matter(xp):
     assert_close(brighter, to_host(y), 1e-12)
 
 
-def test_its_gradient_is_blind_to_brightness_and_contrast(xp):
+def test_the_gradient_of_batch_norm_is_blind_to_brightness_and_contrast(xp):
     x = xp.asarray(random_array(0, (2, 5, 6, 3)))
     y, backward = operations.batch_norm2d(x, xp.full(3, 2.0), xp.full(3, 1.0), epsilon=0)
     dx, _, _ = backward(xp.asarray(random_array(1, y.shape)))

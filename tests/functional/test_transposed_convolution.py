@@ -42,7 +42,7 @@ def test_gradients_of_conv_transpose2d(case):
 
 
 @given(transposed_convolutions(), seeds)
-def test_it_is_the_adjoint_of_the_convolution_with_the_same_weight(xp, case, seed):
+def test_a_transposed_convolution_is_the_adjoint_of_the_convolution_with_its_weight(xp, case, seed):
     y, weight = xp.asarray(case.x), xp.asarray(case.weight)
     spread, _ = operations.conv_transpose2d(y, weight, **case.options)
     x = xp.asarray(random_array(seed, spread.shape))

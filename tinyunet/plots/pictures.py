@@ -21,7 +21,6 @@ from tinyunet.plots.colors import IGNORED, PALETTE, as_rgb, color_mask, overlay,
 
 DPI = 100  # pixels per inch, the unit of matplotlib's sizes
 PANEL = 240  # pixels, the longest side of an image in a sheet
-MOST_NAMES = 24  # in a legend
 BLUE, GREEN, VERMILION = PALETTE[[0, 2, 4]] / 255
 MISTAKE = (150, 0, 60)  # dark red, which is the color of no class
 
@@ -109,46 +108,32 @@ def draw_grid(
         longest = max(len(shortened(name)) for name, _ in legend)
         fitting = int(total_width / (60 + 8 * longest))
         swatches = [Patch(facecolor=np.array(color) / 255, edgecolor="gray") for _, color in legend]
-        box = figure.legend(
-            swatches,
-            [" "] * len(legend),
-            loc="outside lower center",
-            ncols=max(1, min(fitting, len(legend))),
-        )
-        for text, (name, _) in zip(box.get_texts(), legend, strict=True):
-            text.set(text=shortened(name), parse_math=False)
+        # Matplotlib leaves out names that begin with _, and takes what is between $ for formulas.
+        names = [" " + shortened(name).replace("$", r"\$") for name, _ in legend]
+        count = max(1, min(fitting, len(legend)))
+        figure.legend(swatches, names, loc="outside lower center", ncols=count)
     return as_image(figure)
 
 
 def legend_of(
     class_names: Sequence[str], masks: Sequence[np.ndarray], ignore_index: int | None = None
 ) -> list[tuple[str, np.ndarray]]:
-    """List names and colors for a legend.
+    """List name and color of each class that occurs in some masks, and of what is ignored in them.
 
     Parameters
     ----------
     class_names : sequence of str
     masks : sequence of arrays (H, W)
-        The masks that are shown. Of very many classes, only those in them are listed.
+        The masks that are shown.
     ignore_index : int, optional
-        The mask value that is painted gray; listed if it occurs.
+        The mask value that is painted gray.
     """
-    present = set().union(*(np.unique(mask).tolist() for mask in masks))
-    everything = len(class_names) <= MOST_NAMES
-    entries = [
-        (name, color)
-        for index, (name, color) in enumerate(
-            zip(class_names, palette(len(class_names)), strict=True)
-        )
-        if index != ignore_index and (everything or index in present)
-    ]
-    if len(entries) > MOST_NAMES:
-        more = f"and {len(entries) - MOST_NAMES + 1} more"
-        entries[MOST_NAMES - 1 :] = [(more, np.array((255, 255, 255)))]
+    present = sorted(set().union(*(np.unique(mask).tolist() for mask in masks)))
+    names = dict(enumerate(class_names))
+    colors = palette(len(names))
+    entries = [(names[k], colors[k]) for k in present if k in names and k != ignore_index]
     if ignore_index in present:
-        is_class = 0 <= ignore_index < len(class_names)
-        name = class_names[ignore_index] if is_class else str(ignore_index)
-        entries.append((f"{name} (ignored)", np.array(IGNORED)))
+        entries.append((f"{names.get(ignore_index, ignore_index)} (ignored)", np.array(IGNORED)))
     return entries
 
 
@@ -308,13 +293,11 @@ def draw_confusion(
     full = 255 * np.where(np.eye(len(shown), dtype=bool)[:, :, np.newaxis], BLUE, VERMILION)
     shades = 255 - np.sqrt(shares)[:, :, np.newaxis] * (255 - full)
     axes.imshow(np.rint(shades).astype(np.uint8))
+    style = {"ha": "center", "va": "center", "size": min(10, 14 * inches / len(shown))}
     for (row, column), share in np.ndenumerate(shares):
         color = "white" if share > 0.4 else "black"
-        text = percent(share, total[row])
-        size = min(10, 50 * inches / len(shown) / 3)
-        axes.text(
-            column, row, text, ha="center", va="center", color=color, size=size, in_layout=False
-        )
+        text = f"{100 * share:.1f}" if total[row] else "-"
+        axes.text(column, row, text, color=color, in_layout=False, **style)
     ticks = range(len(shown))
     axes.set_xticks(ticks, names, rotation=45, ha="left", parse_math=False)
     axes.xaxis.tick_top()
@@ -324,15 +307,6 @@ def draw_confusion(
     beside.set_yticks(ticks, facts)
     axes.set_title("Of 100 pixels of a class, how many were predicted as each")
     return as_image(figure)
-
-
-def percent(share: float, total: int) -> str:
-    """Write a share in at most three characters; a dash where there was nothing to predict."""
-    if total == 0:
-        return "-"
-    if 0 < share < 0.005:
-        return "<1"
-    return f"{100 * share:.0f}" if share == 1 or share < 0.995 else ">99"
 
 
 # -- Curves ----------------------------------------------------------------------------------------
@@ -358,16 +332,14 @@ def plot_curves(metrics: Iterable[Mapping], path: str | Path) -> None:
     figure = Figure((9, 6.4), dpi=DPI, layout="constrained")
     above, below = figure.subplots(2, sharex=True)
 
-    above.plot(*loss, color=BLUE, alpha=0.35, linewidth=1, label="training loss")
     dot = "." if loss.shape[1] == 1 else ""  # a line needs two points
-    smooth = running_mean(loss[1])
-    above.plot(loss[0], smooth, marker=dot, color=BLUE, linewidth=2, label="its running mean")
+    above.plot(*loss, marker=dot, color=BLUE, label="training loss")
     above.plot(*val_loss, ".-", color=VERMILION, label="validation loss")
     values = np.concatenate([loss[1], val_loss[1]])
     # One wild step in the beginning should not flatten all the others.
     highest = min(values.max(), 3 * np.percentile(values, 95)) if values.size else 1.0
     above.set(ylim=(0, 1.05 * highest or 1.0), ylabel="loss")
-    above.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
+    above.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
     below.plot(*iou, ".-", color=GREEN)
     if iou.size:
@@ -390,12 +362,3 @@ def points(rows: Sequence[Mapping], name: str) -> np.ndarray:
         (float(row["step"]), float(row[name])) for row in rows if row.get(name) not in ("", None)
     ]
     return np.array([pair for pair in pairs if math.isfinite(pair[1])]).reshape(-1, 2).T
-
-
-def running_mean(values: np.ndarray) -> np.ndarray:
-    """Average each value with its neighbors, a fiftieth of the curve to either side."""
-    reach = max(1, len(values) // 50)
-    sums = np.cumsum([0.0, *values])
-    index = np.arange(len(values))
-    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
-    return (sums[high] - sums[low]) / (high - low)
