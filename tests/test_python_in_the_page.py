@@ -22,6 +22,7 @@ from tests.browser import INTERACTIVE, empty_logs, wait_for
 from tests.course_answers import solve
 from tinyunet import use_operations
 from tinyunet.cli.main import main
+from tinyunet.nn import functional
 from tinyunet.nn.gradcheck import GradientError, check_gradients
 from tinyunet.nn.operations import operations
 
@@ -43,8 +44,8 @@ def live_training():
 
     before = operations.name
     yield live_training
+    live_training.put_right()
     use_operations(before)
-    operations.choices.pop("page", None)
 
 
 def run(live_training, count, mistake="", row=30, column=30):
@@ -76,7 +77,7 @@ def test_each_mistake_is_one_that_the_checker_finds(live_training):
             arguments = [rng.normal(size=shape) for shape in shapes[name]]
             with pytest.raises(GradientError):
                 check_gradients(function, *arguments)
-            check_gradients(live_training.PLAIN[name], *arguments)
+            check_gradients(getattr(functional, name), *arguments)
 
 
 def test_the_gradient_of_a_pixel_reaches_only_what_it_can_see(live_training):
@@ -235,6 +236,14 @@ def test_what_is_downloaded_is_a_folder_for_tinyunet_learn(lab, tmp_path, capsys
     assert '"right"' in capsys.readouterr().out
 
 
+def press(browser, name):
+    """Scroll a button into the middle of the screen, where nothing lies over it, and press it."""
+    button = browser.find_element("css selector", f"[data-do={name}]")
+    middle = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
+    browser.execute_script(middle, button)
+    button.click()
+
+
 def write(browser, text):
     """Put a text into the editor, as if it had been typed."""
     browser.execute_script(
@@ -246,7 +255,7 @@ def write(browser, text):
 
 def check(browser):
     """Press the button and wait for what the checker says."""
-    browser.find_element("css selector", "[data-do=check]").click()
+    press(browser, "check")
     return wait_for(
         browser,
         "(!document.querySelector('[data-do=check]').disabled)"
@@ -258,7 +267,7 @@ def check(browser):
 def open_lab(browser, address):
     browser.get(f"{address}/book/course.html?python={address}/pyodide/")
     wait_for(browser, "document.querySelector('.started') !== null")
-    browser.find_element("css selector", "[data-do=load]").click()
+    press(browser, "load")
     wait_for(browser, "document.querySelector('textarea').value.length > 100", seconds=150)
 
 
@@ -274,16 +283,16 @@ def test_an_exercise_in_the_page_right_and_three_times_wrong_and_kept(browser, b
             write(browser, right.replace("dx = dy * (x > 0)", wrong))
             said.append(check(browser))
         assert len(set(said)) == 3 and all("dx is wrong" in one for one in said)
-        browser.find_element("css selector", "[data-do=hint]").click()
+        press(browser, "hint")
         wait_for(browser, "document.querySelectorAll('.hints li').length === 1")
         write(browser, right)
         assert check(browser) == "Right."
         assert "1 of 16" in status(browser)
-        browser.find_element("css selector", "[data-do=next]").click()
+        press(browser, "next")
         write(browser, "# mine\n")
         browser.refresh()
         wait_for(browser, "document.querySelector('.started') !== null")
-        browser.find_element("css selector", "[data-do=load]").click()
+        press(browser, "load")
         assert (
             wait_for(browser, "document.querySelector('textarea').value", seconds=240) == "# mine\n"
         )

@@ -13,7 +13,6 @@ from parts.watched import named_blocks, watch
 from tinyunet.backend import to_device, to_host
 from tinyunet.inference.sliding_window import (
     DEFAULT_MARGIN,
-    DEFAULT_TILE,
     check_image,
     cut,
     full_margin,
@@ -23,6 +22,8 @@ from tinyunet.inference.sliding_window import (
 )
 from tinyunet.nn.functional import softmax
 from tinyunet.nn.summary import named_layers, summarize
+
+SIDE = 256  # of the part of an image that is shown, in pixels
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class View:
     levels: list
 
 
-def view(model, image, size=DEFAULT_TILE):
+def view(model, image, size=SIDE):
     """Run a model over an image (H, W, C), or over its middle tile if a side is above `size`.
 
     Returns

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from parts.feature_levels import SIDE
 from tinyunet.checkpoint import Model, load_model
 from tinyunet.data.images import read_image
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.errors import UserError
-from tinyunet.inference.sliding_window import DEFAULT_TILE
 from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.operations import operations
 from tinyunet.nn.schedules import cosine
@@ -54,7 +54,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--size",
         type=int,
-        default=DEFAULT_TILE,
+        default=SIDE,
         help="of an image with a longer side, show one tile of this size (%(default)s pixels)",
     )
     parser.add_argument("--steps", type=int, default=200, help="of training, without MODEL (200)")

@@ -22,7 +22,7 @@ class LabPiece {
       "Sixteen backwards to write yourself, with a checker that says which mistake it is. Python is loaded first (17 MB).");
     this.list = html("select", { "aria-label": "Exercise" });
     this.list.addEventListener("change", () => this.open(this.list.value));
-    this.editor = html("textarea", { spellcheck: "false", autocapitalize: "off", autocomplete: "off", rows: 26,
+    this.editor = html("textarea", { spellcheck: "false", autocapitalize: "off", autocomplete: "off", rows: 34,
       "aria-label": "Your code. Tab indents; press Escape first to leave the editor with Tab." });
     this.editor.addEventListener("keydown", (event) => this.key(event));
     this.editor.addEventListener("input", () => this.keep());

@@ -4,7 +4,6 @@ The page calls a function by name, with an argument and for a result in JSON.
 """
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -12,13 +11,14 @@ from tinyunet import use_operations
 from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import sample_batch
 from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
+from tinyunet.nn import functional
 from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.operations import operations
+from tinyunet.nn.optimizers import Adam
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 
 SIZE = 64  # of the crops and of the scene that is looked at
-PLAIN = dict(vars(operations.choices["plain"]))
 
 
 # -- Backwards that are wrong, under forwards that are right ---------------------------------------
@@ -26,7 +26,7 @@ PLAIN = dict(vars(operations.choices["plain"]))
 
 def concat_without_the_skip(skip, x):
     """Lose the gradient of the skip: the encoder hears only what comes through the bottleneck."""
-    y, right = PLAIN["concat"](skip, x)
+    y, right = functional.concat(skip, x)
 
     def backward(dy):
         dskip, dx = right(dy)
@@ -37,19 +37,19 @@ def concat_without_the_skip(skip, x):
 
 def max_pool2d_to_all(x, size=2):
     """Give the gradient to every pixel of the window, not to the largest alone."""
-    y, _ = PLAIN["max_pool2d"](x, size)
+    y, _ = functional.max_pool2d(x, size)
     return y, lambda dy: dy.repeat(size, axis=1).repeat(size, axis=2)
 
 
 def relu_that_lets_all_through(x):
     """Forget that ReLU has a backward at all."""
-    y, _ = PLAIN["relu"](x)
+    y, _ = functional.relu(x)
     return y, lambda dy: dy.copy()
 
 
 def conv_transpose2d_never_stored(x, weight, bias=None, **options):
     """Forget to store the gradients of weight and bias: they stay as random as they began."""
-    y, right = PLAIN["conv_transpose2d"](x, weight, bias, **options)
+    y, right = functional.conv_transpose2d(x, weight, bias, **options)
 
     def backward(dy):
         dx, *others = right(dy)
@@ -67,6 +67,14 @@ MISTAKES = {
 }
 
 
+def put_right():
+    """Let the layers use the plain operations of the book again."""
+    use_operations("plain")
+    for change in MISTAKES.values():
+        for name in change:
+            vars(operations).pop(name, None)
+
+
 # -- The training that the page shows --------------------------------------------------------------
 
 
@@ -82,13 +90,13 @@ class Live:
     def start_over(self):
         """Forget everything learned; the same start each time, so that runs can be compared."""
         self.network = UNet(3, len(CLASSES), base_channels=8, depth=2, norm="batch", seed=1)
-        self.optimizer = PLAIN["Adam"](self.network.parameters())
+        self.optimizer = Adam(self.network.parameters())
         self.loss, self.steps = CrossEntropy(), 0
 
     def step(self, lr, batch_size, mistake):
         """Take one step; returns the loss of its batch."""
-        operations.choices["page"] = SimpleNamespace(**PLAIN | MISTAKES[mistake])
-        use_operations("page")
+        put_right()
+        vars(operations).update(MISTAKES[mistake])  # the layers ask for these by their names
         images, labels = sample_batch(
             self.scenes,
             self.standardization,
