@@ -69,6 +69,11 @@ def test_train_leaves_a_run_and_says_where_the_model_is(folder, capsys):
     assert call("train", "images", "masks", "--out", "run", *SMALL) == 0
     captured = capsys.readouterr()
     assert "mean IoU" in captured.out and "run/model.npz" in captured.out
+    # The class table that was worked out, a line a class, as it stands in the run's folder.
+    said = [line.strip() for line in captured.err.splitlines()]
+    table = Path("run/classes.txt").read_text().split("\n")
+    first = said.index("what the masks store for each class:") + 1
+    assert len(table) > 2 and said[first : first + len(table) - 1] == table[:-1]
     # Nobody watches, so there is no bar but a line for each checkpoint.
     lines = [line for line in captured.err.splitlines() if "left" in line]
     assert [line.split(":")[0] for line in lines] == ["step 6 of 12", "step 12 of 12"]

@@ -66,7 +66,7 @@ class Report:
                 break_long_words=False,
                 break_on_hyphens=False,
             )
-        return plain("\n".join(lines) + "\n")
+        return "\n".join(map(plain, lines)) + "\n"
 
     def _overview(self) -> list[str]:
         """Say how many pairs there are, of which sizes and kinds."""

@@ -203,8 +203,9 @@ class Trainer(Training):
         )
         if self.step == 0:
             if self.training.table is not None:
-                text = "".join(f"\n  {line}" for line in str(self.training.table).splitlines())
-                tqdm.write(plain(f"what the masks store for each class:{text}"), file=sys.stderr)
+                lines = ["what the masks store for each class:"]
+                lines += [f"  {plain(line)}" for line in str(self.training.table).splitlines()]
+                tqdm.write("\n".join(lines), file=sys.stderr)
             self.save_state()  # from here on there is something to resume
         else:
             self.write_reports()  # should the earlier run have died just before
