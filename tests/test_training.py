@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.test_checkpoint import places, with_hostile_value
 from tinyunet import memory
 from tinyunet.atomic_io import sole_writer
 from tinyunet.checkpoint import load_model, load_training_state
+from tinyunet.cli.main import main
 from tinyunet.data.dataset import Dataset, count_classes
 from tinyunet.data.weight_maps import suggest_class_weights
 from tinyunet.errors import UserError
@@ -722,3 +724,21 @@ def started_late(config, data):
             yield
 
     return locked
+
+
+def test_a_checkpoint_may_hold_anything_and_is_resumed_or_refused_in_a_line(tmp_path, capsys):
+    write_folders(tmp_path, blobs())
+    config = tiny(tmp_path, steps=3)
+    train(config, progress=False)
+    path = tmp_path / "run" / "last.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(str(arrays.pop("header")))
+    resume = ["train", config.images, config.masks, "--out", config.out, "--resume"]
+    for place in places(header):
+        if place[:1] != ("progress",) and place[:2] != ("metadata", "settings"):
+            continue  # as in a model file
+        for value in ("x", -1, None, [[1]]):
+            text = json.dumps(with_hostile_value(header, place, value))
+            np.savez(path, header=np.array(text), **arrays)
+            assert main(resume) in (0, 2), (place, value)

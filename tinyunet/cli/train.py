@@ -29,5 +29,5 @@ def run_train(options) -> None:
                 "; resume from the last checkpoint with --resume" * kept
             ) from stop
     if communicator.is_main_process:
-        print(f"Validation mean IoU {result.best_mean_iou:.3f} at step {result.best_step}.")
+        print(f"Validation mean IoU {result.best_mean_iou or 0:.3f} at step {result.best_step}.")
         print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")
