@@ -6,6 +6,7 @@ kernel launch.
 """
 
 import math
+from typing import Any
 
 from tinyunet.backend import Array, device_name, xp
 from tinyunet.fast.threads import for_each, split_evenly
@@ -19,14 +20,16 @@ CHUNK_SIZE = {"cpu": 2**15, "cuda": 2**31}
 class OneRow(optimizers.Optimizer):
     """An optimizer whose parameters are views into one row, and likewise each kind of its state."""
 
-    views: tuple = ()
+    def __init__(self, *arguments: Any, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.lay_out()  # now, while there are no gradients and activations beside it
 
     def step(self) -> None:
         """Change the parameters in place, by their gradients."""
         self.check_parameters()
-        in_row = [p.data is view for p, view in zip(self.parameters, self.views, strict=False)]
-        if not in_row or not all(in_row):  # at first, or where a parameter got another array
-            self.lay_out()
+        pairs = zip(self.parameters, self.views, strict=True)
+        if not all(parameter.data is view for parameter, view in pairs):
+            self.lay_out()  # a parameter got another array
         self.steps += 1
         gradients = row_of([parameter.grad for parameter in self.parameters])
         size = CHUNK_SIZE[device_name()]
