@@ -392,3 +392,21 @@ def test_a_process_killed_while_saving_leaves_a_complete_file(tmp_path):
     remove_leftovers.cache_clear()  # as in a new process
     save_model(path, tiny_model(seed=5))
     assert not list(tmp_path.glob(".*"))  # what a kill left behind does not stay for ever
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"dtype": 5}, {"color": None}, {"band_names": [1, 2]}, {"bands": ["1"]}, {"alpha": 3}],
+    ids=str,
+)
+def test_an_image_format_of_wrong_types_is_no_model(tmp_path, wrong):
+    model = tiny_model()
+    right = {"dtype": "uint8", "color": "RGB", "band_names": ["red", "green", "blue"]}
+    model.metadata["class_table"] = "ground: 0\nroof: 1"
+    model.metadata["image_format"] = right
+    save_model(tmp_path / "right.npz", model)
+    load_model(tmp_path / "right.npz")
+    model.metadata["image_format"] = right | wrong
+    save_model(tmp_path / "wrong.npz", model)
+    with pytest.raises(UserError, match=r"wrong.npz is inconsistent: .*is no format of images"):
+        load_model(tmp_path / "wrong.npz")

@@ -551,10 +551,16 @@ class ImageFormat:
     alpha: str | None = None
 
     def __post_init__(self) -> None:
-        """Turn the lists that JSON gives into tuples."""
+        """Turn the lists that JSON gives into tuples, and see that all is of the right kind."""
         for name in ("band_names", "bands"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        words = (self.dtype, self.color, *self.band_names, self.alpha or "")
+        numbers = self.bands or ()
+        if not all(isinstance(word, str) for word in words) or not all(
+            isinstance(number, int) for number in numbers
+        ):
+            raise ValueError(f"{self!r} is no format of images")
 
     def __str__(self) -> str:
         """Say it in words: "RGB of uint8", "bands (red, green, nir) of uint16"."""
