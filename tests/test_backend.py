@@ -111,3 +111,7 @@ def test_a_compiler_that_is_missing_is_the_reason(fake_cupy):
     fake_cupy.tanh = fail
     problem = cuda.cuda_problem()
     assert "cannot compute on it" in problem and "libnvrtc" in problem and "[ctk]" in problem
+
+
+def test_a_generator_without_a_seed_is_another_each_time():
+    assert backend.random_generator().random() != backend.random_generator().random()
