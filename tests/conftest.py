@@ -61,3 +61,10 @@ def fresh_starts_that_repeat(monkeypatch):
         return backend.random_generator(*(seed or (next(starts),)))
 
     monkeypatch.setattr(layers, "random_generator", random_generator)
+
+
+@pytest.fixture(autouse=True)
+def computed_on_the_cpu_unless_asked():
+    """Bring the device back to the CPU after a test, whatever the test chose."""
+    yield
+    backend.use_device("cpu")

@@ -41,6 +41,7 @@ def make():
     """Import the script that draws all figures."""
     pytest.importorskip("matplotlib", reason="needs the extra 'docs'")
     pytest.importorskip("scipy", reason="needs the extra 'docs'")
+    pytest.importorskip("sklearn", reason="needs the extra 'demos'")
     sys.path.append(str(DOCS / "figures"))
     import make
 
