@@ -6,14 +6,3 @@ class UserError(ValueError):
 
     Every other exception that leaves tinyunet is a fault of ours and keeps its traceback.
     """
-
-
-def printable(text: str) -> str:
-    """Escape what would not show, such as codes that a terminal obeys or half of a character.
-
-    File names and the names of classes may hold anything.
-    """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
