@@ -14,14 +14,13 @@ from types import ModuleType
 import numpy as np
 
 from tinyunet.data.augmentation import sample_batch
-from tinyunet.data.scenes import CLASSES, paint_scenes
+from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scenes
 from tinyunet.nn import functional
 from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.operations import operations, use_operations
 from tinyunet.nn.optimizers import Adam
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.colors import color_mask
 
 STEPS = 120
 CROP, BATCH, LEARNING_RATE = 64, 2, 0.01
@@ -75,7 +74,7 @@ def train_and_draw(
         for image, mask in zip(new_scenes.images, new_scenes.masks, strict=True):
             logits = network(standardization.transform(image[None]).astype("float64"))
             found = np.asarray(logits[0].argmax(axis=-1), dtype="uint8")
-            panels = (image, color_mask(mask), color_mask(found))
+            panels = (image, CLASS_COLORS[mask], CLASS_COLORS[found])
             rows.append(
                 np.hstack(
                     [np.pad(p, ((2, 2), (2, 2), (0, 0)), constant_values=255) for p in panels]
