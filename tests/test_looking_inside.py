@@ -239,7 +239,7 @@ def save_inputs(folder, image, **options):
 
 
 def test_the_maps_of_a_network_trained_for_a_moment(tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
+    pytest.importorskip("scipy", reason="needs the extra 'demos'")
     out = tmp_path / "new" / "maps.png"
     small = ["--steps", 2, "--size", 96, "--threads", 1]
     *_, judged, saved, sentence = run("feature_maps", capsys, *small, "--out", out)
@@ -253,7 +253,7 @@ def test_the_maps_of_a_network_trained_for_a_moment(tmp_path, capsys):
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_the_maps_of_any_model_and_image(channels, padding, tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
+    pytest.importorskip("scipy", reason="needs the extra 'demos'")
     image = random_image(53, 45, channels)
     paths = save_inputs(tmp_path, image, classes=2, padding=padding)
     first, *_, sentence = run("feature_maps", capsys, *paths, "--out", tmp_path / "maps.png")
@@ -366,7 +366,7 @@ def test_a_map_without_contrast_is_dark():
 @pytest.mark.parametrize("demo", ["feature_maps", "explore"])
 def test_what_cannot_be_looked_at_is_refused_in_one_line(demo, tmp_path, capsys):
     if demo == "feature_maps":
-        pytest.importorskip("matplotlib", reason="needs the extra 'demos'")
+        pytest.importorskip("scipy", reason="needs the extra 'demos'")
     model, image = save_inputs(tmp_path, random_image(40, 40, 1))
     Image.fromarray(random_image(40, 40)).save(tmp_path / "color.png")
     for arguments, complaint in (
