@@ -291,6 +291,11 @@ def add_train_options(train: Parser) -> None:
     add("--steps", **NUMBER, help="Number of training steps (default: 1000).")
     add("--batch-size", **NUMBER, help="Number of crops in each step (default: 8).")
     add("--crop-size", **NUMBER, help="Height and width of a crop in pixels (default: 128).")
+    sampling = (
+        "How crops are drawn: balanced draws a third of them around a pixel of a class drawn "
+        "evenly, so that rare classes are seen more often (default: uniform)."
+    )
+    add("--sampling", choices=CHOICES["sampling"], help=sampling)
     optimizer = "How the weights are changed by their gradients (default: adam)."
     add("--optimizer", choices=CHOICES["optimizer"], help=optimizer)
     add("--momentum", **FRACTION, help="Momentum of the optimizer sgd (default: 0.99).")
