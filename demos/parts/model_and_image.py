@@ -13,7 +13,7 @@ from tqdm import tqdm
 from parts.feature_levels import SIDE
 from tinyunet.checkpoint import Model, load_model
 from tinyunet.data.images import read_image
-from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
+from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.errors import UserError
 from tinyunet.nn.losses import CrossEntropy
@@ -21,6 +21,7 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
+from tinyunet.plots.colors import palette
 from tinyunet.training.loop import random_batches, training_steps
 
 DEPTH = 3
@@ -94,6 +95,11 @@ def model_and_image(options):
         image, truth = paint_scene((side, side), seed=(options.seed, 1))
         truth = truth if model.class_names == list(CLASSES) else None
     return Given(model, model_name, image, name, truth)
+
+
+def class_colors(class_names):
+    """Give the colors of the classes, (K, 3): those of the painted scenes, or the palette's."""
+    return CLASS_COLORS if list(class_names) == list(CLASSES) else palette(len(class_names))
 
 
 def describe_part(given, seen, size):
