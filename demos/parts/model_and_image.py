@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from parts.feature_levels import SIDE
 from tinyunet.checkpoint import Model, load_model
+from tinyunet.data.dataset import load_pairs, meaning_of
 from tinyunet.data.images import read_image
+from tinyunet.data.pairing import Pair
 from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.errors import UserError
@@ -95,6 +97,14 @@ def model_and_image(options):
         image, truth = paint_scene((side, side), seed=(options.seed, 1))
         truth = truth if model.class_names == list(CLASSES) else None
     return Given(model, model_name, image, name, truth)
+
+
+def read_truth(model, options):
+    """Read the class of each pixel from a mask, as `tinyunet evaluate` does; -1: does not count."""
+    table, image_format = meaning_of(model)
+    pair = Pair(options.image.stem, options.image, options.mask)
+    mask = load_pairs([pair], table, image_format=image_format).masks[0][:, :].astype(int)
+    return np.where(mask == table.ignore_index, -1, mask)
 
 
 def class_colors(class_names):
