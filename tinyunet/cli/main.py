@@ -226,8 +226,6 @@ def add_check_options(check: Parser) -> None:
     add("--val-images", metavar="DIR", help="Folder of the images to validate on.")
     add("--val-masks", metavar="DIR", help="Folder of the masks of the validation images.")
     add_reading_options(add, default=None)
-    depth = "Depth of the network to be trained (default: 4)."
-    add("--depth", type=whole(1, 12), default=4, metavar="N", help=depth)
     size = "Crop size of the training to come, in pixels (default: 128)."
     add("--crop-size", type=whole(1), default=128, metavar="N", help=size)
     add("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
