@@ -289,6 +289,11 @@ def add_train_options(train: Parser) -> None:
     add("--steps", **NUMBER, help="Number of training steps (default: 1000).")
     add("--batch-size", **NUMBER, help="Number of crops in each step (default: 8).")
     add("--crop-size", **NUMBER, help="Height and width of a crop in pixels (default: 128).")
+    sampling = (
+        "How crops are drawn: balanced draws a third of them around a pixel of a class drawn "
+        "evenly, so that rare classes are seen more often (default: uniform)."
+    )
+    add("--sampling", choices=CHOICES["sampling"], help=sampling)
     optimizer = "How the weights are changed by their gradients (default: adam)."
     add("--optimizer", choices=CHOICES["optimizer"], help=optimizer)
     add("--momentum", **FRACTION, help="Momentum of the optimizer sgd (default: 0.99).")
@@ -336,6 +341,8 @@ def add_window_options(parser: Parser) -> None:
     add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help=tile)
     margin = f"Number of pixels seen around each tile (default: {DEFAULT_MARGIN})."
     add("--margin", type=whole(0), metavar="N", help=margin)
+    tta = "Average the predictions of the eight flips and quarter turns: slower, usually better."
+    add("--tta", **FLAG, help=tta)
     batch = "Number of tiles computed at once (default: one for each thread)."
     add("--batch-size", type=whole(1), metavar="N", help=batch)
     threads = "Number of threads that share the work (default: all cores)."

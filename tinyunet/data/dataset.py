@@ -479,21 +479,42 @@ def number_of_classes(masks: Sequence[np.ndarray], ignore_index: int | None = No
 def count_classes(
     masks: Iterable[np.ndarray], classes: int, ignore_index: int | None = None
 ) -> np.ndarray:
-    """Count the pixels of each class, over all masks; ignored pixels are not counted.
+    """Count the pixels of each class, (K,), over all masks; see `ClassPixels`."""
+    return ClassPixels(masks, classes, ignore_index).counts.sum(axis=0)
 
-    Returns
-    -------
-    array (classes,), int64
+
+class ClassPixels:
+    """Where the pixels of each class are: counted block by block, so that one can be drawn.
+
+    Parameters
+    ----------
+    masks : iterable of array (H, W), or `Windowed`
+    classes : int
+        K; the values are 0 to K - 1.
+    ignore_index : int, optional
+        The value of pixels that are not counted.
+
+    Attributes
+    ----------
+    counts : array (blocks, K), int64
+        Pixels of each class in each block.
 
     Raises
     ------
     UserError
         If a mask holds a value that is not a class.
     """
-    counts = np.zeros(classes, dtype=np.int64)
-    for mask in masks:
-        for window in blocks(mask.shape):
-            labels = mask[window]
+
+    def __init__(self, masks: Iterable[np.ndarray], classes: int, ignore_index: int | None = None):
+        self.masks = list(masks)
+        self.places = [
+            (index, window)
+            for index, mask in enumerate(self.masks)
+            for window in blocks(mask.shape, side=512)
+        ]
+        self.counts = np.zeros((len(self.places), classes), dtype=np.int64)
+        for block, (index, window) in enumerate(self.places):
+            labels = self.masks[index][window]
             counted = labels if ignore_index is None else labels[labels != ignore_index]
             if counted.size and not 0 <= counted.min() <= counted.max() < classes:
                 wrong = counted[(counted < 0) | (counted >= classes)]
@@ -501,8 +522,15 @@ def count_classes(
                     f"a mask holds the value {wrong[0]}, but the {classes} classes are 0 to "
                     f"{classes - 1}"
                 )
-            counts += np.bincount(counted.ravel(), minlength=classes)
-    return counts
+            self.counts[block] = np.bincount(counted.ravel(), minlength=classes)
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        """Draw a class among those present, then one of its pixels: image, row and column."""
+        label = rng.choice(np.flatnonzero(self.counts.any(axis=0)))
+        shares = self.counts[:, label] / self.counts[:, label].sum()
+        index, (rows, columns) = self.places[rng.choice(len(self.places), p=shares)]
+        row, column = rng.choice(np.argwhere(self.masks[index][rows, columns] == label))
+        return index, rows.start + int(row), columns.start + int(column)
 
 
 def size(array) -> str:

@@ -15,6 +15,7 @@ CHOICES = {
     "loss": ("ce", "dice", "ce+dice"),
     "class_weights": ("auto", "none"),
     "val_split": ("random", "spatial"),
+    "sampling": ("balanced", "uniform"),
 }
 
 # From the lowest number that makes sense to the highest that anybody could mean.
@@ -51,6 +52,9 @@ class TrainingConfig:
         for tiles that `tinyunet.data.tiles` cut.
     steps, batch_size, crop_size : int
         How many steps; crops a step; height and width of a crop in pixels.
+    sampling : str
+        "balanced" draws a third of the crops around a pixel of a class that is drawn evenly among
+        those present, so that rare classes are seen more often; "uniform" draws all by chance.
     base_channels, depth, upsampling, padding, norm, dropout
         The network, as in `UNet` (`norm` "batch" or "none").
     lr : float
@@ -112,6 +116,7 @@ class TrainingConfig:
     steps: int = 1000
     batch_size: int = 8
     crop_size: int = 128
+    sampling: str = "uniform"
     base_channels: int = 16
     depth: int = 4
     upsampling: str = "transpose"
