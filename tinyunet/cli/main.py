@@ -113,9 +113,7 @@ def parser() -> Parser:
     add_options(train, [*settings, "out"], default=argparse.SUPPRESS)
 
     check = command("check", run_check, "Find what is wrong with images and masks.")
-    add_options(
-        check, ("images", "masks", "val_images", "val_masks", *READING, "depth", "crop_size")
-    )
+    add_options(check, ("images", "masks", "val_images", "val_masks", *READING, "crop_size"))
     check.add_argument("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
 
     summary = "Turn polygons into the mask of a georeferenced scene."
@@ -230,6 +228,8 @@ def add_window_options(parser: Parser) -> None:
     add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help=tile)
     margin = f"Number of pixels seen around each tile (default: {DEFAULT_MARGIN})."
     add("--margin", type=whole(0), metavar="N", help=margin)
+    tta = "Average the predictions of the eight flips and quarter turns: slower, usually better."
+    add("--tta", **FLAG, help=tta)
     batch = "Number of tiles computed at once (default: one for each thread)."
     add("--batch-size", type=whole(1), metavar="N", help=batch)
     threads = "Number of threads that share the work (default: all cores)."
