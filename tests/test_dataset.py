@@ -5,6 +5,7 @@ import struct
 import unicodedata
 import warnings
 import zlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,7 +13,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinyunet.data.dataset import Dataset, count_classes, load_pairs, number_of_classes, read_mask
+from tinyunet.data.dataset import (
+    ClassPixels,
+    Dataset,
+    Windowed,
+    count_classes,
+    load_pairs,
+    number_of_classes,
+    read_mask,
+)
 from tinyunet.data.images import read_image
 from tinyunet.data.pairing import Pair, find_pairs, list_images, unpaired
 from tinyunet.errors import UserError
@@ -412,3 +421,34 @@ def test_one_image_cannot_be_split():
         dataset.split(0.2, 0)
     with pytest.raises(UserError, match="between 0 and 1"):
         dataset.split(1.5, 0)
+
+
+# -- Where the classes are -------------------------------------------------------------------------
+
+
+def test_a_class_is_drawn_evenly_and_then_one_of_its_pixels():
+    """Class 1 has 4 pixels in two masks, class 2 a single one, class 3 none; 255 is ignored."""
+    masks = [np.zeros((5, 7), np.uint8), np.zeros((3, 600), np.uint8)]
+    masks[0][1, 2] = masks[0][4, 6] = masks[1][0, 0] = masks[1][2, 599] = 1
+    masks[1][1, 550] = 2
+    masks[0][0, :] = 255
+    pixels = ClassPixels(masks, classes=4, ignore_index=255)
+    rng = np.random.default_rng(0)
+    drawn = [pixels.draw(rng) for _ in range(3000)]
+    labels = [int(masks[index][row, column]) for index, row, column in drawn]
+    np.testing.assert_allclose(np.bincount(labels) / 3000, [1 / 3] * 3, atol=0.03)
+    ones = Counter(place for place, label in zip(drawn, labels, strict=True) if label == 1)
+    assert ones.keys() == {(0, 1, 2), (0, 4, 6), (1, 0, 0), (1, 2, 599)}
+    assert min(ones.values()) > 0.2 * sum(ones.values())
+    zeros = {place for place, label in zip(drawn, labels, strict=True) if label == 0}
+    assert len(zeros) > 700 and {index for index, _, _ in zeros} == {0, 1}
+
+
+def test_classes_of_a_scene_that_is_read_by_windows_are_found_as_in_memory():
+    mask = np.random.default_rng(0).integers(0, 3, (530, 600)).astype(np.uint8)
+    windowed = Windowed(mask.shape, mask.dtype, lambda rows, columns: mask[rows, columns].copy())
+    for seed in range(20):
+        draws = [
+            ClassPixels([each], 3).draw(np.random.default_rng(seed)) for each in (mask, windowed)
+        ]
+        assert draws[0] == draws[1]

@@ -12,10 +12,12 @@ given, so the same seed shows the same variants.
 
 import numpy as np
 
-from tinyunet.data.dataset import Dataset, read_mirrored
+from tinyunet.data.dataset import ClassPixels, Dataset, read_mirrored
 from tinyunet.data.elastic import elastic_deformation
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
+
+BALANCED = 1 / 3  # of the crops, where classes are balanced
 
 
 def random_crop(image, mask, size, rng):
@@ -39,15 +41,19 @@ def random_crop(image, mask, size, rng):
     return read_mirrored(image, *window), read_mirrored(mask, *window)
 
 
-def random_window(image, size, rng):
+def random_window(image, size, rng, pixel=(None, None)):
     """Choose where to cut an image: its rows and columns, as slices; see `random_crop`.
 
-    Where the image is smaller than the window, they reach beyond it, for `read_mirrored`.
+    Where the image is smaller than the window, they reach beyond it, for `read_mirrored`. With a
+    `pixel` (row, column), all windows that hold it are equally likely.
     """
     sizes = (size, size) if isinstance(size, int) else size
     window = []
-    for side, wanted in zip(image.shape[:2], sizes, strict=True):
-        start = rng.integers(min(0, side - wanted), max(0, side - wanted) + 1)
+    for side, wanted, position in zip(image.shape[:2], sizes, pixel, strict=True):
+        lowest, highest = min(0, side - wanted), max(0, side - wanted)
+        if position is not None:
+            lowest, highest = max(lowest, position - wanted + 1), min(highest, position)
+        start = rng.integers(lowest, highest + 1)
         window.append(slice(int(start), int(start) + wanted))
     return tuple(window)
 
@@ -137,6 +143,7 @@ def sample_batch(
     rng: np.random.Generator,
     augmented: bool = True,
     elastic: bool = False,
+    class_pixels: ClassPixels | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a batch for one step of training: random images, a random crop of each, augmented.
 
@@ -156,6 +163,9 @@ def sample_batch(
         False leaves the crops as they are.
     elastic : bool
         Among the variants are bent ones; see `tinyunet.data.elastic`.
+    class_pixels : ClassPixels, optional
+        Where each class is. With it, a third of the crops (`BALANCED`) is drawn around a pixel of a
+        class that is drawn evenly among those present; the pixel lies anywhere in the crop.
 
     Returns
     -------
@@ -169,13 +179,20 @@ def sample_batch(
         If an image is smaller than half the crop.
     """
     images, labels, _ = sample_with_instances(
-        dataset, standardization, batch_size, crop_size, rng, augmented, elastic
+        dataset, standardization, batch_size, crop_size, rng, augmented, elastic, class_pixels
     )
     return images, labels
 
 
 def sample_with_instances(
-    dataset, standardization, batch_size, crop_size, rng, augmented=True, elastic=False
+    dataset,
+    standardization,
+    batch_size,
+    crop_size,
+    rng,
+    augmented=True,
+    elastic=False,
+    class_pixels=None,
 ):
     """Draw a batch as `sample_batch` does, with the numbers of the objects as a third array.
 
@@ -187,7 +204,10 @@ def sample_with_instances(
     instances = None if dataset.instances is None else np.empty_like(labels)
     chosen = rng.choice(len(dataset), size=batch_size, replace=batch_size > len(dataset))
     for slot, index in enumerate(chosen):
-        window = random_window(dataset.images[index], crop_size, rng)
+        pixel = (None, None)
+        if class_pixels is not None and rng.random() < BALANCED:
+            index, *pixel = class_pixels.draw(rng)
+        window = random_window(dataset.images[index], crop_size, rng, pixel)
         valid = dataset.valid_of(index)
         valid = None if valid is None else read_mirrored(valid, *window)
         image = standardization.transform(read_mirrored(dataset.images[index], *window), valid)

@@ -136,7 +136,7 @@ class Trainer(Training):
         model = state.model if state else new_model(config, training, validation)
         super().__init__(config, model, training, communicator)
         self.validation = validation
-        validation_counts = self.count_pixels(validation, "validation")
+        validation_counts = self.find_classes(validation, "validation").counts.sum(axis=0)
         warning = diagnostics.rare_in_validation(self.counts, validation_counts, model.class_names)
         if warning and self.communicator.is_main_process:
             warnings.warn(warning, stacklevel=2)
