@@ -3,7 +3,7 @@
 
 const PIECES = {
   backward: {
-    scripts: ["operations.js", "number_grid.js", "backward.js"],
+    scripts: ["operations.js", "number_grid.js", "mistakes.js", "backward.js"],
     start: (root) => new BackwardPiece(root, root.dataset.tab),
   },
   orchard: {
