@@ -29,7 +29,14 @@ const PIECES = {
     start: (root) => new LivePiece(root),
   },
   lab: {
-    scripts: ["operations.js", "number_grid.js", "tinyunet_source.js", "python.js", "lab.js"],
+    scripts: [
+      "operations.js",
+      "number_grid.js",
+      "tinyunet_source.js",
+      "python.js",
+      "codemirror.js",
+      "lab.js",
+    ],
     start: (root) => new LabPiece(root),
   },
 };
