@@ -146,6 +146,8 @@ def parser() -> Parser:
     probabilities = "Also write a TIFF for each class, with its probability as 0 to 255."
     add("--probabilities", **FLAG, help=probabilities)
     add("--polygons", **FLAG, help="Also write the classes as polygons, a GeoPackage.")
+    applicability = "Also map where the image looks like the training images to the network."
+    add("--applicability", **FLAG, help=applicability)
     area = "Leave out polygons of a smaller area (default: 0)."
     add("--min-area", type=float, default=0, metavar="A", help=area)
     add_window_options(predict)
