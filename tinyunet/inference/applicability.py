@@ -81,8 +81,10 @@ class Applicability:
 
     def dissimilarity(self, features: np.ndarray) -> np.ndarray:
         """Give the dissimilarity index (H, W) of pixels with the features (H, W, F)."""
-        rows = [distances((row - self.mean) / self.std, self.points) for row in features]
-        return np.stack([row.min(axis=1) for row in rows]) / self.unit
+        points = (features - self.mean) / self.std
+        # Row by row: the distances of all pixels to all points would not fit into memory.
+        nearest = [distances(row, self.points).min(axis=1) for row in points]
+        return np.stack(nearest) / self.unit
 
 
 def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
