@@ -181,7 +181,7 @@ def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, ca
 
 
 def test_check_says_what_is_wrong_and_keeps_it(folder, capsys):
-    assert call("check", "images", "masks", "--depth", 2, "--crop-size", 16) == 0
+    assert call("check", "images", "masks", "--crop-size", 16) == 0
     assert "6 pairs of images in images and masks in masks" in capsys.readouterr().out
     arguments = "--val-images images --val-masks masks --out report".split()
     assert call("check", "images", "masks", *arguments) == 1  # each image is on both sides

@@ -15,8 +15,7 @@ def run_check(options) -> int:
         val_masks=options.val_masks,
         table=read_class_table(options.classes) if options.classes else None,
         class_names=options.class_names,
-        ignore_index=options.ignore_index,
-        depth=options.depth,
+        ignore=options.ignore_index,
         crop_size=options.crop_size,
         progress=on_terminal(),
         bands=options.bands,
@@ -27,7 +26,7 @@ def run_check(options) -> int:
     if options.out:
         save_report(report, options.out)
         print(f"\nThe report, the class table and a contact sheet are in {options.out}.")
-    return int(any(finding.severity == "problem" for finding in report.findings))
+    return int(any(severity == "problem" for severity, _ in report.findings))
 
 
 def run_tile(options) -> None:

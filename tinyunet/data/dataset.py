@@ -1,5 +1,6 @@
 """Images with their masks: in memory, or in scenes so large that only parts are read."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -58,9 +59,7 @@ class Windowed:
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         """Read a window; with steps, only a strip of rows is in memory at a time."""
-        (top, bottom, down), (left, right, along) = (
-            part.indices(side) for part, side in zip(window, self.shape, strict=False)
-        )
+        (top, bottom, down), (left, right, along) = map(slice.indices, window, self.shape[:2])
         if down == along == 1:
             return self.read(slice(top, bottom), slice(left, right))
         strips = [
@@ -71,7 +70,7 @@ class Windowed:
 
     def part(self, rows: slice, columns: slice) -> "Windowed":
         """Give a part of it, without reading."""
-        top, left = rows.start, columns.start
+        (top, bottom, _), (left, right, _) = map(slice.indices, (rows, columns), self.shape[:2])
 
         def read(inner_rows: slice, inner_columns: slice) -> np.ndarray:
             return self.read(
@@ -79,8 +78,7 @@ class Windowed:
                 slice(left + inner_columns.start, left + inner_columns.stop),
             )
 
-        sides = (rows.stop - top, columns.stop - left)
-        return Windowed((*sides, *self.shape[2:]), self.dtype, read)
+        return Windowed((bottom - top, right - left, *self.shape[2:]), self.dtype, read)
 
 
 def part_of(array, rows: slice, columns: slice):
@@ -144,19 +142,8 @@ class Dataset:
 
     def subset(self, indices: Iterable[int]) -> "Dataset":
         """Pick some of the images with their masks; nothing is copied."""
-        chosen = [int(index) for index in indices]
-
-        def pick(values):
-            return values and [values[index] for index in chosen]
-
-        return replace(
-            self,
-            stems=pick(self.stems),
-            images=pick(self.images),
-            masks=pick(self.masks),
-            instances=pick(self.instances),
-            valid=pick(self.valid),
-        )
+        whole = slice(None)
+        return self.parts((self.stems[k], k, whole, whole) for k in map(int, indices))
 
     def parts(self, places: Iterable[tuple[str, int, slice, slice]]) -> "Dataset":
         """Cut parts out of the images: (name, index of the image, rows, columns) each."""
@@ -170,14 +157,9 @@ class Dataset:
                 for _, k, rows, columns in places
             ]
 
-        return replace(
-            self,
-            stems=[name for name, *_ in places],
-            images=cut(self.images),
-            masks=cut(self.masks),
-            instances=cut(self.instances),
-            valid=cut(self.valid),
-        )
+        names = ("images", "masks", "instances", "valid")
+        arrays = {name: cut(getattr(self, name)) for name in names}
+        return replace(self, stems=[name for name, *_ in places], **arrays)
 
     def valid_of(self, index: int):
         """Tell which pixels of an image are data; None if all are."""
@@ -237,17 +219,11 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def open_pair(pair: Pair, exif: str | None = None) -> tuple[Raster, Raster]:
-    """Open an image and its mask, and see that they show the same pixels; see `fit_together`."""
-    image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
-    return fit_together(image, mask, exif), mask
-
-
-def fit_together(image: Raster, mask: Raster, exif: str | None = None) -> Raster:
-    """See that an image and its mask show the same pixels.
+    """Open an image and its mask, and see that they show the same pixels.
 
     Parameters
     ----------
-    image, mask : Raster
+    pair : Pair
     exif : str, optional
         What to do where EXIF data say that the image is to be turned, but the mask is not: "turn"
         if the mask was drawn on the turned image, "stored" if on the stored pixels. Without it,
@@ -255,14 +231,16 @@ def fit_together(image: Raster, mask: Raster, exif: str | None = None) -> Raster
 
     Returns
     -------
-    Raster
-        The image, turned or not as fits the mask.
+    image, mask : Raster
+        The image is turned or not, as fits the mask.
 
     Raises
     ------
     UserError
-        If their sizes or places differ, or it cannot be told whether the image is to be turned.
+        If one cannot be read, their sizes or places differ, or it cannot be told whether the image
+        is to be turned.
     """
+    image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
     if image.turned and not mask.turned and exif != "turn":
         stored = open_raster(image.path, turn=False)
         fits = [each.shape[:2] == mask.shape[:2] for each in (image, stored)]
@@ -280,10 +258,9 @@ def fit_together(image: Raster, mask: Raster, exif: str | None = None) -> Raster
             f"{mask.path}: has {size(mask)} pixels, but its image {image.path.name} has "
             f"{size(image)} (height x width): a mask has a class for each pixel of its image"
         )
-    apart = places_apart(image.place, mask.place, image.shape)
-    if apart:
+    if apart := places_apart(image.place, mask.place, image.shape):
         raise UserError(f"{mask.path}: {apart} its image {image.path.name}")
-    return image
+    return image, mask
 
 
 def places_apart(first: Place | None, second: Place | None, shape) -> str:
@@ -314,6 +291,17 @@ def places_apart(first: Place | None, second: Place | None, shape) -> str:
     return f"lies {largest[0]:.4g} pixels to the right and {largest[1]:.4g} down from"
 
 
+@contextlib.contextmanager
+def refusals(refused: list[UserError] | None) -> Iterator[None]:
+    """Collect the errors of what is done inside, if there is a list for them."""
+    try:
+        yield
+    except UserError as error:
+        if refused is None:
+            raise
+        refused.append(error)
+
+
 def load_pairs(
     pairs: Sequence[Pair],
     table: ClassTable | None = None,
@@ -326,6 +314,7 @@ def load_pairs(
     exif: str | None = None,
     cache: int = CACHE,
     progress: bool = False,
+    refused: list[UserError] | None = None,
 ) -> Dataset:
     """Read all pairs and check that they fit together.
 
@@ -350,6 +339,9 @@ def load_pairs(
         Bytes that images and masks may take in memory; scenes beyond are read by windows.
     progress : bool
         Show a progress bar.
+    refused : list, optional
+        Takes up why a pair cannot be used, which is then left out. Without it, the first such pair
+        ends all.
 
     Raises
     ------
@@ -362,25 +354,28 @@ def load_pairs(
         table = read_class_table(listing)
         warn_once(f"the classes are those of {listing}")
     for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
-        image, mask = open_pair(pair, exif)
-        if image_format is None:
-            image = prepare(image, bands, alpha)
-            image_format = ImageFormat.of(image, bands, alpha)
-        else:
-            image = in_format(image, image_format)
-        if table is None:
-            summaries.append(summarize_mask(mask))
-        opened.append((pair.stem, image, mask))
-    table = table or work_out(summaries, class_names, ignore)
+        with refusals(refused):
+            image, mask = open_pair(pair, exif)
+            if image_format is None:
+                image = prepare(image, bands, alpha)
+                image_format = ImageFormat.of(image, bands, alpha)
+            else:
+                image = in_format(image, image_format)
+            if table is None:
+                summaries.append(summarize_mask(mask))
+            opened.append((pair.stem, image, mask))
+    if summaries:
+        table = work_out(summaries, class_names, ignore)
     dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
     for stem, image, mask in opened:
         pixels = image.shape[0] * image.shape[1]
         cache -= pixels * (image.shape[2] * image.dtype.itemsize + 2)
-        values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
-        dataset.stems.append(stem)
-        dataset.images.append(values)
-        dataset.masks.append(labels)
-        dataset.valid.append(valid)
+        with refusals(refused):
+            values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
+            dataset.stems.append(stem)
+            dataset.images.append(values)
+            dataset.masks.append(labels)
+            dataset.valid.append(valid)
     dataset.sources = list(dataset.stems)
     return dataset
 
