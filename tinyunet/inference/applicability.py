@@ -1,7 +1,8 @@
 """Where can the map be trusted? A network answers everywhere, even where it has seen nothing alike.
 
 The *area of applicability* is where an image looks, to the network, like what it was trained on.
-How a pixel looks to it is told by its last features, the numbers just before the head. The
+How a pixel looks to it is told by its last features, the numbers from which the head chooses a
+class (before the last ReLU, which keeps to itself how far below 0 they were). The
 dissimilarity index of a pixel is the distance of its features to those of the nearest training
 pixel, in units of the mean distance between two training pixels::
 
@@ -97,9 +98,11 @@ def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def without_head(model: Model) -> Model:
     """Make a model that gives the network's last features instead of logits; weights are shared."""
-    model = copy.copy(model)
-    model.network = copy.copy(model.network)
-    model.network.head = Sequential()
+    model, network = copy.copy(model), copy.copy(model.network)
+    *blocks, last = network.decoder
+    network.decoder = [*blocks, Sequential(**dict(last.children()[:-1]))]  # without its ReLU
+    network.head = Sequential()
+    model.network = network
     return model
 
 

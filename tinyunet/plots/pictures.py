@@ -309,6 +309,49 @@ def draw_confusion(
     return as_image(figure)
 
 
+@plain_style()
+def draw_folds(
+    folds: Mapping[str, Sequence[Scores]], together: Mapping[str, Scores], names: Sequence[str]
+) -> Image.Image:
+    """Draw the IoU of each class, and their mean, by split: a dot for each fold, a line for all.
+
+    Parameters
+    ----------
+    folds : mapping of str to sequence of Scores
+        For each split, the scores of its folds.
+    together : mapping of str to Scores
+        For each split, the scores of all folds together.
+    names : sequence of K str
+
+    Returns
+    -------
+    PIL.Image.Image, RGB
+    """
+    from matplotlib.figure import Figure
+
+    ticks = ["mean", *map(shortened, names)]
+    figure = Figure((max(4, 1.1 * len(ticks)), 3.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for number, (split, scores) in enumerate(folds.items()):
+        style = {"color": (BLUE, VERMILION)[number % 2]}
+        for tick in range(len(ticks)):
+            x = tick + 0.3 * (number - (len(folds) - 1) / 2)
+            *each, all_folds = (
+                s.mean_iou if tick == 0 else s.iou[tick - 1] for s in (*scores, together[split])
+            )
+            known = [value for value in each if value is not None]
+            axes.plot([x] * len(known), known, "o", alpha=0.5, markeredgewidth=0, **style)
+            if all_folds is not None:
+                label = split if tick == 0 else None
+                axes.plot([x - 0.12, x + 0.12], [all_folds] * 2, linewidth=3, label=label, **style)
+    axes.set_xticks(range(len(ticks)), ticks, parse_math=False)
+    axes.set(ylim=(0, 1), ylabel="IoU", title="A dot is a fold, a line all of them together")
+    axes.grid(axis="y", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), title="split")
+    return as_image(figure)
+
+
 # -- Curves ----------------------------------------------------------------------------------------
 
 
