@@ -15,6 +15,7 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -72,11 +73,7 @@ class ClassTable:
         """The class of each value that the table lists; colors as `COLOR` + 0xRRGGBB."""
         entries = [*enumerate(self.values), (self.ignore_index, self.ignored)]
         return {
-            value: index
-            for index, words in entries
-            for word in words
-            if word != REST
-            for value in values_of(word)
+            value: index for index, words in entries for word in words for value in values_of(word)
         }
 
     def labels(self, values: np.ndarray, valid=None, name="a mask", nodata=None) -> np.ndarray:
@@ -127,13 +124,15 @@ class ClassTable:
 
 
 def values_of(word: str) -> range:
-    """Give the values that a word of the table stands for.
+    """Give the values that a word of the table lists; none for `REST`.
 
     Raises
     ------
     UserError
         If it is no number, range or color.
     """
+    if word == REST:
+        return range(0)
     if match := re.fullmatch(r"#([0-9a-fA-F]{6})", word):
         value = int(match[1], 16)
         gray = value // 0x010101 if value % 0x010101 == 0 else value + COLOR
@@ -208,7 +207,7 @@ def parse_class_table(text: str) -> ClassTable:
             raise UserError(f"{REST} may stand only after 'ignore'")
         else:
             classes[name] = words
-        for value in (value for word in words if word != REST for value in values_of(word)):
+        for value in itertools.chain.from_iterable(map(values_of, words)):
             if value in seen:
                 raise UserError(f"{written(value)} comes twice in the class table")
             seen.add(value)
@@ -395,8 +394,8 @@ def work_out(
         if len(values) != len(names):
             strange = next(mask.raster.path for mask in masks if values[-1] in mask.counts)
             raise UserError(
-                f"{strange}: holds the value {values[-1]}; the masks hold {len(values)} values "
-                f"({', '.join(map(str, values[:8]))}), but there are {len(names)} class names"
+                f"{strange}: holds the value {values[-1]}, and the masks together "
+                f"{len(values)} values, but there are {len(names)} class names"
             )
     elif 2 * len(values) >= values[-1] + 1 - values[0]:  # a class may lack pixels
         values = [v for v in range(values[0], values[-1] + 1) if v not in ignored]

@@ -9,13 +9,13 @@ class. A scene may be one image, or lie there in pieces: tiles that are named by
 import itertools
 import re
 import sys
-import warnings
 from collections import defaultdict
 from operator import itemgetter
 
 import numpy as np
 
 from tinyunet.data.dataset import Dataset, count_classes
+from tinyunet.data.images import blocks, warn_once
 from tinyunet.errors import UserError
 
 NAME = re.compile(r"(?P<scene>.*)_r(?P<row>\d+)_c(?P<column>\d+)")
@@ -159,27 +159,23 @@ def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
 
     Images of at most `judged` pixels stay as they are.
     """
-    places, picked = [], 0
-    large = sum(mask.shape[0] * mask.shape[1] > judged for mask in validation.masks)
+    sizes = [mask.shape[0] * mask.shape[1] for mask in validation.masks]
+    large = sum(size > judged for size in sizes)
+    if not large:
+        return validation
+    places = []
     for index, (stem, mask) in enumerate(zip(validation.stems, validation.masks, strict=True)):
-        height, width = mask.shape
-        if height * width <= judged:
-            places.append((stem, index, slice(0, height), slice(0, width)))
+        if sizes[index] <= judged:
+            places.append((stem, index, slice(None), slice(None)))
             continue
-        side = min(WINDOW, height, width)
-        tops, lefts = range(0, height - side + 1, side), range(0, width - side + 1, side)
-        windows = list(itertools.product(tops, lefts))
+        side = min(WINDOW, *mask.shape)
+        windows = list(blocks([length // side * side for length in mask.shape], side))
         most = min(len(windows), max(1, judged // large // side**2))
         for k in np.linspace(0, len(windows) - 1, most).round().astype(int):
-            top, left = windows[k]
-            window = slice(top, top + side), slice(left, left + side)
-            places.append((f"{stem}_r{top}_c{left}", index, *window))
-        picked += most
-    if not picked:
-        return validation
-    warnings.warn(
-        f"validation looks at {picked} windows of {WINDOW} x {WINDOW} pixels, spread over what is "
-        "set aside; 'tinyunet evaluate' judges all of an image",
-        stacklevel=2,
+            rows, columns = windows[k]
+            places.append((f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns))
+    warn_once(
+        f"validation looks at windows of {WINDOW} x {WINDOW} pixels, spread over what is set "
+        "aside; 'tinyunet evaluate' judges all of an image"
     )
     return validation.parts(places)
