@@ -13,8 +13,8 @@ from tinyunet.data.dataset import Windowed, load_pairs, read_mask
 from tinyunet.data.pairing import find_pairs
 from tinyunet.data_checks import draw_contact_sheet, examine, save_report
 from tinyunet.errors import UserError
-from tinyunet.plots.colors import IGNORED, PALETTE, overlay
-from tinyunet.plots.pictures import contact_sheet, shortened
+from tinyunet.plots.colors import IGNORED, PALETTE, overlay, palette
+from tinyunet.plots.pictures import contact_sheet, legend_of, shortened
 
 COLORS = np.array([[0x10, 0x20, 0x30], [0xFF, 0, 0], [0, 0, 0]], dtype=np.uint8)
 
@@ -320,6 +320,20 @@ def test_a_contact_sheet_has_a_legend_for_any_number_of_classes(classes, ignore_
     names = [f"class {index}" for index in range(classes)]
     sheet = contact_sheet([("a", image, mask)] * 3, names, ignore_index)
     assert sheet.width > 3.5 * 240 and sheet.height > 1.8 * 240
+
+
+def test_a_contact_sheet_may_have_colors_of_its_own_in_masks_and_legend():
+    image, mask = scene(0, size=40)
+    names = ["a", "b", "c"]
+    sheet = np.asarray(contact_sheet([("a", image, mask)], names))
+    own = palette(3)[::-1]
+    np.testing.assert_array_equal(
+        contact_sheet([("a", image, mask)], names, colors=palette(3)), sheet
+    )
+    changed = contact_sheet([("a", image, mask)], names, colors=own)
+    assert (np.asarray(changed) != sheet).any()
+    assert [tuple(color) for _, color in legend_of(names, [mask], colors=own)] == [*map(tuple, own)]
+    np.testing.assert_allclose(overlay(image, own[mask])[mask == 0].mean(axis=0), own[0], atol=4)
 
 
 def test_long_names_are_cut_in_the_middle():

@@ -560,6 +560,11 @@ def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
     assert [row["step"] for row in longer.history] == [2, 4, 6, 8, 10]
 
 
+def test_a_run_ends_with_advice_on_the_steps(tmp_path, capsys):
+    run(tmp_path, val_interval=4)
+    assert "step 24 of 24: The validation loss " in capsys.readouterr().err
+
+
 def test_the_preview_is_drawn_between_checkpoints(tmp_path, monkeypatch):
     drawn = []
     draw = run_folder.RunFolder.write_preview
@@ -642,11 +647,11 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"threads": 0}, "threads must be at least 1"),
         ({"lr": math.nan}, "lr must be above 0"),
         ({"dropout": 1.0}, "dropout must be"),
-        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, and is 1.0"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and at most 0.9999, and is 1.0"),
         ({"optimizer": "lion"}, "optimizer must be one of adam, sgd"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"patience": 0}, "patience must be at least 1"),
-        ({"loss": "dice", "weight_map": True}, "weight_map weighs pixel by pixel"),
+        ({"loss": "dice", "weight_map": True}, "the Dice loss has no weights"),
         ({"val_split": "spatial"}, "a spatial split needs a scene"),
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
@@ -656,7 +661,7 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"crop_size": 15}, "15 is not divisible by 2.*14, 16"),
         ({"crop_size": 18, "depth": 2}, "18 is not divisible by 4.*16, 20"),
         ({"resume": True}, "no run to resume"),
-        ({"device": "tpu"}, "unknown device"),
+        ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
         ({"val_fraction": 1.5}, "1.5"),
         ({"images": "nowhere"}, "nowhere.*no such folder"),
     ],
