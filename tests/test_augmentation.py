@@ -16,10 +16,11 @@ from tinyunet.data.augmentation import (
     random_crop,
     random_flip,
     random_rot90,
+    random_window,
     sample_batch,
     sample_with_instances,
 )
-from tinyunet.data.dataset import Dataset
+from tinyunet.data.dataset import ClassPixels, Dataset
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
 
@@ -320,3 +321,51 @@ def test_a_variant_is_not_bent_unless_asked():
     options = {"batch_size": 1, "crop_size": 8, "rng": np.random.default_rng(0)}
     _, labels, _ = sample_with_instances(dataset, UNCHANGED, **options)
     assert sorted(labels[0].ravel()) == sorted(dataset.masks[0].ravel())
+
+
+# -- Balanced crops --------------------------------------------------------------------------------
+
+
+def test_a_third_of_the_crops_is_drawn_around_a_pixel_of_an_evenly_drawn_class():
+    """One image in four has the rare class, a single pixel; half of the balanced draws go for it.
+
+    So a sixth of all crops hold it for its own sake; the rest hold it as often as by chance.
+    """
+    masks = [np.zeros((20, 24), np.uint8) for _ in range(4)]
+    masks[2][9, 11] = 1
+    images = [np.zeros((20, 24, 2), np.float32) for _ in masks]
+    dataset = Dataset(list("abcd"), images, masks)
+    options = {"batch_size": 4, "crop_size": 5, "augmented": False}
+    found, places = {}, []
+    for name, pixels in (("uniform", None), ("balanced", ClassPixels(masks, 2))):
+        rng = np.random.default_rng(0)
+        batches = [
+            sample_batch(dataset, UNCHANGED, rng=rng, class_pixels=pixels, **options)[1]
+            for _ in range(1500)
+        ]
+        crops = np.concatenate(batches)
+        found[name] = crops.any(axis=(1, 2)).mean()
+        places = np.argwhere(crops)[:, 1:]  # of the last kind: balanced
+    by_chance = 25 / (16 * 20) / 4
+    assert abs(found["uniform"] - by_chance) < 0.01
+    assert abs(found["balanced"] - (1 / 6 + 5 / 6 * by_chance)) < 0.02
+    hits = np.zeros((5, 5))
+    np.add.at(hits, tuple(places.T), 1)
+    np.testing.assert_allclose(hits / hits.sum(), 1 / 25, atol=0.02)  # anywhere in the crop
+
+
+@given(
+    height=st.integers(4, 12),
+    width=st.integers(4, 12),
+    size=st.integers(1, 8),
+    seed=st.integers(0, 1000),
+)
+def test_a_window_around_a_pixel_is_one_of_the_usual_windows_and_holds_the_pixel(
+    height, width, size, seed
+):
+    rng = np.random.default_rng(seed)
+    pixel = int(rng.integers(height)), int(rng.integers(width))
+    window = random_window(np.zeros((height, width, 1)), size, rng, pixel)
+    for part, position, side in zip(window, pixel, (height, width), strict=True):
+        assert part.start <= position < part.stop == part.start + size
+        assert min(0, side - size) <= part.start <= max(0, side - size)

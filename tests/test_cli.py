@@ -126,6 +126,23 @@ def test_predict_writes_class_maps_of_any_size_and_a_picture(trained, tmp_path, 
         assert picture.mode == "RGB"
 
 
+def test_predict_and_evaluate_take_tta(trained, tmp_path, capsys):
+    model, image = trained / "run" / "model.npz", trained / "images" / "blob1.png"
+    for out, options in (("plain", []), ("tta", ["--tta"])):
+        arguments = [image, "--out", tmp_path / out, "--probabilities", *options]
+        assert call("predict", model, *arguments) == 0
+    plain, tta = (
+        Image.open(tmp_path / out / "blob1_probability_1.tif") for out in ("plain", "tta")
+    )
+    assert 0 < abs(np.array(plain).astype(int) - np.array(tta)).max()
+    capsys.readouterr()
+    said = []
+    for options in ([], ["--tta"]):
+        assert call("evaluate", model, trained / "images", trained / "masks", *options) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] != said[1]
+
+
 def test_probabilities_do_not_depend_on_tiles_or_threads(trained, tmp_path):
     image = np.random.default_rng(1).integers(0, 255, (50, 41, 3)).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -164,7 +181,7 @@ def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, ca
 
 
 def test_check_says_what_is_wrong_and_keeps_it(folder, capsys):
-    assert call("check", "images", "masks", "--depth", 2, "--crop-size", 16) == 0
+    assert call("check", "images", "masks", "--crop-size", 16) == 0
     assert "6 pairs of images in images and masks in masks" in capsys.readouterr().out
     arguments = "--val-images images --val-masks masks --out report".split()
     assert call("check", "images", "masks", *arguments) == 1  # each image is on both sides

@@ -5,6 +5,7 @@ import struct
 import unicodedata
 import warnings
 import zlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,9 +13,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinyunet.data.dataset import Dataset, count_classes, load_pairs, number_of_classes, read_mask
+from tinyunet.data.dataset import (
+    ClassPixels,
+    Dataset,
+    Windowed,
+    count_classes,
+    load_pairs,
+    number_of_classes,
+    read_mask,
+)
 from tinyunet.data.images import read_image
-from tinyunet.data.pairing import Pair, find_pairs, list_images, unpaired
+from tinyunet.data.pairing import Pair, find_pairs, list_images, match
 from tinyunet.errors import UserError
 
 HEIGHT, WIDTH = 5, 7
@@ -297,7 +306,7 @@ def test_files_pair_by_stem_in_order_of_stem(tmp_path):
         Pair("b 2", images / "b 2.PNG", masks / "b 2.tif"),
         Pair("ä", images / "ä.jpeg", masks / "ä.png"),
     ]
-    assert unpaired(images, masks) == ([], [masks / "lonely.png"])
+    assert match(images, masks)[1:] == ([], [masks / "lonely.png"])
 
 
 def test_names_pair_however_their_accents_are_stored(tmp_path):
@@ -312,13 +321,13 @@ def test_a_linked_folder_is_a_folder(tmp_path):
     assert list(list_images(tmp_path / "link")) == ["a"]
 
 
-def test_no_pairs_shows_what_is_there(tmp_path):
+def test_no_pairs_says_how_many_files_there_are(tmp_path):
     for number in range(3):
         touch(tmp_path / "images" / f"a{number}.png")
     touch(tmp_path / "masks" / "other.png")
     with pytest.raises(UserError) as caught:
         find_pairs(tmp_path / "images", tmp_path / "masks")
-    one_line(caught, "has 3 image files (a0.png, a1.png, ...)", "has 1 image file (other.png)")
+    one_line(caught, "images has 3 and", "masks has 1 image files", "north_mask.png")
 
 
 def test_a_stem_that_occurs_twice_is_named(tmp_path):
@@ -412,3 +421,34 @@ def test_one_image_cannot_be_split():
         dataset.split(0.2, 0)
     with pytest.raises(UserError, match="between 0 and 1"):
         dataset.split(1.5, 0)
+
+
+# -- Where the classes are -------------------------------------------------------------------------
+
+
+def test_a_class_is_drawn_evenly_and_then_one_of_its_pixels():
+    """Class 1 has 4 pixels in two masks, class 2 a single one, class 3 none; 255 is ignored."""
+    masks = [np.zeros((5, 7), np.uint8), np.zeros((3, 600), np.uint8)]
+    masks[0][1, 2] = masks[0][4, 6] = masks[1][0, 0] = masks[1][2, 599] = 1
+    masks[1][1, 550] = 2
+    masks[0][0, :] = 255
+    pixels = ClassPixels(masks, classes=4, ignore_index=255)
+    rng = np.random.default_rng(0)
+    drawn = [pixels.draw(rng) for _ in range(3000)]
+    labels = [int(masks[index][row, column]) for index, row, column in drawn]
+    np.testing.assert_allclose(np.bincount(labels) / 3000, [1 / 3] * 3, atol=0.03)
+    ones = Counter(place for place, label in zip(drawn, labels, strict=True) if label == 1)
+    assert ones.keys() == {(0, 1, 2), (0, 4, 6), (1, 0, 0), (1, 2, 599)}
+    assert min(ones.values()) > 0.2 * sum(ones.values())
+    zeros = {place for place, label in zip(drawn, labels, strict=True) if label == 0}
+    assert len(zeros) > 700 and {index for index, _, _ in zeros} == {0, 1}
+
+
+def test_classes_of_a_scene_that_is_read_by_windows_are_found_as_in_memory():
+    mask = np.random.default_rng(0).integers(0, 3, (530, 600)).astype(np.uint8)
+    windowed = Windowed(mask.shape, mask.dtype, lambda rows, columns: mask[rows, columns].copy())
+    for seed in range(20):
+        draws = [
+            ClassPixels([each], 3).draw(np.random.default_rng(seed)) for each in (mask, windowed)
+        ]
+        assert draws[0] == draws[1]

@@ -12,7 +12,7 @@ from tinyunet.checkpoint import Model
 from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, confusion_matrix, evaluate, evaluate_each
-from tinyunet.inference.sliding_window import predict_probabilities
+from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
 from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
@@ -221,6 +221,21 @@ def test_evaluate_sums_over_images_and_never_predicts_the_ignored_class(ignore_i
     if ignore_index == 0:
         assert scores.iou[0] is None
         assert scores.confusion[:, 0].sum() == 0
+
+
+def test_evaluate_with_tta_counts_what_prediction_with_tta_gives():
+    rng = np.random.default_rng(0)
+    images = [rng.normal(size=size).astype(np.float32) for size in ((9, 14, 1), (32, 38, 1))]
+    masks = [rng.integers(0, 3, image.shape[:2]) for image in images]
+    model = Model(UNet(1, 3, base_channels=2, depth=1, seed=3), Standardization([0.5], [2.0]))
+    dataset = Dataset(["a", "b"], images, masks)
+    expected = sum(
+        confusion_matrix(mask, predict_classes(model, image, tta=True), 3)
+        for image, mask in zip(images, masks, strict=True)
+    )
+    found = evaluate(model, dataset, tta=True).confusion
+    np.testing.assert_array_equal(found, expected)
+    assert (found != evaluate(model, dataset).confusion).any()
 
 
 @pytest.mark.parametrize("tile", [4, 64])

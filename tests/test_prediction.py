@@ -144,6 +144,60 @@ def test_probabilities_are_the_softmax_of_the_logits(size, tile):
     assert result.dtype == np.float32
 
 
+def eight_views(array):
+    """List an array (H, W, C) as it is, mirrored, transposed: its eight flips and quarter turns."""
+    both = array, array.transpose(1, 0, 2)
+    return [a[::down, ::along] for a in both for down in (1, -1) for along in (1, -1)]
+
+
+def seen_from(number, array):
+    """Bring what was predicted for a view back to the place of the image."""
+    down, along = [(1, 1), (1, -1), (-1, 1), (-1, -1)][number % 4]
+    array = array[::down, ::along]
+    return array if number < 4 else array.transpose(1, 0, 2)
+
+
+@given(
+    networks,
+    st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    st.integers(1, 20),
+    st.integers(1, 3),
+    st.sampled_from([None, 0]),
+)
+def test_with_tta_each_probability_is_the_mean_over_the_eight_views(
+    network, blocks, tile, threads, ignore_index
+):
+    size = [2**network.depth * number for number in blocks]
+    image = picture(size, network.config["in_channels"])
+    margin = full_margin(network)
+    expected = 0
+    for number, view in enumerate(eight_views(image)):
+        logits = whole(network, view, margin)
+        if ignore_index == 0:
+            logits[..., 0] = -np.inf
+        expected = expected + seen_from(number, softmax(logits)[0]) / 8
+    options = {"tile": tile, "margin": margin, "threads": threads, "tta": True}
+    result = predict_probabilities(network, image, ignore_index=ignore_index, **options)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    unchanged = Standardization([0.0] * image.shape[2], [1.0] * image.shape[2])
+    model = Model(network, unchanged, ignore_index=ignore_index)
+    classes = predict_classes(model, image, **options)
+    chosen = np.take_along_axis(expected, classes[..., None].astype(int), axis=2)
+    np.testing.assert_allclose(chosen[..., 0], expected.max(axis=2), atol=2e-5)
+
+
+def test_tta_works_for_a_network_that_shrinks_its_images():
+    network = UNet(2, 3, base_channels=2, depth=1, padding="valid", norm="batch")
+    image = picture((16, 24), 2)
+    expected = sum(
+        seen_from(number, predict_probabilities(network, view)) / 8
+        for number, view in enumerate(eight_views(image))
+    )
+    result = predict_probabilities(network, image, tile=8, tta=True)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert abs(result - predict_probabilities(network, image)).max() > 1e-4
+
+
 @pytest.mark.parametrize("ignore_index", [None, 0, 2, 255])
 def test_the_most_probable_class_wins_and_the_ignored_one_never_does(ignore_index):
     network = UNet(1, 3, base_channels=2, depth=1, seed=1)

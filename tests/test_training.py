@@ -269,6 +269,17 @@ def test_dropout_differs_from_step_to_step_and_repeats_with_the_step(tmp_path):
     assert losses()[2:] == [float(loss) for _, loss in trainer.steps(2, 4)]
 
 
+def test_balanced_sampling_is_what_the_run_learns_from(tmp_path):
+    data = blobs(size=(60, 60))  # a blob of 9 x 14 pixels is in few of the crops of 16 x 16
+    seen = {}
+    for sampling in ("uniform", "balanced"):
+        trainer = Trainer(tiny(tmp_path, sampling=sampling), *data.split(0.34, seed=0))
+        labels = np.concatenate([trainer.draw_batch(step)[1] for step in range(100)])
+        seen[sampling] = labels.any(axis=(1, 2)).mean()
+    # A sixth is drawn for the blob, and the rest as before.
+    assert abs(seen["balanced"] - (1 / 6 + 5 / 6 * seen["uniform"])) < 0.08
+
+
 def test_the_loop_that_demos_use_draws_the_batches_of_the_run(tmp_path):
     data = blobs()
     trainer = Trainer(tiny(tmp_path, seed=7), data, data)
@@ -411,7 +422,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
 def test_a_run_that_was_interrupted_and_resumed_equals_one_that_was_not(
     tmp_path, monkeypatch, stop, optimizer
 ):
-    settings = {"dropout": 0.2, "optimizer": optimizer}
+    settings = {"dropout": 0.2, "optimizer": optimizer, "sampling": "balanced"}
     run(tmp_path / "whole", **settings)
     draw = Trainer.draw_batch
 
@@ -549,6 +560,11 @@ def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
     assert [row["step"] for row in longer.history] == [2, 4, 6, 8, 10]
 
 
+def test_a_run_ends_with_advice_on_the_steps(tmp_path, capsys):
+    run(tmp_path, val_interval=4)
+    assert "step 24 of 24: The validation loss " in capsys.readouterr().err
+
+
 def test_the_preview_is_drawn_between_checkpoints(tmp_path, monkeypatch):
     drawn = []
     draw = run_folder.RunFolder.write_preview
@@ -631,11 +647,11 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"threads": 0}, "threads must be at least 1"),
         ({"lr": math.nan}, "lr must be above 0"),
         ({"dropout": 1.0}, "dropout must be"),
-        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, and is 1.0"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and at most 0.9999, and is 1.0"),
         ({"optimizer": "lion"}, "optimizer must be one of adam, sgd"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"patience": 0}, "patience must be at least 1"),
-        ({"loss": "dice", "weight_map": True}, "weight_map weighs pixel by pixel"),
+        ({"loss": "dice", "weight_map": True}, "the Dice loss has no weights"),
         ({"val_split": "spatial"}, "a spatial split needs a scene"),
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
@@ -645,7 +661,7 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"crop_size": 15}, "15 is not divisible by 2.*14, 16"),
         ({"crop_size": 18, "depth": 2}, "18 is not divisible by 4.*16, 20"),
         ({"resume": True}, "no run to resume"),
-        ({"device": "tpu"}, "unknown device"),
+        ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
         ({"val_fraction": 1.5}, "1.5"),
         ({"images": "nowhere"}, "nowhere.*no such folder"),
     ],

@@ -29,6 +29,7 @@ def run_evaluate(options) -> None:
         tile=options.tile,
         margin=options.margin,
         threads=options.threads,
+        tta=options.tta,
         progress=on_terminal(),
     )
     confusions = [confusion for confusion, _ in results]
@@ -47,9 +48,8 @@ def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
     out = make_folder(options.out)
     picture = draw_confusion(scores, model.class_names, model.ignore_index)
     save_picture(picture, out / "confusion.png")
-    window_options = {
-        name: getattr(options, name) for name in ("tile", "margin", "batch_size", "threads")
-    }
+    names = ("tile", "margin", "batch_size", "threads", "tta")
+    window_options = {name: getattr(options, name) for name in names}
     cases = []
     for index in worst_images(confusions):
         image, truth = dataset.images[index][:, :], dataset.masks[index][:, :]

@@ -32,9 +32,8 @@ def run_predict(options) -> int:
     out = Path(options.out)
     classes = model.network.config["classes"] if options.probabilities else 0
     paths = images_to_predict(options.images, out, classes)
-    keywords = {
-        name: getattr(options, name) for name in ("tile", "margin", "batch_size", "threads")
-    }
+    names = ("tile", "margin", "batch_size", "threads", "tta")
+    keywords = {name: getattr(options, name) for name in names}
     keywords["progress"] = on_terminal()
     if out.exists() and not out.is_dir():
         make_folder(out)  # says why not, once

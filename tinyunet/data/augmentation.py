@@ -12,10 +12,12 @@ given, so the same seed shows the same variants.
 
 import numpy as np
 
-from tinyunet.data.dataset import Dataset, read_mirrored
+from tinyunet.data.dataset import ClassPixels, Dataset, read_mirrored
 from tinyunet.data.elastic import elastic_deformation
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
+
+BALANCED = 1 / 3  # of the crops, where classes are balanced
 
 
 def random_crop(image, mask, size, rng):
@@ -39,15 +41,19 @@ def random_crop(image, mask, size, rng):
     return read_mirrored(image, *window), read_mirrored(mask, *window)
 
 
-def random_window(image, size, rng):
+def random_window(image, size, rng, pixel=(None, None)):
     """Choose where to cut an image: its rows and columns, as slices; see `random_crop`.
 
-    Where the image is smaller than the window, they reach beyond it, for `read_mirrored`.
+    Where the image is smaller than the window, they reach beyond it, for `read_mirrored`. With a
+    `pixel` (row, column), all windows that hold it are equally likely.
     """
     sizes = (size, size) if isinstance(size, int) else size
     window = []
-    for side, wanted in zip(image.shape[:2], sizes, strict=True):
-        start = rng.integers(min(0, side - wanted), max(0, side - wanted) + 1)
+    for side, wanted, position in zip(image.shape[:2], sizes, pixel, strict=True):
+        lowest, highest = min(0, side - wanted), max(0, side - wanted)
+        if position is not None:
+            lowest, highest = max(lowest, position - wanted + 1), min(highest, position)
+        start = rng.integers(lowest, highest + 1)
         window.append(slice(int(start), int(start) + wanted))
     return tuple(window)
 
@@ -128,7 +134,7 @@ def check_crop(dataset: Dataset, crop_size: int) -> None:
             )
 
 
-def sample_batch(
+def sample_with_instances(
     dataset: Dataset,
     standardization: Standardization,
     *,
@@ -137,7 +143,8 @@ def sample_batch(
     rng: np.random.Generator,
     augmented: bool = True,
     elastic: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+    class_pixels: ClassPixels | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Draw a batch for one step of training: random images, a random crop of each, augmented.
 
     No image comes twice into a batch as long as there are enough of them.
@@ -156,30 +163,22 @@ def sample_batch(
         False leaves the crops as they are.
     elastic : bool
         Among the variants are bent ones; see `tinyunet.data.elastic`.
+    class_pixels : ClassPixels, optional
+        Where each class is. With it, a third of the crops (`BALANCED`) is drawn around a pixel of a
+        class that is drawn evenly among those present; the pixel lies anywhere in the crop.
 
     Returns
     -------
     images : array (N, crop_size, crop_size, C), float32
         Standardized.
     labels : array (N, crop_size, crop_size), int32
+    instances : array like the labels, or None
+        The numbers of the objects, if the data set has any.
 
     Raises
     ------
     UserError
         If an image is smaller than half the crop.
-    """
-    images, labels, _ = sample_with_instances(
-        dataset, standardization, batch_size, crop_size, rng, augmented, elastic
-    )
-    return images, labels
-
-
-def sample_with_instances(
-    dataset, standardization, batch_size, crop_size, rng, augmented=True, elastic=False
-):
-    """Draw a batch as `sample_batch` does, with the numbers of the objects as a third array.
-
-    It is like the labels; None if the data set has no instances.
     """
     check_crop(dataset, crop_size)
     images = np.empty((batch_size, crop_size, crop_size, dataset.channels), dtype=np.float32)
@@ -187,7 +186,10 @@ def sample_with_instances(
     instances = None if dataset.instances is None else np.empty_like(labels)
     chosen = rng.choice(len(dataset), size=batch_size, replace=batch_size > len(dataset))
     for slot, index in enumerate(chosen):
-        window = random_window(dataset.images[index], crop_size, rng)
+        pixel = (None, None)
+        if class_pixels is not None and rng.random() < BALANCED:
+            index, *pixel = class_pixels.draw(rng)
+        window = random_window(dataset.images[index], crop_size, rng, pixel)
         valid = dataset.valid_of(index)
         valid = None if valid is None else read_mirrored(valid, *window)
         image = standardization.transform(read_mirrored(dataset.images[index], *window), valid)
@@ -201,3 +203,10 @@ def sample_with_instances(
         if instances is not None:
             instances[slot] = masks[..., 1]
     return images, labels, instances
+
+
+def sample_batch(
+    dataset: Dataset, standardization: Standardization, **options
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw images and labels for one step of training; see `sample_with_instances`."""
+    return sample_with_instances(dataset, standardization, **options)[:2]

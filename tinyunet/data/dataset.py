@@ -1,5 +1,6 @@
 """Images with their masks: in memory, or in scenes so large that only parts are read."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -58,9 +59,7 @@ class Windowed:
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         """Read a window; with steps, only a strip of rows is in memory at a time."""
-        (top, bottom, down), (left, right, along) = (
-            part.indices(side) for part, side in zip(window, self.shape, strict=False)
-        )
+        (top, bottom, down), (left, right, along) = map(slice.indices, window, self.shape[:2])
         if down == along == 1:
             return self.read(slice(top, bottom), slice(left, right))
         strips = [
@@ -71,7 +70,7 @@ class Windowed:
 
     def part(self, rows: slice, columns: slice) -> "Windowed":
         """Give a part of it, without reading."""
-        top, left = rows.start, columns.start
+        (top, bottom, _), (left, right, _) = map(slice.indices, (rows, columns), self.shape[:2])
 
         def read(inner_rows: slice, inner_columns: slice) -> np.ndarray:
             return self.read(
@@ -79,8 +78,7 @@ class Windowed:
                 slice(left + inner_columns.start, left + inner_columns.stop),
             )
 
-        sides = (rows.stop - top, columns.stop - left)
-        return Windowed((*sides, *self.shape[2:]), self.dtype, read)
+        return Windowed((bottom - top, right - left, *self.shape[2:]), self.dtype, read)
 
 
 def part_of(array, rows: slice, columns: slice):
@@ -144,19 +142,8 @@ class Dataset:
 
     def subset(self, indices: Iterable[int]) -> "Dataset":
         """Pick some of the images with their masks; nothing is copied."""
-        chosen = [int(index) for index in indices]
-
-        def pick(values):
-            return values and [values[index] for index in chosen]
-
-        return replace(
-            self,
-            stems=pick(self.stems),
-            images=pick(self.images),
-            masks=pick(self.masks),
-            instances=pick(self.instances),
-            valid=pick(self.valid),
-        )
+        whole = slice(None)
+        return self.parts((self.stems[k], k, whole, whole) for k in map(int, indices))
 
     def parts(self, places: Iterable[tuple[str, int, slice, slice]]) -> "Dataset":
         """Cut parts out of the images: (name, index of the image, rows, columns) each."""
@@ -170,14 +157,9 @@ class Dataset:
                 for _, k, rows, columns in places
             ]
 
-        return replace(
-            self,
-            stems=[name for name, *_ in places],
-            images=cut(self.images),
-            masks=cut(self.masks),
-            instances=cut(self.instances),
-            valid=cut(self.valid),
-        )
+        names = ("images", "masks", "instances", "valid")
+        arrays = {name: cut(getattr(self, name)) for name in names}
+        return replace(self, stems=[name for name, *_ in places], **arrays)
 
     def valid_of(self, index: int):
         """Tell which pixels of an image are data; None if all are."""
@@ -237,17 +219,11 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def open_pair(pair: Pair, exif: str | None = None) -> tuple[Raster, Raster]:
-    """Open an image and its mask, and see that they show the same pixels; see `fit_together`."""
-    image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
-    return fit_together(image, mask, exif), mask
-
-
-def fit_together(image: Raster, mask: Raster, exif: str | None = None) -> Raster:
-    """See that an image and its mask show the same pixels.
+    """Open an image and its mask, and see that they show the same pixels.
 
     Parameters
     ----------
-    image, mask : Raster
+    pair : Pair
     exif : str, optional
         What to do where EXIF data say that the image is to be turned, but the mask is not: "turn"
         if the mask was drawn on the turned image, "stored" if on the stored pixels. Without it,
@@ -255,14 +231,16 @@ def fit_together(image: Raster, mask: Raster, exif: str | None = None) -> Raster
 
     Returns
     -------
-    Raster
-        The image, turned or not as fits the mask.
+    image, mask : Raster
+        The image is turned or not, as fits the mask.
 
     Raises
     ------
     UserError
-        If their sizes or places differ, or it cannot be told whether the image is to be turned.
+        If one cannot be read, their sizes or places differ, or it cannot be told whether the image
+        is to be turned.
     """
+    image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
     if image.turned and not mask.turned and exif != "turn":
         stored = open_raster(image.path, turn=False)
         fits = [each.shape[:2] == mask.shape[:2] for each in (image, stored)]
@@ -280,10 +258,9 @@ def fit_together(image: Raster, mask: Raster, exif: str | None = None) -> Raster
             f"{mask.path}: has {size(mask)} pixels, but its image {image.path.name} has "
             f"{size(image)} (height x width): a mask has a class for each pixel of its image"
         )
-    apart = places_apart(image.place, mask.place, image.shape)
-    if apart:
+    if apart := places_apart(image.place, mask.place, image.shape):
         raise UserError(f"{mask.path}: {apart} its image {image.path.name}")
-    return image
+    return image, mask
 
 
 def places_apart(first: Place | None, second: Place | None, shape) -> str:
@@ -296,22 +273,28 @@ def places_apart(first: Place | None, second: Place | None, shape) -> str:
     if first.crs and second.crs:
         from rasterio.crs import CRS
 
-        systems = [CRS.from_wkt(place.crs) for place in (first, second)]
-        if systems[0] != systems[1]:
-            return (
-                f"is in the coordinate system {systems[1].to_string()[:60]}, and "
-                f"{systems[0].to_string()[:60]} is that of"
-            )
-    a, b, c, d, e, f = first.transform
-    matrix = np.array([[a, b], [d, e]])
-    moves = []
-    for column, row in itertools.product((0, shape[1]), (0, shape[0])):
-        x, y = (np.dot(second.transform[k : k + 3], (column, row, 1)) for k in (0, 3))
-        moves.append(np.linalg.solve(matrix, (x - c, y - f)) - (column, row))
+        ours, theirs = (CRS.from_wkt(place.crs) for place in (first, second))
+        if ours != theirs:
+            names = [system.to_string()[:60] for system in (theirs, ours)]
+            return f"is in the coordinate system {names[0]}, and {names[1]} is that of"
+    ours, theirs = (np.reshape([*place.transform, 0, 0, 1], (3, 3)) for place in (first, second))
+    corners = itertools.product((0, shape[1]), (0, shape[0]), (1,))
+    moves = [np.linalg.solve(ours, theirs @ corner) - corner for corner in corners]
     largest = max(moves, key=lambda move: np.abs(move).max()).round(4) + 0.0
     if np.abs(largest).max() <= 0.01:
         return ""
     return f"lies {largest[0]:.4g} pixels to the right and {largest[1]:.4g} down from"
+
+
+@contextlib.contextmanager
+def refusals(refused: list[UserError] | None) -> Iterator[None]:
+    """Collect the errors of what is done inside, if there is a list for them."""
+    try:
+        yield
+    except UserError as error:
+        if refused is None:
+            raise
+        refused.append(error)
 
 
 def load_pairs(
@@ -326,6 +309,7 @@ def load_pairs(
     exif: str | None = None,
     cache: int = CACHE,
     progress: bool = False,
+    refused: list[UserError] | None = None,
 ) -> Dataset:
     """Read all pairs and check that they fit together.
 
@@ -350,6 +334,9 @@ def load_pairs(
         Bytes that images and masks may take in memory; scenes beyond are read by windows.
     progress : bool
         Show a progress bar.
+    refused : list, optional
+        Takes up why a pair cannot be used, which is then left out. Without it, the first such pair
+        ends all.
 
     Raises
     ------
@@ -362,25 +349,28 @@ def load_pairs(
         table = read_class_table(listing)
         warn_once(f"the classes are those of {listing}")
     for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
-        image, mask = open_pair(pair, exif)
-        if image_format is None:
-            image = prepare(image, bands, alpha)
-            image_format = ImageFormat.of(image, bands, alpha)
-        else:
-            image = in_format(image, image_format)
-        if table is None:
-            summaries.append(summarize_mask(mask))
-        opened.append((pair.stem, image, mask))
-    table = table or work_out(summaries, class_names, ignore)
+        with refusals(refused):
+            image, mask = open_pair(pair, exif)
+            if image_format is None:
+                image = prepare(image, bands, alpha)
+                image_format = ImageFormat.of(image, bands, alpha)
+            else:
+                image = in_format(image, image_format)
+            if table is None:
+                summaries.append(summarize_mask(mask))
+            opened.append((pair.stem, image, mask))
+    if summaries:
+        table = work_out(summaries, class_names, ignore)
     dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
     for stem, image, mask in opened:
         pixels = image.shape[0] * image.shape[1]
         cache -= pixels * (image.shape[2] * image.dtype.itemsize + 2)
-        values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
-        dataset.stems.append(stem)
-        dataset.images.append(values)
-        dataset.masks.append(labels)
-        dataset.valid.append(valid)
+        with refusals(refused):
+            values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
+            dataset.stems.append(stem)
+            dataset.images.append(values)
+            dataset.masks.append(labels)
+            dataset.valid.append(valid)
     dataset.sources = list(dataset.stems)
     return dataset
 
@@ -459,46 +449,59 @@ def number_of_classes(masks: Sequence[np.ndarray], ignore_index: int | None = No
         If the masks hold one class only, values below 0, or values with large gaps between them,
         such as 0 and 255: those would need 256 classes.
     """
-    values = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
-    values = values[values != ignore_index] if ignore_index is not None else values
-    shown = ", ".join(str(value) for value in values[:6]) + (", ..." if len(values) > 6 else "")
+    values = set(np.unique(np.concatenate([np.unique(mask) for mask in masks])).tolist())
+    values -= {ignore_index}
     if len(values) < 2:
+        alone = "".join(map(str, values)) or "all pixels are ignored"
+        raise UserError(f"the masks hold a single class ({alone}): there is nothing to tell apart")
+    if min(values) < 0 or 2 * len(values) <= max(values):
+        shown = ", ".join(map(str, sorted(values)[:6])) + ", ..." * (len(values) > 6)
         raise UserError(
-            f"the masks hold a single class ({shown or 'all pixels are ignored'}), so there is "
-            "nothing to tell apart: check that they are masks with classes 0, 1, 2, ..."
+            f"the masks hold the values {shown}: number the classes 0, 1, 2, ... without gaps, and "
+            "name a value that does not count as the ignore index"
         )
-    if values[0] < 0:
-        raise UserError(
-            f"the masks hold the value {values[0]}: classes are 0, 1, 2, ...; is it the one to "
-            "ignore? Then give it as the ignore index"
-        )
-    classes = int(values[-1]) + 1
-    if 2 * len(values) < classes:
-        raise UserError(
-            f"the masks hold the values {shown}: that would make {classes} classes, most of them "
-            "without a pixel: number the classes 0, 1, 2, ... without gaps"
-        )
-    return classes
+    return max(values) + 1
 
 
 def count_classes(
     masks: Iterable[np.ndarray], classes: int, ignore_index: int | None = None
 ) -> np.ndarray:
-    """Count the pixels of each class, over all masks; ignored pixels are not counted.
+    """Count the pixels of each class, (K,), over all masks; see `ClassPixels`."""
+    return ClassPixels(masks, classes, ignore_index).counts.sum(axis=0)
 
-    Returns
-    -------
-    array (classes,), int64
+
+class ClassPixels:
+    """Where the pixels of each class are: counted block by block, so that one can be drawn.
+
+    Parameters
+    ----------
+    masks : iterable of array (H, W), or `Windowed`
+    classes : int
+        K; the values are 0 to K - 1.
+    ignore_index : int, optional
+        The value of pixels that are not counted.
+
+    Attributes
+    ----------
+    counts : array (blocks, K), int64
+        Pixels of each class in each block.
 
     Raises
     ------
     UserError
         If a mask holds a value that is not a class.
     """
-    counts = np.zeros(classes, dtype=np.int64)
-    for mask in masks:
-        for window in blocks(mask.shape):
-            labels = mask[window]
+
+    def __init__(self, masks: Iterable[np.ndarray], classes: int, ignore_index: int | None = None):
+        self.masks = list(masks)
+        self.places = [
+            (index, window)
+            for index, mask in enumerate(self.masks)
+            for window in blocks(mask.shape, side=512)
+        ]
+        self.counts = np.zeros((len(self.places), classes), dtype=np.int64)
+        for block, (index, window) in enumerate(self.places):
+            labels = self.masks[index][window]
             counted = labels if ignore_index is None else labels[labels != ignore_index]
             if counted.size and not 0 <= counted.min() <= counted.max() < classes:
                 wrong = counted[(counted < 0) | (counted >= classes)]
@@ -506,8 +509,15 @@ def count_classes(
                     f"a mask holds the value {wrong[0]}, but the {classes} classes are 0 to "
                     f"{classes - 1}"
                 )
-            counts += np.bincount(counted.ravel(), minlength=classes)
-    return counts
+            self.counts[block] = np.bincount(counted.ravel(), minlength=classes)
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        """Draw a class among those present, then one of its pixels: image, row and column."""
+        label = rng.choice(np.flatnonzero(self.counts.any(axis=0)))
+        shares = self.counts[:, label] / self.counts[:, label].sum()
+        index, (rows, columns) = self.places[rng.choice(len(self.places), p=shares)]
+        row, column = rng.choice(np.argwhere(self.masks[index][rows, columns] == label))
+        return index, rows.start + int(row), columns.start + int(column)
 
 
 def size(array) -> str:

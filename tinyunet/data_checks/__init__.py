@@ -3,13 +3,12 @@
 Most failures of training are failures of the data, and show up late: as a black prediction, as an
 accuracy of 93 % that means nothing, as a score that is too good to be true.
 
-- `survey` looks at every file once, through the reader that training uses, and keeps figures only;
-- `alignment` finds masks that are shifted against their images;
-- `file_checks` and `mask_checks` judge: small functions that yield findings;
-- `report` puts it all together.
+- `examination` reads all files as training does: what that refuses is a problem. The rest is
+  counted, and compared with the validation images;
+- `report` puts it in words and in a picture.
 """
 
-from tinyunet.data_checks.findings import Finding
-from tinyunet.data_checks.report import Report, draw_contact_sheet, examine, save_report
+from tinyunet.data_checks.examination import examine
+from tinyunet.data_checks.report import Report, draw_contact_sheet, save_report
 
-__all__ = ["Finding", "Report", "draw_contact_sheet", "examine", "save_report"]
+__all__ = ["Report", "draw_contact_sheet", "examine", "save_report"]

@@ -202,7 +202,7 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
     loss : CrossEntropy, Dice or CrossEntropyAndDice, optional
         Computed as well: the mean over the tiles, each counting by its `weight`.
     **options
-        `tile`, `margin`, `threads`, `progress`: see `evaluate_each`.
+        `tile`, `margin`, `threads`, `tta`, `progress`: see `evaluate_each`.
 
     Returns
     -------
@@ -216,7 +216,15 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
 
 
 def evaluate_each(
-    model, dataset, loss=None, *, tile=DEFAULT_TILE, margin=None, threads=None, progress=False
+    model,
+    dataset,
+    loss=None,
+    *,
+    tile=DEFAULT_TILE,
+    margin=None,
+    threads=None,
+    tta=False,
+    progress=False,
 ) -> list[tuple]:
     """Predict every image of a data set, and compare each by itself with its mask.
 
@@ -229,6 +237,8 @@ def evaluate_each(
         As in `tinyunet.inference.sliding_window.sliding_window`.
     threads : int, optional
         How many images are predicted at once; without it, as many as there are cores.
+    tta : bool
+        As in `tinyunet.inference.sliding_window.sliding_window`.
     progress : bool
         Show a progress bar.
 
@@ -241,7 +251,7 @@ def evaluate_each(
     classes = model.network.config["classes"]
     replicas = Replicas(model.network, threads)  # for its threads: each takes an image
     count = len(replicas.replicas)
-    options = {"tile": tile, "margin": margin, "threads": 1}
+    options = {"tile": tile, "margin": margin, "threads": 1, "tta": tta}
     results = []
 
     def compare(first, offset):

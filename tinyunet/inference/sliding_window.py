@@ -128,6 +128,8 @@ def sliding_window(
     batch_size=None,
     threads=None,
     prepare=None,
+    tta=False,
+    ignore_index=None,
     progress=False,
 ) -> Iterator[tuple[slice, slice, object]]:
     """Run the network over an image of any size, window by window.
@@ -152,6 +154,11 @@ def sliding_window(
         Among how many threads these are shared. Without it, as many as there are cores.
     prepare : function, optional
         Applied to each window (h, w, C) before the network: the standardization.
+    tta : bool
+        Average the probabilities of the eight flips and quarter turns of each window: slower, and
+        usually better ("test-time augmentation").
+    ignore_index : int, optional
+        The class that has no part in this average.
     progress : bool
         Show a progress bar over the windows.
 
@@ -198,7 +205,8 @@ def sliding_window(
         for first in range(0, len(corners), batch_size):
             group = corners[first : first + batch_size]
             windows = np.stack([cut(image, vertical, horizontal, *corner) for corner in group])
-            outputs = run_batch(replicas, prepare(windows) if prepare else windows)
+            windows = prepare(windows) if prepare else windows
+            outputs = run_batch(replicas, windows, tta, ignore_index)
             for (top, left), output in zip(group, outputs, strict=True):
                 rows = slice(top, min(top + vertical.tile, height))
                 columns = slice(left, min(left + horizontal.tile, width))
@@ -215,14 +223,31 @@ def check_image(network, image) -> None:
         raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
 
 
-def run_batch(replicas: Replicas, windows) -> list:
+def run_batch(replicas: Replicas, windows, tta: bool, ignore_index: int | None) -> list:
     """Run host windows (N, h, w, C) through the network's replicas; N logits on the device."""
     parts = split(len(windows), len(replicas.replicas))
 
     def work(index):
-        return replicas.replicas[index](to_device(windows[parts[index]]))
+        network, part = replicas.replicas[index], to_device(windows[parts[index]])
+        return average_over_turns(network, part, ignore_index) if tta else network(part)
 
     return list(itertools.chain.from_iterable(replicas.run(work, len(parts))))
+
+
+def average_over_turns(network, windows, ignore_index: int | None = None):
+    """Average the probabilities of the eight flips and quarter turns of windows (N, h, w, C).
+
+    An aerial image or a cell has no up and down, but a network is never quite the same for all
+    eight; their average has less of each one's chance mistakes. Returns its logarithm, logits
+    (N, oh, ow, K) whose softmax the average is.
+    """
+    average = 0
+    for turns, mirror in itertools.product(range(4), (1, -1)):
+        turned = xp.rot90(windows[:, :, ::mirror], turns, axes=(1, 2))
+        logits = xp.rot90(network(xp.ascontiguousarray(turned)), -turns, axes=(1, 2))
+        probabilities, _ = operations.softmax(without(ignore_index, logits[:, :, ::mirror]))
+        average = average + probabilities / 8
+    return xp.log(xp.maximum(average, xp.finfo(average.dtype).tiny))
 
 
 def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
@@ -244,7 +269,8 @@ def predict_probabilities(network, image, *, ignore_index=None, **options):
     ignore_index : int, optional
         If this is one of the classes, its probability is 0 and the others add up to 1.
     **options
-        `tile`, `margin`, `batch_size`, `threads`, `prepare`, `progress`: see `sliding_window`.
+        `tile`, `margin`, `batch_size`, `threads`, `prepare`, `tta`, `progress`: see
+        `sliding_window`.
 
     Returns
     -------
@@ -253,7 +279,9 @@ def predict_probabilities(network, image, *, ignore_index=None, **options):
     """
     height, width = image.shape[:2]
     result = np.empty((height, width, network.config["classes"]), dtype=np.float32)
-    for rows, columns, logits in sliding_window(network, image, **options):
+    for rows, columns, logits in sliding_window(
+        network, image, ignore_index=ignore_index, **options
+    ):
         probabilities, _ = operations.softmax(without(ignore_index, logits))
         result[rows, columns] = to_host(probabilities)
     return result
@@ -277,8 +305,8 @@ def predict_classes(model, image, *, out=None, probabilities=None, **options):
     probabilities : ProbabilityFile, optional
         Where to leave the probabilities of all classes, too.
     **options
-        `valid`: see `predict_tiles`; `tile`, `margin`, `batch_size`, `threads`, `progress`: see
-        `sliding_window`.
+        `valid`: see `predict_tiles`; `tile`, `margin`, `batch_size`, `threads`, `tta`, `progress`:
+        see `sliding_window`.
 
     Returns
     -------
@@ -301,7 +329,7 @@ def predict_tiles(model, image, *, valid=None, **options) -> Iterator[tuple[slic
     `valid`, an array (H, W) of bool, tells which pixels are data; the network sees the mean in
     place of the others.
     """
-    transform = model.standardization.transform
+    transform, options["ignore_index"] = model.standardization.transform, model.ignore_index
     if valid is None:
         return sliding_window(model.network, image, prepare=transform, **options)
 

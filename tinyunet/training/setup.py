@@ -7,7 +7,7 @@ import numpy as np
 from tinyunet.backend import random_generator
 from tinyunet.checkpoint import Model
 from tinyunet.data.augmentation import check_crop, sample_with_instances
-from tinyunet.data.dataset import Dataset, count_classes, number_of_classes
+from tinyunet.data.dataset import ClassPixels, Dataset, number_of_classes
 from tinyunet.data.weight_maps import (
     connected_components,
     scipys_ndimage,
@@ -103,7 +103,8 @@ class Training:
             f"a step with {at_once} crops of {config.crop_size} x {config.crop_size} pixels",
             "choose a smaller batch size or crop size, or fewer base channels",
         )
-        self.counts = self.count_pixels(dataset, "training")
+        self.class_pixels = self.find_classes(dataset, "training")
+        self.counts = self.class_pixels.counts.sum(axis=0)
         if np.count_nonzero(self.counts) < 2:
             alone = model.class_names[self.counts.argmax()]
             raise UserError(
@@ -124,13 +125,13 @@ class Training:
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
         self.replicas = Replicas(self.network, config.threads, self.communicator)
 
-    def count_pixels(self, dataset: Dataset, name: str):
+    def find_classes(self, dataset: Dataset, name: str) -> ClassPixels:
         """Count the pixels of each class; raise a UserError if there are none."""
         classes = self.network.config["classes"]
-        counts = count_classes(dataset.masks, classes, self.model.ignore_index)
-        if not counts.any():
+        found = ClassPixels(dataset.masks, classes, self.model.ignore_index)
+        if not found.counts.any():
             raise UserError(f"every pixel of the {name} masks is ignored")
-        return counts
+        return found
 
     def steps(self, first: int, stop: int):
         """Take the steps `first` to `stop` - 1: yields the number and the loss of each."""
@@ -154,6 +155,7 @@ class Training:
             crop_size=config.crop_size,
             rng=random_generator(config.seed, step),
             elastic=config.elastic,
+            class_pixels=self.class_pixels if config.sampling == "balanced" else None,
         )
         pixel_weights = None
         if config.weight_map:
