@@ -113,7 +113,10 @@ def draw_grid(
 
 
 def legend_of(
-    class_names: Sequence[str], masks: Sequence[np.ndarray], ignore_index: int | None = None
+    class_names: Sequence[str],
+    masks: Sequence[np.ndarray],
+    ignore_index: int | None = None,
+    colors: np.ndarray | None = None,
 ) -> list[tuple[str, np.ndarray]]:
     """List name and color of each class that occurs in some masks, and of what is ignored in them.
 
@@ -124,10 +127,12 @@ def legend_of(
         The masks that are shown.
     ignore_index : int, optional
         The mask value that is painted gray.
+    colors : array (K, 3), optional
+        Of the classes; without it, those of `palette`.
     """
     present = sorted(set().union(*(np.unique(mask).tolist() for mask in masks)))
     names = dict(enumerate(class_names))
-    colors = palette(len(names))
+    colors = palette(len(names)) if colors is None else colors
     entries = [(names[k], colors[k]) for k in present if k in names and k != ignore_index]
     if ignore_index in present:
         entries.append((f"{names.get(ignore_index, ignore_index)} (ignored)", np.array(IGNORED)))
@@ -172,6 +177,7 @@ def contact_sheet(
     panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
     class_names: Sequence[str],
     ignore_index: int | None = None,
+    colors: np.ndarray | None = None,
 ) -> Image.Image:
     """Show many images at a glance, each beside itself in gray under the colors of its mask.
 
@@ -183,6 +189,8 @@ def contact_sheet(
         For the legend below.
     ignore_index : int, optional
         The mask value that is painted gray.
+    colors : array (K, 3), uint8, optional
+        Of the classes; without it, those of `palette`.
 
     Returns
     -------
@@ -191,11 +199,11 @@ def contact_sheet(
     cells = []
     for title, image, mask in panels:
         image, mask = thinned(image, 4 * PANEL), thinned(mask, 4 * PANEL)
-        painted = overlay(image, mask, ignore_index)
+        painted = overlay(image, mask if colors is None else colors[mask], ignore_index)
         cells += [(title, image), ("with its mask", painted)]
     rows = [cells[start : start + 4] for start in range(0, len(cells), 4)]
     masks = [mask for _, _, mask in panels if mask.ndim == 2]
-    return draw_grid(rows, legend_of(class_names, masks, ignore_index))
+    return draw_grid(rows, legend_of(class_names, masks, ignore_index, colors))
 
 
 # -- Mistakes --------------------------------------------------------------------------------------

@@ -23,14 +23,12 @@ def load_datasets(
     images that it began with: what trained the network never judges it.
     """
     table = read_class_table(config.classes) if config.classes else None
-    image_format, images = None, None
+    pairs, image_format = find_pairs(config.images, config.masks), None
     if state is not None and "class_table" in state.model.metadata:
-        table = parse_class_table(state.model.metadata["class_table"])
-        image_format = ImageFormat(**state.model.metadata["image_format"])
-        images = state.model.metadata["images"]
-    pairs = find_pairs(config.images, config.masks)
-    if images is not None:
-        pairs = pairs_of_the_run(pairs, images)
+        begun = state.model.metadata
+        table = parse_class_table(begun["class_table"])
+        image_format = ImageFormat(**begun["image_format"])
+        pairs = pairs_of_the_run(pairs, begun["images"])
     options = {"exif": config.exif, "cache": config.cache, "progress": progress}
     training = load_pairs(
         pairs,
@@ -45,10 +43,8 @@ def load_datasets(
     if config.instances is not None:
         load_instances(training, config.instances)
     if config.val_images is not None:
-        pairs = find_pairs(config.val_images, config.val_masks)
-        validation = load_pairs(
-            pairs, training.table, image_format=training.image_format, **options
-        )
+        pairs, image_format = find_pairs(config.val_images, config.val_masks), training.image_format
+        validation = load_pairs(pairs, training.table, image_format=image_format, **options)
     elif config.val_split == "random":
         warning = diagnostics.tiles_split_at_random(training.stems)
         if warning:
@@ -62,20 +58,17 @@ def load_datasets(
 
 
 def pairs_of_the_run(pairs: list[Pair], stems: list[str]) -> list[Pair]:
-    """Pick the images that a run began with; name those that are new, and refuse if one is gone."""
-    missing = sorted(set(stems) - {pair.stem for pair in pairs})
-    if missing:
+    """Pick the images that a run began with; say which are new, and refuse if one is gone."""
+    known, there = set(stems), {pair.stem for pair in pairs}
+    for stem in sorted(known - there)[:1]:
         raise UserError(
-            f"the run was started with the image {missing[0]}"
-            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            + ", not found now: put it back, or start a new run"
+            f"the run was started with the image {stem}, not found now: put it back, or start a "
+            "new run"
         )
-    added = [pair.stem for pair in pairs if pair.stem not in set(stems)]
-    if added:
+    if there - known:
         warnings.warn(
-            f"{len(added)} image{'s' * (len(added) > 1)} added since the run was started, such as "
-            f"{added[0]}: not used, as a new division would let images judge that have been "
-            "learned from; start a new run to use them",
+            f"images were added since the run was started, such as {min(there - known)}: they are "
+            "not used, as a new division would let images judge that have been learned from",
             stacklevel=2,
         )
-    return [pair for pair in pairs if pair.stem in set(stems)]
+    return [pair for pair in pairs if pair.stem in known]
