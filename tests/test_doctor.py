@@ -11,7 +11,6 @@ from PIL import Image
 from tinyunet.data.class_table import parse_class_table, read_class_table
 from tinyunet.data.dataset import Windowed, load_pairs, read_mask
 from tinyunet.data.pairing import find_pairs
-from tinyunet.data.weight_maps import suggest_class_weights
 from tinyunet.data_checks import draw_contact_sheet, examine, save_report
 from tinyunet.errors import UserError
 from tinyunet.plots.colors import IGNORED, PALETTE, overlay, palette
@@ -70,16 +69,16 @@ def test_good_data_gives_no_finding(tmp_path):
     assert examine(*make_set(tmp_path)).findings == []
 
 
-def test_the_report_counts_the_classes_and_suggests_weights(tmp_path):
+def test_the_report_counts_the_classes(tmp_path):
     images, masks = make_set(tmp_path)
     report = examine(images, masks)
     counts = np.bincount(np.concatenate([mask.ravel() for mask in masks_of(masks)]))
     np.testing.assert_array_equal(report.pixels, counts)
     lines = report.text().splitlines()
-    for index, weight in enumerate(suggest_class_weights(counts)):
+    for index in range(3):
         (line,) = [line for line in lines if line.startswith(f"class {index}")]
         share = f"{100 * counts[index] / counts.sum():.2f}%"
-        assert line.split()[2:] == [str(index), f"{counts[index]:,}", share, "4", f"{weight:.3f}"]
+        assert line.split()[2:] == [str(index), f"{counts[index]:,}", share, "4"]
     assert "4 pairs" in lines[0] and "RGB of uint8, 96 x 96 pixels" in lines[1]
 
 
