@@ -14,6 +14,7 @@ from functools import partial
 
 import tinyunet
 from tinyunet.backend import DEVICES
+from tinyunet.cli.crossvalidate import SPLITS, run_crossvalidate
 from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
@@ -114,6 +115,19 @@ def parser() -> Parser:
     add_options(check, ("images", "masks", "val_images", "val_masks", *READING, "crop_size"))
     add("--out DIR", "Folder for the report and a contact sheet.")
 
+    summary = "Measure how much a random split of these images flatters a network."
+    cross, add = command("crossvalidate", run_crossvalidate, summary)
+    add_options(cross, ("images", "masks"))
+    add("--out DIR", "Folder for the scores and their picture.", required=True)
+    add("--folds N", "Number of parts, each of which is judged once.", 5, type=whole(2, 100))
+    splits = "How tiles are divided: at random, by region, or both (default: random,spatial)."
+    add("--split A,B", splits, SPLITS, type=splits_of)
+    add("--steps N", "Number of training steps of each network.", 300, type=whole(1))
+    channels = "Number of channels of the first level."
+    add("--base-channels N", channels, 8, type=whole(1, 4096))
+    more = ("depth", "batch_size", "crop_size", "class_weights", "lr", "seed", "device", "threads")
+    add_options(cross, (*READING, *more))
+
     summary = "Turn polygons into the mask of a georeferenced scene."
     _, add = command("rasterize", run_rasterize, summary)
     add("SCENE", "A georeferenced image.")
@@ -139,6 +153,8 @@ def parser() -> Parser:
     probabilities = "Also write a TIFF for each class, with its probability as 0 to 255."
     add("--probabilities", probabilities, False)
     add("--polygons", "Also write the classes as polygons, a GeoPackage.", False)
+    applicability = "Also map where the image looks like the training images to the network."
+    add("--applicability", applicability, False)
     add("--min-area A", "Leave out polygons of a smaller area.", 0, type=float)
     add_window_options(predict)
 
@@ -207,22 +223,25 @@ def whole(lowest: int, highest: int = 10**6):
     return number
 
 
+def splits_of(text: str) -> list[str]:
+    """Read which splits are meant, such as random,spatial."""
+    splits = text.split(",")
+    if len(set(splits)) < len(splits) or not set(splits) <= set(SPLITS):
+        raise argparse.ArgumentTypeError(f"choose from {','.join(SPLITS)}")
+    return splits
+
+
 def add_window_options(parser: Parser) -> None:
     """Describe how an image is divided."""
     add = partial(add_option, parser.add_argument_group("computation"))
-    add(
-        "--tile N",
-        "Height and width of the tiles of the image in pixels.",
-        DEFAULT_TILE,
-        type=whole(1),
-    )
+    tile = "Height and width of the tiles of the image in pixels."
+    add("--tile N", tile, DEFAULT_TILE, type=whole(1))
     margin = f"Number of pixels seen around each tile (default: {DEFAULT_MARGIN})."
     add("--margin N", margin, type=whole(0))
     tta = "Average the predictions of the eight flips and quarter turns: slower, usually better."
     add("--tta", tta, False)
-    add(
-        "--batch-size N", "Number of tiles computed at once (default: one a thread).", type=whole(1)
-    )
+    batch = "Number of tiles computed at once (default: one for each thread)."
+    add("--batch-size N", batch, type=whole(1))
     threads = "Number of threads that share the work (default: all cores)."
     add("--threads N", threads, type=whole(1, 256))
     device = "Where to compute (default: auto, a GPU if there is one)."

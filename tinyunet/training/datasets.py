@@ -17,7 +17,31 @@ from tinyunet.training.config import TrainingConfig
 def load_datasets(
     config: TrainingConfig, state: TrainingState | None, progress: bool
 ) -> tuple[Dataset, Dataset]:
-    """Read the files that the settings name; returns the training and the validation images.
+    """Read the files that the settings name; returns the training and the validation images."""
+    training = load_training(config, state, progress)
+    if config.val_images is not None:
+        validation = load_pairs(
+            find_pairs(config.val_images, config.val_masks),
+            training.table,
+            image_format=training.image_format,
+            exif=config.exif,
+            cache=config.cache,
+            progress=progress,
+        )
+    elif config.val_split == "random":
+        warning = diagnostics.tiles_split_at_random(training.stems)
+        if warning:
+            warnings.warn(warning, stacklevel=2)
+        training, validation = training.split(config.val_fraction, config.seed)
+    else:
+        field = UNet(1, 2, base_channels=1, depth=config.depth).receptive_field
+        smallest = -(-config.crop_size // 2)  # more is not mirrored
+        training, validation = spatial_split(training, config.val_fraction, field, smallest)
+    return training, limit_validation(validation)
+
+
+def load_training(config: TrainingConfig, state: TrainingState | None, progress: bool) -> Dataset:
+    """Read the images and masks that the settings name, before any are held out.
 
     A run that is resumed reads masks through the class table that it began with, and divides the
     images that it began with: what trained the network never judges it.
@@ -29,7 +53,6 @@ def load_datasets(
         table = parse_class_table(begun["class_table"])
         image_format = ImageFormat(**begun["image_format"])
         pairs = pairs_of_the_run(pairs, begun["images"])
-    options = {"exif": config.exif, "cache": config.cache, "progress": progress}
     training = load_pairs(
         pairs,
         table,
@@ -38,23 +61,13 @@ def load_datasets(
         image_format=image_format,
         bands=config.bands,
         alpha=config.alpha,
-        **options,
+        exif=config.exif,
+        cache=config.cache,
+        progress=progress,
     )
     if config.instances is not None:
         load_instances(training, config.instances)
-    if config.val_images is not None:
-        pairs, image_format = find_pairs(config.val_images, config.val_masks), training.image_format
-        validation = load_pairs(pairs, training.table, image_format=image_format, **options)
-    elif config.val_split == "random":
-        warning = diagnostics.tiles_split_at_random(training.stems)
-        if warning:
-            warnings.warn(warning, stacklevel=2)
-        training, validation = training.split(config.val_fraction, config.seed)
-    else:
-        field = UNet(1, 2, base_channels=1, depth=config.depth).receptive_field
-        smallest = -(-config.crop_size // 2)  # more is not mirrored
-        training, validation = spatial_split(training, config.val_fraction, field, smallest)
-    return training, limit_validation(validation)
+    return training
 
 
 def pairs_of_the_run(pairs: list[Pair], stems: list[str]) -> list[Pair]:

@@ -27,6 +27,7 @@ from tinyunet.checkpoint import (
     Model,
     TrainingState,
     expect,
+    load_model,
     load_training_state,
     problems_named,
     save_model,
@@ -35,6 +36,7 @@ from tinyunet.checkpoint import (
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import filled
 from tinyunet.errors import UserError
+from tinyunet.inference.applicability import sample_features
 from tinyunet.inference.evaluation import Scores
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import plot_curves, preview
@@ -142,6 +144,14 @@ class RunFolder:
         """Save the network as the best so far."""
         found = {"step": step, "validation": scores.as_json(self.model.class_names)}
         best = replace(self.model, metadata=self.model.metadata | found)
+        save_model(self.path / "model.npz", best)
+
+    def add_training_features(self, training: Dataset) -> None:
+        """Add to the best network what `predict --applicability` compares an image with."""
+        best = load_model(self.path / "model.npz")
+        best.training_features = sample_features(
+            best, training, self.config.seed, self.config.threads
+        )
         save_model(self.path / "model.npz", best)
 
     def save_state(self, optimizer, progress: dict) -> None:

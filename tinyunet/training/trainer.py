@@ -88,6 +88,8 @@ def train(
             stack.enter_context(sole_writer(make_folder(out)))
             refuse_to_overwrite(out)  # another run may have been here while images were read
         trainer.run(progress)
+        if is_main:
+            trainer.folder.add_training_features(training)
     return trainer
 
 
