@@ -109,7 +109,7 @@ ANSWERS = {
 WRONG = [
     ("01_relu", "(x > 0)", "(dy > 0)", "not linear in dy"),
     ("01_relu", "dy * (x > 0)", "dy", "flows where it should be zero, dy as it is"),
-    ("01_relu", "(x > 0)", "(x < 0)", "mask the wrong way round"),
+    ("01_relu", "(x > 0)", "(x < 0)", "Is a mask inverted?"),
     ("01_relu", "dy * (x > 0)", "1.0 * (x > 0)", "the same whatever dy is"),
     ("01_relu", "dy * (x > 0)", "dy * y", "multiplied by x once too often"),
     ("01_relu", "dx = dy * (x > 0)", "dy *= x > 0\n        dx = dy", "backward overwrites dy"),
@@ -136,7 +136,7 @@ WRONG = [
         "",
         "30 times what it should be (30 = images * rows * columns?)",
     ),
-    ("04_cross_entropy", "(p - truth)", "p", "at exactly one channel of each pixel"),
+    ("04_cross_entropy", "(p - truth)", "p", "in 1 of the 3 channels of each pixel"),
     (
         "04_cross_entropy",
         " / pixels",
@@ -144,7 +144,7 @@ WRONG = [
         "15 times what it should be (15 = rows * columns?)",
     ),
     ("04_cross_entropy", "(p - truth)", "p * (p - truth)", "softmax(logits) once too often"),
-    ("05_im2col", "+=", "=", "Were they written with = where += belongs"),
+    ("05_im2col", "+=", "=", "= where += belongs"),
     (
         "05_im2col",
         "range(kernel_width)",
@@ -164,7 +164,7 @@ WRONG = [
         "06_convolution_weights",
         "range(kernel_width)",
         "range(1)",
-        "dweight is wrong in kernel columns 1 to 2, where it is zero",
+        "dweight is wrong in kernel columns 1 and 2, where it is zero",
     ),
     (
         "06_convolution_weights",
@@ -172,7 +172,7 @@ WRONG = [
         ".T @ dy.reshape(-1, filters) / len(x)",
         "dweight is wrong: everywhere it is 1/2 of what it should be",
     ),
-    ("07_convolution_image", "+=", "=", "Were they written with = where += belongs"),
+    ("07_convolution_image", "+=", "=", "= where += belongs"),
     ("07_convolution_image", "weight[u, v].T", "weight[-1 - u, -1 - v].T", "weight flipped along"),
     ("07_convolution_image", "dy @", "-dy @", "opposite sign"),
     (
@@ -185,7 +185,7 @@ WRONG = [
         "07_convolution_image",
         "dy @ weight[u, v].T",
         "dy[..., :1] @ weight[u, v, :, :1].T",
-        "nothing comes back from dy in channels 1 to 2",
+        "nothing comes back from dy in channels 1 and 2",
     ),
     (
         "08_convolution",
@@ -208,7 +208,7 @@ WRONG = [
     ("09_max_pooling", "2 * u + v", "u + 2 * v", "right numbers go to wrong places"),
     ("09_max_pooling", "dy * (winner", "1.0 * (winner", "the same whatever dy is"),
     ("10_upsampling", ".sum(axis=(2, 4))", ".mean(axis=(2, 4))", "mean where the sum belongs"),
-    ("10_upsampling", ".sum(axis=(2, 4))", "[:, :, 0, :, 0]", "only one of them read"),
+    ("10_upsampling", ".sum(axis=(2, 4))", "[:, :, 0, :, 0]", "contributions are lost"),
     ("10_upsampling", ".sum(axis=(2, 4))", ".sum(axis=2)[:, :, :, 0]", "from dy in columns 1, 3,"),
     ("10_upsampling", ".sum(axis=(2, 4))", ".max(axis=(2, 4))", "not linear in dy"),
     ("11_transposed_convolution", "dx += part", "dx = part", "where += belongs"),
@@ -242,7 +242,12 @@ WRONG = [
     ),
     ("13_batch_normalization", " - dx_hat.mean(axis=pixels)", "", "was not subtracted"),
     ("13_batch_normalization", " - x_hat * mean_of_product", "", "path through the variance"),
-    ("13_batch_normalization", "(dy * x_hat).sum", "(dy * x).sum", "the sum of dy * x"),
+    (
+        "13_batch_normalization",
+        "(dy * x_hat).sum",
+        "(dy * x).sum",
+        "it is dy * x summed over its images, rows and columns",
+    ),
     ("13_batch_normalization", "dx_hat = dy * gamma", "dx_hat = dy", "the factor gamma is missing"),
     ("13_batch_normalization", " / deviation", "", "Is it divided by the deviation, once?"),
     ("13_batch_normalization", "dbeta = dy.sum", "dbeta = dy.mean", "dbeta is wrong: it is a mean"),

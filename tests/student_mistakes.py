@@ -85,7 +85,7 @@ def affine_that_forgets_to_transpose_the_weights(right, dy, x, weight, bias):
     return dy @ weight, right[1], right[2]
 
 
-@mistake("transposed", affine, *SQUARE)
+@mistake("turned", affine, *SQUARE)
 def affine_with_the_product_the_wrong_way_round(right, dy, x, weight, bias):
     return right[0], dy.T @ x, right[2]
 
@@ -105,7 +105,7 @@ def affine_times_x_once_more(right, dy, x, weight, bias):
     return dy @ weight.T * x, right[1], right[2]
 
 
-@mistake("axes", affine, *AS_MANY)
+@mistake("sum", affine, *AS_MANY)
 def affine_whose_bias_is_summed_along_the_other_axis(right, dy, x, weight, bias):
     return right[0], right[1], dy.sum(axis=1)
 
@@ -139,7 +139,7 @@ def convolution_with_the_kernel_as_it_is(right, dy, x, weight, bias):
     return padded_gradient(dy, weight[::-1, ::-1])[:, 1:-1, 1:-1], right[1], right[2]
 
 
-@mistake("flipped", convolve, *CONVOLUTION)
+@mistake("turned", convolve, *CONVOLUTION)
 def convolution_with_the_kernels_gradient_turned(right, dy, x, weight, bias):
     return right[0], right[1][::-1, ::-1], right[2]
 
@@ -300,7 +300,7 @@ def stamps_with_the_mean_of_the_bias(right, dy, x, weight, bias):
     return right[0], right[1], dy.mean(axis=(0, 1, 2))
 
 
-@mistake("transposed", functional.conv_transpose2d, *STAMPS)
+@mistake("turned", functional.conv_transpose2d, *STAMPS)
 def stamps_with_rows_and_columns_exchanged(right, dy, x, weight, bias):
     return right[0], right[1].transpose(1, 0, 2, 3), right[2]
 
@@ -377,7 +377,7 @@ def norm_divided_by_the_variance(right, dy, x, gamma, beta):
     return right[0] / parts(dy, x, gamma)[1], right[1], right[2]
 
 
-@mistake("raw", functional.batch_norm2d, *NORMALIZED)
+@mistake("sum", functional.batch_norm2d, *NORMALIZED)
 def norm_whose_scale_learns_from_x(right, dy, x, gamma, beta):
     return right[0], (dy * x).sum(axis=PIXELS), right[2]
 

@@ -18,7 +18,7 @@ KINDS = {
     "im2col_that_overwrites_where_windows_overlap": "lost",
     "im2col_that_averages_where_windows_overlap": "mean for sum",
     "convolution_that_drops_a_tap": "region",
-    "convolution_with_height_and_width_swapped": "transposed",
+    "convolution_with_height_and_width_swapped": "turned",
     "convolution_whose_kernel_is_not_turned_around": "argument",
     "convolution_that_forgets_the_stride": "places",
     "convolution_that_cuts_the_padding_off_at_one_side": "shifted",
@@ -45,7 +45,7 @@ KINDS = {
     "batch_norm_without_the_mean_term": "mean not taken off",
     "batch_norm_without_the_variance_term": "variance",
     "batch_norm_that_takes_its_statistics_for_constants": "variance",
-    "batch_norm_whose_scale_learns_from_the_raw_input": "raw",
+    "batch_norm_whose_scale_learns_from_the_raw_input": "sum",
     "batch_norm_with_scale_and_shift_exchanged": "order",
     "softmax_whose_backward_is_zero": "zero",
     "softmax_without_the_sum_term": "lost",
@@ -127,7 +127,7 @@ IMAGES = random_array(1, (2, 5, 6, 3))
 @pytest.mark.parametrize(
     ("kind", "derivative", "says"),
     [
-        ("added", lambda dy, y, x: 2 * x * dy + 0.1 * x, "not zero where dy is zero"),
+        ("not linear", lambda dy, y, x: 2 * x * dy + 0.1 * x, "it is not linear in dy"),
         ("not linear", lambda dy, y, x: 2 * x * abs(dy), "must come from forward"),
         ("sign", lambda dy, y, x: -2 * x * dy, "opposite sign"),
         ("factor", lambda dy, y, x: x * dy, "1/2 of what it should be"),
@@ -140,11 +140,10 @@ IMAGES = random_array(1, (2, 5, 6, 3))
         ("times", lambda dy, y, x: 2 * y * dy, "multiplied by x once too often"),
         ("zero", lambda dy, y, x: 0 * dy, "zero everywhere, though y depends on x"),
         ("region", lambda dy, y, x: 2 * x * dy * [1, 1, 1, 0], "in the last column, where it is"),
-        ("region", lambda dy, y, x: 2 * x * dy * [[1], [3], [3]], "rows 1 to 2, where it is 3 tim"),
+        ("region", lambda dy, y, x: 2 * x * dy * [[1], [3], [3]], "rows 1 and 2, where it is 3 ti"),
         ("weights", lambda dy, y, x: 2 * x * dy * [1, 2, 3, 4], "depends on the column of dx al"),
-        ("flipped", lambda dy, y, x: (2 * x * dy)[::-1], "flipped along its rows"),
+        ("turned", lambda dy, y, x: (2 * x * dy)[::-1], "flipped along its rows"),
         ("shifted", lambda dy, y, x: np.roll(2 * x * dy, 1, axis=1), "shifted, +1 along its colu"),
-        ("reshaped", lambda dy, y, x: (2 * x * dy).T.reshape(3, 4), "Transpose it first"),
         (None, lambda dy, y, x: 2 * x * dy * np.exp(x), "none of the known mistakes"),
     ],
 )
@@ -184,11 +183,6 @@ def test_a_single_number_can_be_wrong_too():
     assert "dx is wrong" in str(error)
 
 
-def test_an_array_where_another_belongs_is_named():
-    error = complaint(lambda x: (np.exp(x), lambda dy: dy * x), X)
-    assert "it is multiplied by x where the result belongs" in str(error)
-
-
 def test_a_softmax_without_the_subtracted_sum_is_named():
     def softmax(logits):
         p, _ = functional.softmax(logits)
@@ -202,11 +196,11 @@ def test_a_softmax_without_the_subtracted_sum_is_named():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("border", "along the border (the first or last row or column), and right inside"),
-        ("inside", "inside, and right along the border"),
+        ("border", "in its border (the first or last row or column); elsewhere it is right"),
+        ("inside", "in its interior; elsewhere it is right"),
         ("channel", "in channel 1; elsewhere it is right"),
         ("image", "in the last image; elsewhere it is right"),
-        ("entry", "in a single entry; elsewhere it is right"),
+        ("entry", "in channel 1 of column 3 of row 2 of the last image, where it is 2.7"),
     ],
 )
 def test_a_part_that_is_wrong_without_a_simpler_name_is_told(change, says):
@@ -245,14 +239,6 @@ def test_what_is_right_is_said_too():
     assert message.splitlines()[-1] == "dweight and dbias are right."
 
 
-def test_the_same_mistake_in_two_gradients_is_told_once():
-    def product(a, b):
-        return a * b, lambda dz: (-dz * b, -dz * a)
-
-    message = str(complaint(product, X, X + 1))
-    assert "db is wrong in the same way as da." in message
-
-
 def test_what_nobody_can_name_is_shown():
     message = str(complaint(elementwise(lambda dy, y, x: dy * np.exp(x)), X))
     assert "none of the known mistakes explains" in message
@@ -265,17 +251,8 @@ def test_a_number_alone_is_not_said_to_be_off_in_a_part():
     assert "elsewhere" not in message
 
 
-def test_large_images_are_explained_on_small_ones():
-    large = all_different(0, (2, 16, 24, 3))
-
-    def pool(x):
-        y, _ = functional.max_pool2d(x)
-        return y, lambda dy: dy.repeat(2, axis=1).repeat(2, axis=2) / 4
-
-    assert one_kind(complaint(pool, large)) == "shared"
-    # A function that takes no other size gets the numbers alone.
-    weights = random_array(1, large.shape)
-    error = complaint(lambda x: (x * weights, lambda dy: dy * weights * 2), large)
+def test_of_large_arrays_the_worst_entry_is_told():
+    error = complaint(lambda x: (x**2, lambda dy: x * dy), random_array(0, (2, 16, 24, 3)))
     assert not error.kinds
     assert "dx, shape (2, 16, 24, 3), is wrong at 24 of 24 entries" in str(error)
 
@@ -308,13 +285,8 @@ def test_nothing_is_said_of_a_right_gradient(function, arguments):
 
 def test_every_hypothesis_has_a_mistake_that_it_names():
     seen = {mistake.kind for mistake in MISTAKES} | set(KINDS.values())
-    seen |= {
-        "added",
-        "inverted",
-        "reshaped",
-        "normalization",
-    }  # by the tests above
-    assert {name.rstrip(" 12345") for name in SENTENCES} <= seen
+    seen |= {"inverted", "normalization"}  # by the tests above
+    assert {name.rstrip(" 123") for name in SENTENCES} <= seen
 
 
 def test_a_block_is_described_by_its_rows_and_channels():
@@ -325,7 +297,7 @@ def test_a_block_is_described_by_its_rows_and_channels():
     assert box(mask, names, everything) == "the first column of the last image"
     mask[...] = False
     mask[:, 1:3, :, 1] = True
-    assert box(mask, names, everything) == "channel 1 of rows 1 to 2"
+    assert box(mask, names, everything) == "channel 1 of rows 1 and 2"
     mask[0, 0, 0, 0] = True
     assert box(mask, names, everything) is None
     assert box(everything, names, everything) is None

@@ -282,7 +282,7 @@ def square_that_returns_its_overwritten_input(x):
 def test_a_forward_that_overwrites_its_input_is_refused_and_the_input_is_intact(function):
     x = random_array(0, (2, 3))
     before = x.copy()
-    with pytest.raises(GradientError, match="forward overwrites x .at . of 6 entries, first at"):
+    with pytest.raises(GradientError, match="forward overwrites x .first at"):
         check_gradients(function, x)
     np.testing.assert_array_equal(x, before)
 
@@ -321,7 +321,7 @@ def test_a_forward_that_loses_precision_is_refused():
     def function(x):
         return (x**2).astype("float32"), lambda dy: 2 * x * dy
 
-    with pytest.raises(GradientError, match="forward returns float32 for arguments of float64"):
+    with pytest.raises(GradientError, match="forward returns float32 for float64 arguments"):
         check_gradients(function, random_array(0, (2, 3)))
 
 
@@ -338,10 +338,10 @@ def test_a_forward_that_draws_anew_each_time_is_no_kink():
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x**2, r"forward returns an array of shape \(2, 3\), not the pair"),
-        (lambda x: None, "forward returns None, not the pair"),
-        (lambda x: (x**2, 2 * x), "forward returns a tuple of 2, not the pair"),
-        (lambda x: (x**2, lambda dy: None), "backward returns nothing: end it with `return dx`"),
+        (lambda x: x**2, r"forward returns an array of shape \(2, 3\): end it with"),
+        (lambda x: None, "forward returns None: end it with"),
+        (lambda x: (x**2, 2 * x), "forward returns a tuple of 2: end it with"),
+        (lambda x: (x**2, lambda dy: None), "backward returns None: end it with `return dx`"),
         (lambda x: (x**2, lambda dy: [2 * x * dy]), "backward returns a list"),
         (lambda x: (x**2, lambda dy: 1.0), "dx is a float, not an array"),
         (

@@ -14,10 +14,8 @@ from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
 from tinyunet.nn.gradcheck_cases import run_cases
 from tinyunet.nn.summary import summarize
-from tinyunet.training.config import TrainingConfig
+from tinyunet.training.config import NETWORK, TrainingConfig
 from tinyunet.training.setup import new_network
-
-NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 
 
 def run_inspect(options) -> None:

@@ -9,6 +9,7 @@ import argparse
 import errno
 import sys
 import warnings
+from dataclasses import fields
 
 import tinyunet
 from tinyunet.backend import DEVICES
@@ -24,7 +25,7 @@ from tinyunet.cli.train import run_train
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
-from tinyunet.training.config import CHOICES
+from tinyunet.training.config import NETWORK, READING, TrainingConfig, add_options
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,8 +79,6 @@ def show_warning(message, *place) -> None:
 # -- What can be typed -----------------------------------------------------------------------------
 
 
-NUMBER = {"type": int, "metavar": "N"}
-FRACTION = {"type": float, "metavar": "F"}
 FLAG = {"action": "store_true"}
 
 
@@ -108,9 +107,14 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added
 
-    add_train_options(command("train", run_train, "Train a network on images and their masks."))
+    train = command("train", run_train, "Train a network on images and their masks.")
+    settings = [each.name for each in fields(TrainingConfig) if each.name != "out"]
+    # What was not typed stays out of the result, so that --resume can tell what a person wants.
+    add_options(train, [*settings, "out"], default=argparse.SUPPRESS)
 
-    add_check_options(command("check", run_check, "Find what is wrong with images and masks."))
+    check = command("check", run_check, "Find what is wrong with images and masks.")
+    add_options(check, ("images", "masks", "val_images", "val_masks", *READING, "crop_size"))
+    check.add_argument("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
 
     summary = "Turn polygons into the mask of a georeferenced scene."
     add = command("rasterize", run_rasterize, summary).add_argument
@@ -169,11 +173,10 @@ def parser() -> Parser:
     add("--resolution", type=float, metavar="CM", help="Size of a pixel on the ground, in cm.")
 
     inspect = command("inspect", run_inspect, "Show a network layer by layer.")
-    inspect.argument_default = argparse.SUPPRESS
     add = inspect.add_argument
     model = "A model file; without one, the network that the options describe."
     add("model", metavar="MODEL", nargs="?", default=None, help=model)
-    add_network_options(inspect)
+    add_options(inspect, NETWORK, default=argparse.SUPPRESS)
     add(
         "--channels",
         type=whole(1, 4096),
@@ -216,122 +219,6 @@ def whole(lowest: int, highest: int = 10**6):
 def group(parser: Parser, title: str):
     """Begin a group of options; returns the function that adds one to it."""
     return parser.add_argument_group(title).add_argument
-
-
-def add_check_options(check: Parser) -> None:
-    """Describe ``tinyunet check``."""
-    add = check.add_argument
-    add("images", metavar="IMAGES", help="Folder of the images, or one scene.")
-    add("masks", metavar="MASKS", help="Folder of their masks, or the mask of the scene.")
-    add("--val-images", metavar="DIR", help="Folder of the images to validate on.")
-    add("--val-masks", metavar="DIR", help="Folder of the masks of the validation images.")
-    add_reading_options(add, default=None)
-    size = "Crop size of the training to come, in pixels (default: 128)."
-    add("--crop-size", type=whole(1), default=128, metavar="N", help=size)
-    add("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
-
-
-def add_reading_options(add, **default) -> None:
-    """Describe what images and masks store."""
-    table = "Class table: what the masks store for each class, in lines such as 'building: 255'."
-    add("--classes", metavar="FILE", help=table, **default)
-    names = "Names of the classes, in the order of their numbers."
-    add(
-        "--class-names", type=lambda text: text.split(","), metavar="A,B,...", help=names, **default
-    )
-    ignored = "Mask value of pixels that do not count, if there is no class table."
-    add("--ignore-index", **NUMBER, help=ignored, **default)
-    bands = "Bands of the images to use, counted from 1, such as 4,1,2 (default: all)."
-    add("--bands", type=numbers, metavar="N,N,...", help=bands, **default)
-    alpha = "Whether transparent pixels are missing data, mean nothing, or alpha is a channel."
-    add("--alpha", choices=("valid", "drop", "channel"), help=alpha, **default)
-    exif = "Whether masks were drawn on images turned as their EXIF data say, or as stored."
-    add("--exif", choices=("turn", "stored"), help=exif, **default)
-
-
-def numbers(text: str) -> list[int]:
-    """Read a list of numbers, such as 4,1,2."""
-    return [int(word) for word in text.split(",")]
-
-
-def add_train_options(train: Parser) -> None:
-    """Describe ``tinyunet train``.
-
-    An option that is not typed stays out of the result, so that `--resume` can tell what a person
-    wants from what is merely a default. The defaults are those of `TrainingConfig`.
-    """
-    train.argument_default = argparse.SUPPRESS
-    add = train.add_argument
-    add("images", metavar="IMAGES", help="Folder of the images, or one scene.")
-    add("masks", metavar="MASKS", help="Folder of their masks, or the mask of the scene.")
-
-    add = group(train, "data")
-    add("--val-images", metavar="DIR", help="Folder of the images to validate on.")
-    add("--val-masks", metavar="DIR", help="Folder of the masks of the validation images.")
-    fraction = "Fraction of the images held out for validation (default: 0.2)."
-    add("--val-fraction", **FRACTION, help=fraction)
-    split = (
-        "How the held-out images are chosen: spatial is a block of each scene (default: random)."
-    )
-    add("--val-split", choices=CHOICES["val_split"], help=split)
-    add_reading_options(add)
-    cache = "Gigabytes of memory for images; larger scenes are read by windows (default: 2)."
-    add("--cache", type=lambda text: int(min(float(text), 1e6) * 1e9), metavar="GB", help=cache)
-    add(
-        "--elastic", **FLAG, help="Deform the crops elastically at random, as the U-Net paper does."
-    )
-
-    add = add_network_options(train)
-    dropout = "Fraction of the activations that are dropped at the bottom of the U (default: 0.0)."
-    add("--dropout", **FRACTION, help=dropout)
-
-    add = group(train, "training")
-    add("--steps", **NUMBER, help="Number of training steps (default: 1000).")
-    add("--batch-size", **NUMBER, help="Number of crops in each step (default: 8).")
-    add("--crop-size", **NUMBER, help="Height and width of a crop in pixels (default: 128).")
-    sampling = (
-        "How crops are drawn: balanced draws a third of them around a pixel of a class drawn "
-        "evenly, so that rare classes are seen more often (default: uniform)."
-    )
-    add("--sampling", choices=CHOICES["sampling"], help=sampling)
-    optimizer = "How the weights are changed by their gradients (default: adam)."
-    add("--optimizer", choices=CHOICES["optimizer"], help=optimizer)
-    add("--momentum", **FRACTION, help="Momentum of the optimizer sgd (default: 0.99).")
-    add("--lr", **FRACTION, help="Highest learning rate (default: 0.001).")
-    loss = "Loss to minimize: cross-entropy, Dice, or their sum (default: ce)."
-    add("--loss", choices=CHOICES["loss"], help=loss)
-    weights = "Whether the pixels of rare classes count more (default: none)."
-    add("--class-weights", choices=CHOICES["class_weights"], help=weights)
-    gaps = "Make the gaps between objects count more, as the U-Net paper does."
-    add("--weight-map", **FLAG, help=gaps)
-    add("--instances", metavar="DIR", help="Folder of masks that number the objects, for the gaps.")
-    interval = "Number of steps between checkpoints, each with a validation (default: 100)."
-    add("--val-interval", **NUMBER, help=interval)
-    add("--patience", **NUMBER, help="Stop after N checkpoints without a better validation score.")
-    add("--seed", **NUMBER, help="Random seed: the same one gives the same run (default: 0).")
-    add(
-        "--device", choices=DEVICES, help="Where to compute (default: auto, a GPU if there is one)."
-    )
-    add("--threads", **NUMBER, help="Number of threads that share each batch (default: all cores).")
-
-    add = group(train, "output")
-    add("--out", metavar="RUN", required=True, help="Folder for the model, metrics and pictures.")
-    add("--preview-interval", **NUMBER, help="Draw preview.png every N steps as well.")
-    add("--resume", **FLAG, help="Resume the run in RUN from its last checkpoint.")
-
-
-def add_network_options(parser: Parser):
-    """Describe a network; returns the function that adds an option to the group."""
-    add = group(parser, "network")
-    add("--base-channels", **NUMBER, help="Number of channels of the first level (default: 16).")
-    add("--depth", **NUMBER, help="How many times the image is halved (default: 4).")
-    upsampling = "How the image is doubled on the way up (default: transpose)."
-    add("--upsampling", choices=CHOICES["upsampling"], help=upsampling)
-    padding = "Whether convolutions keep the size of the image or shrink it (default: same)."
-    add("--padding", choices=CHOICES["padding"], help=padding)
-    norm = "What normalizes the output of each convolution (default: batch)."
-    add("--norm", choices=CHOICES["norm"], help=norm)
-    return add
 
 
 def add_window_options(parser: Parser) -> None:

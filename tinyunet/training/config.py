@@ -1,21 +1,28 @@
-"""The settings of a training run; the command line has an option for each."""
+"""The settings of a training run, each with the option of the command line that sets it."""
 
+import argparse
 import math
+import re
 import reprlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import get_args, get_origin, get_type_hints
 
+from tinyunet.backend import DEVICES
 from tinyunet.errors import UserError
 
 CHOICES = {
+    "val_split": ("random", "spatial"),
+    "alpha": ("valid", "drop", "channel"),
+    "exif": ("turn", "stored"),
     "upsampling": ("transpose", "nearest"),
     "padding": ("same", "valid"),
     "norm": ("batch", "none"),
+    "sampling": ("balanced", "uniform"),
     "optimizer": ("adam", "sgd"),
     "loss": ("ce", "dice", "ce+dice"),
     "class_weights": ("auto", "none"),
-    "val_split": ("random", "spatial"),
-    "sampling": ("balanced", "uniform"),
+    "device": DEVICES,
 }
 
 # From the lowest number that makes sense to the highest that anybody could mean.
@@ -25,6 +32,8 @@ RANGES = {
     "crop_size": (1, 2**15),
     "base_channels": (1, 2**12),
     "depth": (1, 12),
+    "dropout": (0, 0.99),
+    "momentum": (0, 0.9999),
     "threads": (1, 256),
     "val_interval": (1, 10**9),
     "patience": (1, 10**9),
@@ -32,78 +41,109 @@ RANGES = {
     "seed": (0, 2**63 - 1),
 }
 
+# The first setting of each group in --help, and settings that other commands have as well.
+GROUPS = {
+    "val_images": "data",
+    "base_channels": "network",
+    "steps": "training",
+    "preview_interval": "output",
+}
+READING = ("classes", "class_names", "ignore_index", "bands", "alpha", "exif")
+NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
+
+# What may differ between a run and the one that resumes it: where things are, how long to go on,
+# and what is looked at meanwhile. Everything else decides the result.
+MAY_CHANGE = (
+    *("images", "masks", "instances", "out", "device", "threads", "resume"),
+    *("steps", "patience", "preview_interval", "cache"),
+)
+
 
 @dataclass
 class TrainingConfig:
-    """The settings of a run; the command line has an option for each.
+    """The settings of a run; what is said of them here is what ``tinyunet train --help`` says.
 
     Attributes
     ----------
-    images, masks : str
-        Folders; a mask has the stem of its image and holds class indices.
+    images : str
+        Folder of the images, or one scene.
+    masks : str
+        Folder of their masks, or the mask of the scene.
     out : str
-        The folder of the run.
-    val_images, val_masks : str, optional
-        Folders of the images to validate on. Without them, part of the images is held out.
+        Folder for the model, metrics and pictures.
+    val_images : str, optional
+        Folder of the images to validate on.
+    val_masks : str, optional
+        Folder of the masks of the validation images.
     val_fraction : float
-        The fraction of the images held out for validation, between 0 and 1.
+        Fraction of the images held out for validation.
     val_split : str
-        How these are chosen: "random", by the seed, or "spatial", a block at the end of each scene,
-        for tiles that `tinyunet.data.tiles` cut.
-    steps, batch_size, crop_size : int
-        How many steps; crops a step; height and width of a crop in pixels.
-    sampling : str
-        "balanced" draws a third of the crops around a pixel of a class that is drawn evenly among
-        those present, so that rare classes are seen more often; "uniform" draws all by chance.
-    base_channels, depth, upsampling, padding, norm, dropout
-        The network, as in `UNet` (`norm` "batch" or "none").
-    lr : float
-        The highest learning rate: it rises to this over the first twentieth of the steps, then
-        falls to 0 along half a cosine.
-    optimizer : str
-        "adam", or "sgd" for stochastic gradient descent with momentum.
-    momentum : float
-        Of SGD, at least 0 and below 1; the U-Net paper's is 0.99.
-    loss : str
-        "ce" is cross-entropy, "dice" the soft Dice loss, "ce+dice" their sum.
-    class_weights : str
-        "auto" lets the pixels of rare classes count more, "none" counts all alike.
-    class_names : list of str, optional
-        A name for each class; also says how many there are.
-    weight_map : bool
-        Let the gaps between objects count more, as the U-Net paper does.
-    instances : str, optional
-        Folder of masks that number the objects, for the weight map; without it, each connected
-        piece of a class other than 0 is an object.
-    elastic : bool
-        Bend the crops at random, as the U-Net paper does.
-    ignore_index : int, optional
-        Mask pixels of this value don't count, neither in training nor in any score.
+        How the held-out images are chosen: spatial is a block of each scene.
     classes : str, optional
-        A file with the class table; see `tinyunet.data.class_table`. Without it, the table is
-        worked out from the training masks.
+        Class table: what the masks store for each class, in lines such as 'building: 255'.
+    class_names : list of str, optional
+        Names of the classes, in the order of their numbers.
+    ignore_index : int, optional
+        Mask value of pixels that do not count, if there is no class table.
     bands : list of int, optional
-        Which bands of the images to use, counted from 1.
+        Bands of the images to use, counted from 1, such as 4,1,2 (default: all).
     alpha : str, optional
-        What transparent pixels mean: "valid" (missing data), "drop" or "channel".
+        Whether transparent pixels are missing data, mean nothing, or alpha is a channel.
     exif : str, optional
-        "turn" or "stored": on which pixels masks were drawn that EXIF data turn.
+        Whether masks were drawn on images turned as their EXIF data say, or as stored.
     cache : int
-        Bytes that images and masks may take in memory; larger scenes are read by windows.
+        Gigabytes of memory for images; larger scenes are read by windows (default: 2).
+    elastic : bool
+        Deform the crops elastically at random, as the U-Net paper does.
+    base_channels : int
+        Number of channels of the first level.
+    depth : int
+        How many times the image is halved.
+    upsampling : str
+        How the image is doubled on the way up.
+    padding : str
+        Whether convolutions keep the size of the image or shrink it.
+    norm : str
+        What normalizes the output of each convolution.
+    dropout : float
+        Fraction of the activations that are dropped at the bottom of the U.
+    steps : int
+        Number of training steps.
+    batch_size : int
+        Number of crops in each step.
+    crop_size : int
+        Height and width of a crop in pixels.
+    sampling : str
+        How crops are drawn: balanced draws a third of them around a pixel of a class drawn evenly,
+        so that rare classes are seen more often.
+    optimizer : str
+        How the weights are changed by their gradients.
+    momentum : float
+        Momentum of the optimizer sgd.
+    lr : float
+        Highest learning rate.
+    loss : str
+        Loss to minimize: cross-entropy, Dice, or their sum.
+    class_weights : str
+        Whether the pixels of rare classes count more.
+    weight_map : bool
+        Make the gaps between objects count more, as the U-Net paper does.
+    instances : str, optional
+        Folder of masks that number the objects, for the gaps.
     val_interval : int
-        How many steps from one checkpoint to the next: validation, files and pictures.
+        Number of steps between checkpoints, each with a validation.
     patience : int, optional
-        Stop after so many validations in a row without a better score.
-    preview_interval : int, optional
-        Draw the preview every so many steps, too, not only at checkpoints.
+        Stop after N checkpoints without a better validation score.
     seed : int
-        The random seed: the same one gives the same run.
+        Random seed: the same one gives the same run.
     device : str
-        "auto", "cpu" or "cuda".
+        Where to compute (default: auto, a GPU if there is one).
     threads : int, optional
-        How many threads share each batch; without it, as many as there are cores.
+        Number of threads that share each batch (default: all cores).
+    preview_interval : int, optional
+        Draw preview.png every N steps as well.
     resume : bool
-        Resume the run in `out` from its last checkpoint.
+        Resume the run in RUN from its last checkpoint.
     """
 
     images: str
@@ -113,37 +153,37 @@ class TrainingConfig:
     val_masks: str | None = None
     val_fraction: float = 0.2
     val_split: str = "random"
-    steps: int = 1000
-    batch_size: int = 8
-    crop_size: int = 128
-    sampling: str = "uniform"
+    classes: str | None = None
+    class_names: list[str] | None = None
+    ignore_index: int | None = None
+    bands: list[int] | None = None
+    alpha: str | None = None
+    exif: str | None = None
+    cache: int = 2_000_000_000
+    elastic: bool = False
     base_channels: int = 16
     depth: int = 4
     upsampling: str = "transpose"
     padding: str = "same"
     norm: str = "batch"
     dropout: float = 0.0
-    lr: float = 1e-3
+    steps: int = 1000
+    batch_size: int = 8
+    crop_size: int = 128
+    sampling: str = "uniform"
     optimizer: str = "adam"
     momentum: float = 0.99
+    lr: float = 1e-3
     loss: str = "ce"
     class_weights: str = "none"
     weight_map: bool = False
     instances: str | None = None
-    elastic: bool = False
-    class_names: list[str] | None = None
-    ignore_index: int | None = None
-    classes: str | None = None
-    bands: list[int] | None = None
-    alpha: str | None = None
-    exif: str | None = None
-    cache: int = 2_000_000_000
     val_interval: int = 100
     patience: int | None = None
-    preview_interval: int | None = None
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
+    preview_interval: int | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -161,38 +201,78 @@ class TrainingConfig:
             kinds = [get_origin(kind) or kind for kind in kinds] + [int] * (float in kinds)
             if type(value) not in kinds:
                 raise UserError(f"{name} can't be {reprlib.repr(value)}")
-        for name, (lowest, highest) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not lowest <= value <= highest:
+            lowest, highest = RANGES.get(name, (None, None))
+            if None not in (value, lowest) and not lowest <= value <= highest:
                 raise UserError(
                     f"{name} must be at least {lowest} and at most {highest}, and is {value}"
                 )
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name} must be one of {', '.join(choices)}")
+            if value is not None and value not in CHOICES.get(name, (value,)):
+                raise UserError(f"{name} must be one of {', '.join(CHOICES[name])}")
         if not 0 < self.lr < math.inf:
             raise UserError(f"lr must be above 0, and is {self.lr}")
-        for name in ("dropout", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(
-                    f"{name} must be at least 0 and below 1, and is {getattr(self, name)}"
-                )
         if (self.val_images is None) != (self.val_masks is None):
             raise UserError("val_images and val_masks go together: give both or neither")
         if self.weight_map and self.loss == "dice":
-            raise UserError(
-                "weight_map weighs pixel by pixel, and the Dice loss has no such weights: choose "
-                "the loss ce or ce+dice"
-            )
+            raise UserError("the Dice loss has no weights for a weight_map: choose ce or ce+dice")
         if self.instances and not self.weight_map:
             raise UserError("instances are used by the weight map only: choose weight_map as well")
         if self.class_names and len(set(self.class_names)) < len(self.class_names):
             raise UserError(f"two classes have the same name: {', '.join(self.class_names)}")
 
 
-# What may differ between a run and the one that resumes it: where things are, how long to go on,
-# and what is looked at meanwhile. Everything else decides the result.
-MAY_CHANGE = (
-    *("images", "masks", "instances", "out", "device", "threads", "resume"),
-    *("steps", "patience", "preview_interval", "cache"),
-)
+# -- On the command line ---------------------------------------------------------------------------
+
+
+def numbers(text: str) -> list[int]:
+    """Read a list of numbers, such as 4,1,2."""
+    return [int(word) for word in text.split(",")]
+
+
+def gigabytes(text: str) -> int:
+    """Read so many gigabytes; returns bytes."""
+    return int(min(float(text), 1e6) * 1e9)
+
+
+FORMS = {
+    bool: {"action": "store_true"},
+    int: {"type": int, "metavar": "N"},
+    float: {"type": float, "metavar": "F"},
+    str: {"metavar": "DIR"},
+    list[int]: {"type": numbers, "metavar": "N,N,..."},
+    list[str]: {"type": lambda text: text.split(","), "metavar": "A,B,..."},
+    "cache": {"type": gigabytes, "metavar": "GB"},
+    "classes": {"metavar": "FILE"},
+    "out": {"metavar": "RUN", "required": True},
+}
+
+
+def add_options(parser: argparse.ArgumentParser, names: Iterable[str], **more) -> None:
+    """Give a parser an option for each of these settings, described as in `TrainingConfig`.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    names : iterable of str
+        ``images`` and ``masks`` become arguments, the others options, in groups.
+    **more
+        For each option: ``default=argparse.SUPPRESS`` leaves out what was not typed.
+    """
+    hints, groups, title = get_type_hints(TrainingConfig), {}, ""
+    defaults = {each.name: each.default for each in fields(TrainingConfig)}
+    texts = re.findall(r"    (\w+) : .*\n((?: {8}.+\n)+)", TrainingConfig.__doc__ or "")
+    texts = {name: " ".join(text.split()) for name, text in texts}
+    for name in names:
+        help, default = texts.get(name, ""), defaults[name]
+        if name in ("images", "masks"):
+            parser.add_argument(name, metavar=name.upper(), help=help)
+            continue
+        title = GROUPS.get(name, title)
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        if type(default) in (int, float, str) and "(default: " not in help:
+            help = f"{help[:-1]} (default: {default})."
+        form = FORMS.get(name) or FORMS[(get_args(hints[name]) or (hints[name],))[0]]
+        if name in CHOICES:
+            form = {"choices": CHOICES[name]}
+        option = "--" + name.replace("_", "-")
+        groups[title].add_argument(option, **{"default": default, "help": help} | form | more)
