@@ -2,9 +2,9 @@
 
 Renaming is a single act of the file system. Whoever looks, at whatever moment, sees the old state
 or the new one. No two writers share the hidden folder, and an error removes it with all that is in
-it. A process that is killed leaves it behind, ``.tinyunet-*.partial``, and the next one that writes
-beside it removes it. It knows the dead from the living by a lock, which the operating system
-releases when a process ends.
+it. A process that is killed leaves it behind, ``.tinyunet-*.folder``, and the next one that writes
+beside it removes it. It knows the dead from the living by a lock on ``.tinyunet-*.partial``, which
+the operating system releases when a process ends.
 """
 
 import contextlib
@@ -104,12 +104,13 @@ def aside(path: str | Path, on_disk: bool = False) -> Iterator[Path]:
     if path.exists() and not path.is_file() and not path.is_dir():  # a device, a pipe
         raise UserError(f"cannot write {path}: it is there and no ordinary file")
     remove_leftovers(Path(os.path.abspath(path.parent)))
-    hidden = path.parent / f".tinyunet-{uuid.uuid4().hex}.partial"
+    marker_path = path.parent / f".tinyunet-{uuid.uuid4().hex}.partial"
+    hidden = marker_path.with_suffix(".folder")
     try:
-        hidden.mkdir()
-        with open(hidden / ".lock", "xb") as marker:
+        with open(marker_path, "xb") as marker:
             lock(marker)
             try:
+                hidden.mkdir()
                 yield hidden / path.name
                 if on_disk:
                     sync(hidden / path.name)
@@ -117,8 +118,9 @@ def aside(path: str | Path, on_disk: bool = False) -> Iterator[Path]:
                 if on_disk and os.name != "nt":  # there a folder can't be opened
                     sync(path.parent)
             finally:
-                marker.close()  # Windows removes no open file
                 shutil.rmtree(hidden, ignore_errors=True)
+                marker.close()  # Windows removes no open file
+                marker_path.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -135,11 +137,12 @@ def sync(path: Path) -> None:
 @functools.cache
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a folder; this process looks only once."""
-    for hidden in folder.glob(".tinyunet-*.partial"):
-        with contextlib.suppress(OSError), open(hidden / ".lock", "r+b") as marker:
+    for path in folder.glob(".tinyunet-*.partial"):
+        with contextlib.suppress(OSError), open(path, "r+b") as marker:
             if lock(marker):
+                shutil.rmtree(path.with_suffix(".folder"), ignore_errors=True)
                 marker.close()
-                shutil.rmtree(hidden, ignore_errors=True)
+                path.unlink()
 
 
 @contextlib.contextmanager

@@ -25,5 +25,6 @@ def problems_named(path, what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, UserError) and str(path) in str(error):
             raise
-        reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+        cause = error.__cause__ or error  # rasterio hides what GDAL said
+        reason = getattr(cause, "strerror", None) or str(cause).strip() or type(cause).__name__
         raise UserError(f"{path}: {what} ({reason.splitlines()[0]})") from error

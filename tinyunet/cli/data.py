@@ -20,7 +20,6 @@ def run_check(options) -> int:
         progress=on_terminal(),
         bands=options.bands,
         alpha=options.alpha,
-        exif=options.exif,
     )
     print(report.text(), end="")
     if options.out:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyunet.data.images import ALL, Raster, blocks, full_alpha, open_raster
+from tinyunet.data.images import ALL, Raster, blocks, is_opaque, open_raster
 from tinyunet.errors import UserError
 
 COLOR = 1 << 24  # is added to 0xRRGGBB: a color is no number; grays are numbers, 0 to 255
@@ -249,15 +249,13 @@ def open_mask(path: str | Path) -> Raster:
     raster = open_raster(path)
     names = raster.band_names
     if "alpha" in names:
-        index = names.index("alpha")
-        full = full_alpha(raster)
-        if any((raster.pixels(*part)[:, :, index] != full).any() for part in blocks(raster.shape)):
+        if not is_opaque(raster):
             raise UserError(
                 f"{path}: is partly transparent, as a layer of a drawing is; where it is "
                 "transparent nothing tells the class: flatten it onto a background and save a gray "
                 "or RGB image"
             )
-        raster = raster.bands([k for k in range(len(names)) if k != index])
+        raster = raster.bands([k for k, name in enumerate(names) if name != "alpha"])
     if raster.shape[2] != 1 and (raster.shape[2] != 3 or raster.dtype.kind == "f"):
         raise UserError(
             f"{path}: has {raster.shape[2]} channels of {raster.dtype}, but a mask holds one "

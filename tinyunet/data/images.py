@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, TiffTags
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from tinyunet.errors import UserError, problems_named
 
@@ -37,11 +37,13 @@ PLAIN_LAYOUTS = {
     (3, (8,)),
     (5, (8, 8, 8, 8)),
 }
-# ... and what each of these tags may be, as the first is where there is none: compression, order of
-# bits, planes, predictor, and those that give a place or mark missing data.
-PLAIN_TAGS = {259: (1, 5, 8, 32773, 32946), 266: (1,), 284: (1,), 317: (1, 2)} | {
-    tag: (None,) for tag in (33550, 33922, 34264, 34735, 42112, 42113)
-}
+# ... and what each of these tags may hold, as the first is where there is none.
+PLAIN_TAGS = {
+    259: ("a rare compression", (1, 5, 8, 32773, 32946)),
+    266: ("its bits in reverse order", (1,)),
+    284: ("its channels one after the other", (1,)),
+    317: ("a predictor for floats", (1, 2)),
+} | dict.fromkeys((33550, 33922, 34264, 34735, 42112, 42113), ("a place or missing data", (None,)))
 
 GRAYS = {"1": "1-bit gray", "L;2": "2-bit gray", "L;4": "4-bit gray"}
 BAND_NAMES = {"R": "red", "G": "green", "B": "blue", "A": "alpha", "L": "gray", "1": "gray"}
@@ -218,9 +220,9 @@ def special_in_tiff(path: Path) -> str:
             return f"has an unusual layout: bits per channel {layout[1]}, color model {layout[0]}"
         if set(tags.get(339, (1,))) != {kind} or tuple(tags.get(338, ())) != extra:
             return "has an unusual type of number, or a channel that is not plain transparency"
-        for tag, allowed in PLAIN_TAGS.items():
+        for tag, (what, allowed) in PLAIN_TAGS.items():
             if tags.get(tag, allowed[0]) not in allowed:
-                return f"has the tag {TiffTags.lookup(tag).name} = {str(tags[tag])[:20]}"
+                return f"has {what}"
         if not all(tags.get(273) or tags.get(324) or (0,)):
             return "has parts that are not stored"
         return "has several pages" if tags.next else ""
@@ -247,8 +249,8 @@ def open_with_pillow(path: Path) -> Raster:
             return open_with_rasterio(path, "has very many pixels")
         if isinstance(error.__cause__, Image.UnidentifiedImageError):
             raise UserError(
-                f"{path}: is no image of a kind that is read here ({', '.join(FORMATS)}, "
-                "JPEG 2000), or broken at its very start"
+                f"{path}: is not an image that is read here ({', '.join(FORMATS)}, JPEG 2000), or "
+                "is broken at its very start"
             ) from error
         raise
     if frames > 1:
@@ -348,7 +350,7 @@ def open_with_rasterio(path: Path, special: str) -> Raster:
         colors = [color.name for color in file.colorinterp]
         names = [
             description or (f"band {k}" if color in ("undefined", "palette") else color)
-            for k, (description, color) in enumerate(zip(file.descriptions, colors), start=1)
+            for k, (description, color) in enumerate(zip(file.descriptions, colors, strict=True), 1)
         ]
         place, palette = None, None
         if file.crs or file.transform != rasterio.Affine.identity():

@@ -31,7 +31,7 @@ def load_datasets(
     pairs = find_pairs(config.images, config.masks)
     if images is not None:
         pairs = pairs_of_the_run(pairs, images)
-    options = {"exif": config.exif, "cache": config.cache, "progress": progress}
+    options = {"cache": config.cache, "progress": progress}
     training = load_pairs(
         pairs,
         table,

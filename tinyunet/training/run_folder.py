@@ -28,13 +28,12 @@ from tinyunet.checkpoint import (
     TrainingState,
     expect,
     load_training_state,
-    problems_named,
     save_model,
     save_training_state,
 )
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import filled
-from tinyunet.errors import UserError
+from tinyunet.errors import UserError, problems_named
 from tinyunet.inference.evaluation import Scores
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import plot_curves, preview
