@@ -24,7 +24,7 @@ from tinyunet.data.augmentation import (
 )
 from tinyunet.data.dataset import load_pairs
 from tinyunet.data.pairing import Pair
-from tinyunet.data.scenes import CLASSES, paint_scene
+from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
 from tinyunet.plots.colors import as_rgb
@@ -95,7 +95,8 @@ def main(arguments=None):
         # Back to the numbers of the picture, so that its light can be compared.
         visible = np.rint(changed * std + mean).clip(0, 255).astype(np.uint8)
         panels.append((title, visible, its_mask))
-    save_picture(contact_sheet(panels, names, options.ignore_index), options.out)
+    colors = CLASS_COLORS if options.image is None else None
+    save_picture(contact_sheet(panels, names, options.ignore_index, colors), options.out)
     print(f"The picture: {options.out}")
     print(describe(panels))
 

@@ -2,11 +2,13 @@
 
 The page is a single file that needs no server and no network. Over each pixel it shows the class
 probabilities, the part of the image that the pixel can see, and the strongest feature maps of every
-level. Strongest at a pixel is the map whose value there lies farthest above its own mean, counted
-in its own standard deviations. Of each level the page holds the maps of the highest contrast over
-the image (``--maps``), since all of them would be too much for a page.
+level, in the shape of the U; where the truth is known, also what is wrong. Strongest at a pixel is
+the map whose value there lies farthest above its own mean, counted in its own standard deviations.
+Of each level the page holds the maps of the highest contrast over the image (``--maps``), since all
+of them would be too much for a page.
 
-    python demos/explore.py [MODEL] [IMAGE] --out page.html   # without MODEL it trains one
+    python demos/explore.py --out page.html                      # trains one: about a minute
+    python demos/explore.py MODEL IMAGE --mask MASK --out page.html
 """
 
 import base64
@@ -18,17 +20,24 @@ import numpy as np
 from parts.command_line import demo_parser, prepare
 from parts.feature_levels import strongest, view
 from parts.influence import typical_half_side
-from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
+from parts.model_and_image import (
+    add_arguments,
+    check_arguments,
+    class_colors,
+    describe_part,
+    model_and_image,
+    read_truth,
+)
 
 from tinyunet.atomic_io import save_text
-from tinyunet.data.scenes import CLASS_COLORS, CLASSES
 from tinyunet.errors import UserError
-from tinyunet.plots.colors import as_rgb, palette
+from tinyunet.plots.colors import as_rgb
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 EMPTY = '<script type="application/json" id="numbers">null</script>'
 RANKED = 8  # classes of which a pixel's probabilities are kept, the most probable ones
 CERTAIN = 65535  # probabilities are kept in 16 bits
+NOT_JUDGED = 65535  # the truth of a pixel that does not count
 
 
 def rank(probabilities):
@@ -66,17 +75,17 @@ def most_doubtful(shares):
     return [int(row) + height // 8, int(column) + width // 8]
 
 
-def contents(seen, model, half, title, summary, count):
+def contents(seen, given, half, summary, count):
     """Put together what the page shows.
 
     Parameters
     ----------
     seen : feature_levels.View
-    model : Model
+    given : Given
     half : int or None
         Side of the square that typically holds half of what moves a pixel's answer, if known.
-    title, summary : str
-        The name of the image, and what is shown of it.
+    summary : str
+        What is shown of the image.
     count : int
         How many maps of each level the page holds at most.
 
@@ -84,11 +93,17 @@ def contents(seen, model, half, title, summary, count):
     -------
     dict
         For JSON. All arrays are in ``"data"``, one after the other, packed: first the image, then
-        the classes of each pixel, their probabilities, and the maps, level by level.
+        the classes of each pixel, their probabilities, the truth if it is known, and the maps,
+        level by level.
     """
     *levels, prediction = seen.levels
     order, shares = rank(prediction.maps)
     arrays, described = [as_rgb(seen.image), order, shares], []
+    height, width = seen.image.shape[:2]
+    names = given.model.class_names
+    if given.truth is not None:
+        truth = given.truth[seen.top : seen.top + height, seen.left : seen.left + width]
+        arrays.append(np.where(truth < 0, NOT_JUDGED, truth).astype("<u2"))
     for level in levels:
         described.append(describe(level))
         for channel in strongest(level.maps)[:count].tolist():
@@ -97,20 +112,19 @@ def contents(seen, model, half, title, summary, count):
             described[-1]["maps"].append(
                 {"channel": channel + 1, "mean": mean, "deviation": deviation}
             )
-    of_scenes = list(model.class_names) == list(CLASSES)
-    colors = (CLASS_COLORS if of_scenes else palette(max(len(model.class_names), 8))).tolist()
     packed = zlib.compress(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays), 9)
     return {
-        "title": title,
+        "title": given.image_name,
         "summary": summary,
         "explanation": explanation(levels, count),
-        "height": seen.image.shape[0],
-        "width": seen.image.shape[1],
+        "height": height,
+        "width": width,
         "classes": [
             {"name": name, "color": "#{:02x}{:02x}{:02x}".format(*color)}
-            for name, color in zip(model.class_names, colors, strict=False)
+            for name, color in zip(names, class_colors(names).tolist(), strict=True)
         ],
         "ranked": order.shape[2],
+        "known": given.truth is not None,
         "start": most_doubtful(shares),
         "half": half,
         "levels": described,
@@ -142,10 +156,12 @@ def main(arguments=None):
     parser, options = parse(arguments)
     try:
         given = model_and_image(options)
+        if options.mask is not None:
+            given.truth = read_truth(given.model, options)
         seen = view(given.model, given.image, options.size)
         summary = describe_part(given, seen, options.size)
         half = typical_half_side(given.model, given.image, options.seed)
-        page = contents(seen, given.model, half, given.image_name, summary, options.maps)
+        page = contents(seen, given, half, summary, options.maps)
         text = fill(TEMPLATE.read_text(encoding="utf-8"), page)
         save_text(text, options.out)
     except UserError as problem:
@@ -168,9 +184,12 @@ def parse(arguments):
     """Read the command line, and choose the device; gives the parser, for later errors, too."""
     parser = demo_parser(__doc__, "page.html", "page")
     add_arguments(parser)
+    parser.add_argument("--mask", metavar="MASK", type=Path, help="the truth, for IMAGE")
     parser.add_argument("--maps", type=int, default=12, help="of each level in the page (12)")
     options = parser.parse_args(arguments)
     check_arguments(parser, options)
+    if options.mask is not None and options.image is None:
+        parser.error("--mask goes with MODEL and IMAGE: give all three")
     if not 4 <= options.maps <= 64:
         parser.error("--maps must be 4 to 64")
     prepare(parser, options)

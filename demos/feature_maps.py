@@ -13,10 +13,16 @@ import sys
 import numpy as np
 from parts.command_line import demo_parser, prepare
 from parts.feature_levels import strongest, view
-from parts.model_and_image import add_arguments, check_arguments, describe_part, model_and_image
+from parts.model_and_image import (
+    add_arguments,
+    check_arguments,
+    class_colors,
+    describe_part,
+    model_and_image,
+)
 
 from tinyunet.errors import UserError
-from tinyunet.plots.colors import as_rgb, color_mask, palette
+from tinyunet.plots.colors import as_rgb
 
 try:
     import matplotlib
@@ -35,13 +41,13 @@ def draw(path, seen, class_names, scores, count):
     """Draw image, chart and prediction; below them, in the shape of the U, the strongest maps."""
     *levels, prediction = seen.levels
     depth = len(levels) // 2
-    colors = palette(max(len(class_names), 8))
+    colors = class_colors(class_names)
     figure = pyplot.figure(figsize=(3 * count + 2.4, 4.4 + 1.95 * (depth + 1)), dpi=100)
     whole = figure.add_gridspec(2, 1, height_ratios=(3.6, 1.75 * (depth + 1)), hspace=0.12)
     whole.update(left=0.015, right=0.985, top=0.96, bottom=0.02)
     upper, lower = whole
     top = upper.subgridspec(1, 3, width_ratios=(1, 1.5, 1), wspace=0.16)
-    classes = color_mask(prediction.maps.argmax(axis=-1))
+    classes = colors[prediction.maps.argmax(axis=-1)]
     panels = (("image", as_rgb(seen.image)), (f"prediction, sees {field(prediction)}", classes))
     for slot, (title, picture) in zip((top[0], top[2]), panels, strict=True):
         axes = figure.add_subplot(slot)

@@ -98,8 +98,19 @@ def pack_source(app, error):
     (Path(app.outdir) / "_static" / "tinyunet_source.js").write_text(text)
 
 
+def write_example(app, error):
+    """Lay one page of demos/explore.py into the finished book."""
+    if error or app.builder.format != "html":
+        return
+    sys.path.insert(0, str(Path(__file__).resolve().parent / "interactive"))
+    from explore_example import example_page
+
+    (Path(app.outdir) / "_static" / "explore.html").write_text(example_page(), encoding="utf-8")
+
+
 def setup(app):
     """Register what is done to each page and to the finished book."""
     app.connect("source-read", tidy)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", pack_source)
+    app.connect("build-finished", write_example)

@@ -34,52 +34,27 @@ def test_a_class_that_is_nowhere_is_no_reason_to_warn():
     assert diagnostics.rare_in_validation(counts, counts, ["a", "b", "c"]) is None
 
 
-def history(scores, losses):
-    """Make the rows of metrics.csv: two of them for each validation."""
-    rows = []
-    for number, (score, loss) in enumerate(zip(scores, losses, strict=True)):
-        rows.append({"step": 20 * number + 10, "loss": loss + 0.1})
-        rows.append({"step": 20 * number + 20, "loss": loss - 0.1, "val_mean_iou": score})
-    return rows
-
-
-def said(rows):
-    """List the steps at which the warning is given."""
-    heard = [diagnostics.overfitting(rows[:count]) for count in range(1, len(rows) + 1)]
-    return [row["step"] for row, text in zip(rows, heard, strict=True) if text]
-
-
-def test_overfitting_is_said_once():
-    scores = [0.3, 0.5, 0.7, 0.66, 0.65, 0.66, 0.64, 0.6, 0.6, 0.6]
-    losses = np.linspace(2, 0.5, 10)
-    assert said(history(scores, losses)) == [140]
-    text = diagnostics.overfitting(history(scores, losses)[:14])
-    assert "best at step 60 (mean IoU 0.700)" in text and "overfitting" in text
-
-
-def test_the_training_loss_between_two_validations_is_their_mean():
-    scores = [0.3, 0.7, 0.6, 0.6, 0.6, 0.6]
-    rows = history(scores, [1.0, 1.0, 0.8, 0.8, 0.8, 0.8])
-    assert said(rows) == [120]
-    fewer = [row for row in rows if "val_mean_iou" in row or row["step"] < 40]  # one row each
-    for row in fewer[3:]:
-        row["loss"] = 1.0
-    assert said(fewer) == []
-
-
 @pytest.mark.parametrize(
-    ("scores", "losses"),
+    ("losses", "advice"),
     [
-        ([0.3, 0.5, 0.7, 0.69, 0.69, 0.69, 0.69, 0.69], np.linspace(2, 0.5, 8)),  # a plateau
-        ([0.3, 0.5, 0.7, 0.6, 0.7, 0.6, 0.6, 0.6], np.linspace(2, 0.5, 8)),  # it swings
-        ([0.3, 0.5, 0.7, 0.6, 0.6, 0.6, 0.6, 0.6], np.full(8, 1.0)),  # the loss does not fall
-        ([0.7, 0.6, 0.6], np.linspace(2, 0.5, 3)),  # too early to tell
-        ([None, None, 0.5], np.linspace(2, 0.5, 3)),
-        ([], []),
+        ([1.0, 0.8, 0.6, 0.5, 0.4], "still falling at step 100: more --steps would help"),
+        ([1.0, 0.5, 0.42, 0.40, 0.41], "has leveled off: more --steps would change little"),
+        ([1.0, 0.5, 0.3, 0.4, 0.5], "lowest at step 60 and has risen since"),
+        ([1.0, 0.5, 0.45, 0.44, 0.43], "has leveled off"),  # it falls, but by less than 5 %
     ],
 )
-def test_there_is_no_alarm_without_need(scores, losses):
-    assert said(history(scores, losses)) == []
+def test_the_validation_loss_says_whether_more_steps_would_help(losses, advice):
+    rows = []
+    for number, loss in enumerate(losses, start=1):
+        rows.append({"step": 20 * number - 10, "loss": 9.0})  # a row without a validation
+        rows.append({"step": 20 * number, "loss": 9.0, "val_loss": loss})
+    assert advice in diagnostics.advice_on_steps(rows)
+
+
+def test_three_validations_are_too_few_for_advice_on_steps():
+    rows = [{"step": step, "val_loss": 1 / step} for step in (1, 2, 3)]
+    assert diagnostics.advice_on_steps(rows) is None
+    assert diagnostics.advice_on_steps([{"step": 9, "loss": 0.1}]) is None
 
 
 def test_tiles_are_known_by_their_names():

@@ -68,7 +68,7 @@ def test_without_cupy_the_reason_says_what_to_install(monkeypatch):
 
 def test_two_cupy_packages_are_named_both(monkeypatch):
     monkeypatch.setattr(cuda, "installed_cupy_packages", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
-    assert "several CuPy packages are installed (cupy-cuda12x, cupy-cuda13x)" in (
+    assert "several CuPy packages get in each other's way (cupy-cuda12x, cupy-cuda13x)" in (
         cuda.cuda_problem()
     )
 

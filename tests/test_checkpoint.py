@@ -34,7 +34,9 @@ from tinyunet.nn.unet import UNet
 def tiny_model(seed=0) -> Model:
     network = UNet(3, 2, base_channels=2, depth=1, norm="batch", seed=seed)
     standardization = Standardization([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
-    return Model(network, standardization, ["gras", "Bäume"], 255, {"note": [1, 2.5, None]})
+    features = np.arange(6, dtype=np.float32).reshape(3, 2)
+    known = {"features": features, "folds": np.array([0, 1, 1])}
+    return Model(network, standardization, ["gras", "Bäume"], 255, {"note": [1, 2.5, None]}, known)
 
 
 def assert_same(a: Model, b: Model) -> None:
@@ -45,6 +47,9 @@ def assert_same(a: Model, b: Model) -> None:
         np.testing.assert_array_equal(left[name], right[name])
     np.testing.assert_array_equal(a.standardization.mean, b.standardization.mean)
     np.testing.assert_array_equal(a.standardization.std, b.standardization.std)
+    assert a.training_features.keys() == b.training_features.keys()
+    for name, array in a.training_features.items():
+        np.testing.assert_array_equal(array, b.training_features[name])
     assert (a.class_names, a.ignore_index, a.metadata) == (
         b.class_names,
         b.ignore_index,
@@ -180,6 +185,27 @@ def test_a_strange_file_gives_one_clear_error_and_runs_nothing(
         load_model("model.npz")
     assert "model.npz" in str(error.value)
     assert os.listdir() == ["model.npz"]  # nothing exploded
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"features": np.zeros((3, 5), np.float32)},
+        {"features": np.full((3, 2), np.nan, np.float32)},
+        {"features": np.zeros((3, 2), int)},
+        {"folds": np.zeros(4, int)},
+        {"folds": np.zeros(3)},
+        {"folds": np.zeros((3, 1), int)},
+        {"more": np.zeros(3)},
+    ],
+    ids=str,
+)
+def test_training_features_that_do_not_fit_are_refused(tmp_path, changed):
+    header, arrays = checkpoint.pack(tiny_model())
+    arrays |= {f"training_features/{name}": array for name, array in changed.items()}
+    (tmp_path / "model.npz").write_bytes(npz(header=np.array(json.dumps(header)), **arrays))
+    with pytest.raises(UserError, match="model.npz is"):
+        load_model(tmp_path / "model.npz")
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

@@ -23,7 +23,7 @@ from tinyunet.data.dataset import (
     read_mask,
 )
 from tinyunet.data.images import read_image
-from tinyunet.data.pairing import Pair, find_pairs, list_images, unpaired
+from tinyunet.data.pairing import Pair, find_pairs, list_images, match
 from tinyunet.errors import UserError
 
 HEIGHT, WIDTH = 5, 7
@@ -306,7 +306,7 @@ def test_files_pair_by_stem_in_order_of_stem(tmp_path):
         Pair("b 2", images / "b 2.PNG", masks / "b 2.tif"),
         Pair("ä", images / "ä.jpeg", masks / "ä.png"),
     ]
-    assert unpaired(images, masks) == ([], [masks / "lonely.png"])
+    assert match(images, masks)[1:] == ([], [masks / "lonely.png"])
 
 
 def test_names_pair_however_their_accents_are_stored(tmp_path):
@@ -321,13 +321,13 @@ def test_a_linked_folder_is_a_folder(tmp_path):
     assert list(list_images(tmp_path / "link")) == ["a"]
 
 
-def test_no_pairs_shows_what_is_there(tmp_path):
+def test_no_pairs_says_how_many_files_there_are(tmp_path):
     for number in range(3):
         touch(tmp_path / "images" / f"a{number}.png")
     touch(tmp_path / "masks" / "other.png")
     with pytest.raises(UserError) as caught:
         find_pairs(tmp_path / "images", tmp_path / "masks")
-    one_line(caught, "has 3 image files (a0.png, a1.png, ...)", "has 1 image file (other.png)")
+    one_line(caught, "images has 3 and", "masks has 1 image files", "north_mask.png")
 
 
 def test_a_stem_that_occurs_twice_is_named(tmp_path):

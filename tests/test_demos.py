@@ -12,6 +12,7 @@ from PIL import Image
 from tests.networks import in_float64
 from tinyunet.backend import to_host
 from tinyunet.checkpoint import Model, save_model
+from tinyunet.data.scenes import CLASS_COLORS
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 
@@ -85,6 +86,9 @@ def test_the_augmentations_are_drawn_for_a_painted_scene_and_for_any_pair(tmp_pa
     for name in ("a.png", "b.png"):
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 500
+    with Image.open(tmp_path / "a.png") as picture:  # the legend has the scenes' own colors
+        found = {color for _, color in picture.convert("RGB").getcolors(1 << 24)}
+    assert set(map(tuple, CLASS_COLORS.tolist())) <= found
 
 
 def test_the_augmentations_of_an_image_without_mask_are_refused(tmp_path, capsys):

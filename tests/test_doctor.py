@@ -11,11 +11,10 @@ from PIL import Image
 from tinyunet.data.class_table import parse_class_table, read_class_table
 from tinyunet.data.dataset import Windowed, load_pairs, read_mask
 from tinyunet.data.pairing import find_pairs
-from tinyunet.data.weight_maps import suggest_class_weights
 from tinyunet.data_checks import draw_contact_sheet, examine, save_report
 from tinyunet.errors import UserError
-from tinyunet.plots.colors import IGNORED, PALETTE, overlay
-from tinyunet.plots.pictures import contact_sheet, shortened
+from tinyunet.plots.colors import IGNORED, PALETTE, overlay, palette
+from tinyunet.plots.pictures import contact_sheet, legend_of, shortened
 
 COLORS = np.array([[0x10, 0x20, 0x30], [0xFF, 0, 0], [0, 0, 0]], dtype=np.uint8)
 
@@ -70,16 +69,16 @@ def test_good_data_gives_no_finding(tmp_path):
     assert examine(*make_set(tmp_path)).findings == []
 
 
-def test_the_report_counts_the_classes_and_suggests_weights(tmp_path):
+def test_the_report_counts_the_classes(tmp_path):
     images, masks = make_set(tmp_path)
     report = examine(images, masks)
     counts = np.bincount(np.concatenate([mask.ravel() for mask in masks_of(masks)]))
     np.testing.assert_array_equal(report.pixels, counts)
     lines = report.text().splitlines()
-    for index, weight in enumerate(suggest_class_weights(counts)):
+    for index in range(3):
         (line,) = [line for line in lines if line.startswith(f"class {index}")]
         share = f"{100 * counts[index] / counts.sum():.2f}%"
-        assert line.split()[2:] == [str(index), f"{counts[index]:,}", share, "4", f"{weight:.3f}"]
+        assert line.split()[2:] == [str(index), f"{counts[index]:,}", share, "4"]
     assert "4 pairs" in lines[0] and "RGB of uint8, 96 x 96 pixels" in lines[1]
 
 
@@ -321,6 +320,20 @@ def test_a_contact_sheet_has_a_legend_for_any_number_of_classes(classes, ignore_
     names = [f"class {index}" for index in range(classes)]
     sheet = contact_sheet([("a", image, mask)] * 3, names, ignore_index)
     assert sheet.width > 3.5 * 240 and sheet.height > 1.8 * 240
+
+
+def test_a_contact_sheet_may_have_colors_of_its_own_in_masks_and_legend():
+    image, mask = scene(0, size=40)
+    names = ["a", "b", "c"]
+    sheet = np.asarray(contact_sheet([("a", image, mask)], names))
+    own = palette(3)[::-1]
+    np.testing.assert_array_equal(
+        contact_sheet([("a", image, mask)], names, colors=palette(3)), sheet
+    )
+    changed = contact_sheet([("a", image, mask)], names, colors=own)
+    assert (np.asarray(changed) != sheet).any()
+    assert [tuple(color) for _, color in legend_of(names, [mask], colors=own)] == [*map(tuple, own)]
+    np.testing.assert_allclose(overlay(image, own[mask])[mask == 0].mean(axis=0), own[0], atol=4)
 
 
 def test_long_names_are_cut_in_the_middle():

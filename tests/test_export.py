@@ -117,7 +117,7 @@ def test_a_tile_that_does_not_fit_is_refused_by_name(tmp_path):
 def test_a_model_of_other_numbers_than_8_bits_is_refused(tmp_path):
     model = model_with_statistics(0, depth=1)
     model.metadata["image_format"] = {"dtype": "uint16", "color": "RGB", "band_names": []}
-    with pytest.raises(UserError, match="trained on images of uint16, but QGIS gives"):
+    with pytest.raises(UserError, match="trained on uint16 images, but QGIS gives"):
         export_onnx(model, tmp_path / "model.onnx", tile=8)
 
 

@@ -5,7 +5,6 @@ import html.parser
 import itertools
 import json
 import re
-import shutil
 import subprocess
 import types
 import zlib
@@ -15,23 +14,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browser import BROWSER, set_screen, wait_for
 from tests.networks import in_float64
 from tests.test_demos import load
 from tinyunet.checkpoint import Model, save_model
 from tinyunet.cli import main as cli
 from tinyunet.data.images import ImageFormat, open_raster, prepare
+from tinyunet.data.scenes import CLASS_COLORS
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
+from tinyunet.plots.colors import IGNORED, PALETTE
 
 WIRINGS = [
     {"padding": padding, "upsampling": up}
     for padding in ("same", "valid")
     for up in ("transpose", "nearest")
 ]
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+LINE_NAMES = ("row", "column")
 
 
 def small_model(channels=3, classes=3, seed=0, **options):
@@ -230,7 +230,7 @@ def save_inputs(folder, image, **options):
     Image.fromarray(image.squeeze()).save(paths[1])
     # A trained model remembers what its masks and images were, also what a transparent pixel means.
     lines = [f"{name}: {index}" for index, name in enumerate(model.class_names)]
-    model.metadata["class_table"] = "\n".join(lines)
+    model.metadata["class_table"] = "\n".join([*lines, "ignore: 255"])
     alpha = "channel" if image.shape[2] == 4 else None
     image_format = ImageFormat.of(prepare(open_raster(paths[1]), alpha=alpha))
     model.metadata["image_format"] = asdict(image_format) | {"alpha": alpha}
@@ -291,6 +291,7 @@ def numbers_in(path):
         ("u1", (*size, 3)),
         ("<u2", (*size, page["ranked"])),
         ("<u2", (*size, page["ranked"])),
+        *(page["known"] * [("<u2", size)]),
     ]
     for level in page["levels"]:
         shapes += len(level["maps"]) * [("u1", (len(level["rows"]), len(level["columns"])))]
@@ -338,7 +339,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_no_name_breaks_it(tmp_path, c
     model = small_model()
     model.class_names = ['</script><b title="x">', "<!--<script>", "öl & wasser"]
     seen = load("parts/feature_levels").view(model, random_image(20, 20))
-    page = demo.contents(seen, model, 3, "<title>", "&amp;", 4)
+    given = load("parts/model_and_image").Given(model, "", seen.image, "<title>", None)
+    page = demo.contents(seen, given, 3, "&amp;", 4)
     text = demo.fill(demo.TEMPLATE.read_text(encoding="utf-8"), page)
     (tmp_path / "page.html").write_text(text, encoding="utf-8")
     assert [
@@ -377,6 +379,7 @@ def test_what_cannot_be_looked_at_is_refused_in_one_line(demo, tmp_path, capsys)
         (["--steps", 0], "--steps"),
         (["--maps", 0], "--maps"),
         (["--size", 8], "--size"),
+        *([(["--mask", image], "--mask goes with")] if demo == "explore" else []),
     ):
         with pytest.raises(SystemExit) as stopped:
             load(demo).main([*map(str, arguments), "--device", "cpu", "--out", str(tmp_path / "x")])
@@ -402,6 +405,118 @@ def test_a_browser_shows_the_pixel_that_the_address_names(tmp_path, capsys):
         best = int(probabilities[row, column].argmax())
         assert re.search(rf'id="answer">.*class {best}, ', shown)
         assert shown.count('class="level ') == 5 and shown.count('<div class="maps">') == 5
+
+
+def open_page(browser, tmp_path, capsys, *, with_mask=True):
+    """Make a page with a browser on it; gives the image, the truth and the class of each pixel."""
+    image = random_image(45, 53)
+    truth = np.random.default_rng(1).integers(0, 3, image.shape[:2], dtype=np.uint8)
+    truth[0] = 255
+    paths = save_inputs(tmp_path, image)
+    Image.fromarray(truth).save(tmp_path / "mask.png")
+    given = [*paths, "--mask", tmp_path / "mask.png"] if with_mask else paths
+    run("explore", capsys, *given, "--out", tmp_path / "page.html")
+    browser.get((tmp_path / "page.html").as_uri())
+    wait_for(browser, "document.querySelector('main').hidden === false")
+    return image, truth, predict_classes(small_model(), image)
+
+
+def field(browser):
+    return browser.find_element("id", "field").text
+
+
+def chosen(browser):
+    return [int(browser.find_element("id", name).get_property("value")) for name in LINE_NAMES]
+
+
+def first_map(browser, level):
+    return browser.find_elements("css selector", ".level")[level].find_element("class name", "map")
+
+
+def hover(browser, element):
+    from selenium.webdriver import ActionChains
+
+    ActionChains(browser).move_to_element(element).perform()
+
+
+def press(browser, key):
+    from selenium.webdriver import ActionChains, Keys
+
+    ActionChains(browser).send_keys(getattr(Keys, key)).perform()
+
+
+def test_pointing_at_a_map_frames_what_its_pixel_sees(browser, tmp_path, capsys):
+    open_page(browser, tmp_path, capsys)
+    assert "pixel of the prediction" in field(browser)
+    for level, said in enumerate(("encoder 1: 5 × 5", "encoder 2: 14 × 14")):
+        hover(browser, first_map(browser, level))
+        wait_for(browser, f"document.getElementById('field').textContent.includes('{said}')")
+        assert abs(np.subtract(chosen(browser), (22, 26))).max() <= 1  # the middle
+    browser.find_element("id", "image").click()  # which holds the pixel
+    held = chosen(browser)
+    browser.execute_script("document.getElementById('row').value = 3")
+    browser.find_element("id", "row").send_keys("1")
+    hover(browser, first_map(browser, 0))
+    wait_for(browser, "document.getElementById('field').textContent.includes('encoder 1')")
+    assert chosen(browser) == [31, held[1]]
+
+
+def test_a_click_or_a_key_enlarges_a_map(browser, tmp_path, capsys):
+    open_page(browser, tmp_path, capsys)
+    is_open = "document.getElementById('large').open"
+    first_map(browser, 0).click()
+    assert browser.execute_script(f"return {is_open}")
+    assert "of encoder 1" in browser.find_element("id", "title-large").text
+    wait_for(browser, "document.getElementById('value').textContent.includes('5 × 5')")
+    large = browser.find_element("css selector", "#map canvas")
+    assert large.rect["width"] > 4 * first_map(browser, 0).rect["width"]
+    press(browser, "ESCAPE")
+    wait_for(browser, f"!{is_open}")
+    browser.execute_script("arguments[0].focus()", first_map(browser, 2))
+    wait_for(browser, "document.getElementById('field').textContent.includes('the bottleneck')")
+    press(browser, "ENTER")
+    wait_for(browser, is_open)
+    set_screen(browser, 400, 800, touch=True)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+    browser.find_element("css selector", "dialog button").click()
+    wait_for(browser, f"!{is_open}")
+
+
+def test_truth_and_errors_are_layers_of_the_image(browser, tmp_path, capsys):
+    _, truth, answers = open_page(browser, tmp_path, capsys)
+    _, (_, ranking, _, stored, *_) = numbers_in(tmp_path / "page.html")
+    np.testing.assert_array_equal(stored, np.where(truth == 255, 65535, truth.astype(int)))
+    browser.find_element("css selector", "[value=errors]").click()
+    wrong = (truth != answers) & (truth != 255)
+    share = 100 * wrong.sum() / (truth != 255).sum()
+    wait_for(browser, "!document.getElementById('share').hidden")
+    assert f" {share:.1f} %" in browser.find_element("id", "share").text
+    pixels = browser.execute_script(
+        "return ['errors', 'truths'].map((layer) =>"
+        "Array.from(page[layer].getContext('2d').getImageData(0, 0, 53, 45).data))"
+    )
+    errors, truths = np.reshape(pixels, (2, 45, 53, 4))[..., :3]
+    np.testing.assert_array_equal((errors == [255, 0, 200]).all(axis=-1), wrong)
+    expected = np.where((truth == 255)[..., None], IGNORED, PALETTE[truth % 3])
+    np.testing.assert_array_equal(truths, expected)
+
+
+def test_without_a_truth_there_are_no_layers_of_it(browser, tmp_path, capsys):
+    open_page(browser, tmp_path, capsys, with_mask=False)
+    shown = browser.find_element("id", "layers").text
+    assert "prediction" in shown and "truth" not in shown and "errors" not in shown
+
+
+def test_the_book_has_a_page_ready_made(browser, book):
+    browser.get((book / "_static" / "explore.html").as_uri())
+    wait_for(browser, "document.querySelector('main').hidden === false")
+    assert browser.find_element("css selector", "[value=errors]").is_displayed()
+    assert (book / "_static" / "explore.html").stat().st_size < 2e6
+    page, _ = numbers_in(book / "_static" / "explore.html")
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in CLASS_COLORS]
+    assert [one["color"] for one in page["classes"]] == colors
+    for name in ("wiring", "index"):
+        assert "_static/explore.html" in (book / f"{name}.html").read_text(encoding="utf-8")
 
 
 def dump(folder, address):

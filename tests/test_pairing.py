@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinyunet.data.pairing import find_pairs, list_images, unpaired
+from tinyunet.data.pairing import find_pairs, list_images, match
 from tinyunet.errors import UserError
 
 
@@ -44,7 +44,7 @@ def test_the_most_common_suffix_wins_and_the_rest_is_without_a_partner(tmp_path)
     touch(tmp_path / "images", "a.png", "b.png", "c.png")
     touch(tmp_path / "masks", "a_mask.png", "b_mask.png", "a_ids.png")
     assert len(find_pairs(tmp_path / "images", tmp_path / "masks")) == 2
-    lone = unpaired(tmp_path / "images", tmp_path / "masks")
+    _, *lone = match(tmp_path / "images", tmp_path / "masks")
     assert [[path.name for path in side] for side in lone] == [["c.png"], ["a_ids.png"]]
 
 

@@ -286,8 +286,8 @@ def test_without_a_margin_the_network_sees_64_pixels_around_each_tile_or_all_tha
         network = UNet(1, 2, base_channels=1, depth=depth)
         for _ in sliding_window(network, picture((32, 48), 1), tile=16, prepare=prepare):
             pass
-    assert full_margin(UNet(1, 2, base_channels=1, depth=1)) == 10
-    assert shapes == {1: (16 + 20, 16 + 20), 4: (16 + 128, 16 + 128)}
+    assert full_margin(UNet(1, 2, base_channels=1, depth=1)) == 8
+    assert shapes == {1: (16 + 16, 16 + 16), 4: (16 + 128, 16 + 128)}
 
 
 def test_a_window_of_each_thread_is_computed_at_once():
@@ -301,3 +301,26 @@ def test_a_window_of_each_thread_is_computed_at_once():
     for _ in sliding_window(network, picture((16, 40), 1), tile=8, threads=3, prepare=prepare):
         pass
     assert counts == [3, 3, 3, 1]
+
+
+def test_the_full_margin_reaches_as_far_as_a_tile_sees_and_no_step_farther():
+    for depth, upsampling, reach in [
+        (3, "transpose", 46),
+        (4, "transpose", 94),
+        (2, "nearest", 26),
+    ]:
+        network = UNet(1, 2, base_channels=1, depth=depth, upsampling=upsampling)
+        step = 2**depth
+        margin = full_margin(network)
+        assert margin == round_up(reach, step)
+        # The gradient of a tile's logits says which pixels they depend on. As the image is
+        # brighter farther out, the outermost pixel of each window wins the pooling.
+        for parameter in network.parameters():
+            parameter.data[...] = 1
+        first = margin + 4 * step
+        columns = np.abs(np.arange(2 * first + step) - (first + step / 2 - 0.5)) / first
+        image = np.broadcast_to(columns[:, None], (1, step, len(columns), 1)).astype("float32")
+        dlogits = np.zeros_like(network(image))
+        dlogits[:, :, first : first + step] = 1
+        seen = np.flatnonzero(network.backward(dlogits).any(axis=(0, 1, 3)))
+        assert seen[0] == first - reach and seen[-1] == first + step - 1 + reach

@@ -28,15 +28,59 @@ def places(dataset):
     return [(int(m["row"]), int(m["column"])) for m in map(NAME.fullmatch, dataset.stems)]
 
 
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 10), st.floats(0.05, 0.6))
-def test_training_and_validation_tiles_share_no_pixel(rows, columns, overlap, fraction):
-    size = 21
-    assume(max(rows, columns) > 4)
-    training, validation = spatial_split(tiles(rows, columns, size, overlap), fraction)
-    assert not set(training.stems) & set(validation.stems)
-    for first in places(training):
-        for second in places(validation):
-            assert max(abs(a - b) for a, b in zip(first, second, strict=True)) >= size
+@given(
+    st.tuples(st.integers(30, 90), st.integers(30, 90)),
+    st.integers(8, 40),
+    st.integers(0, 7),
+    st.floats(0.1, 0.6),
+    st.integers(0, 20),
+    st.integers(1, 9),
+)
+def test_tiles_that_judge_are_a_buffer_away_from_those_that_train(
+    sides, size, overlap, fraction, buffer, smallest
+):
+    pixels = np.arange(sides[0] * sides[1]).reshape(*sides, 1)
+    starts = [range(0, side, size - overlap) for side in sides]
+    corners = [(row, column) for row in starts[0] for column in starts[1]]
+    cut = [pixels[row : row + size, column : column + size] for row, column in corners]
+    stems = [f"s_r{row:03}_c{column:03}" for row, column in corners]
+    dataset = Dataset(stems, cut, [(tile[:, :, 0] % 3).astype(np.uint8) for tile in cut])
+    try:
+        training, validation = spatial_split(dataset, fraction, buffer, smallest)
+    except UserError:
+        assume(False)
+    for part in (training, validation):
+        assert len(set(part.stems)) == len(part)
+        for image, mask in zip(part.images, part.masks, strict=True):
+            np.testing.assert_array_equal(mask, image[:, :, 0] % 3)
+    for name, image in zip(dataset.stems, dataset.images, strict=True):
+        if name in training.stems + validation.stems:  # a whole tile keeps its name
+            (kept,) = [
+                each
+                for part in (training, validation)
+                for stem, each in zip(part.stems, part.images, strict=True)
+                if stem == name
+            ]
+            assert kept.shape == image.shape
+    judge, rest = (
+        np.unique(np.concatenate([image.ravel() for image in part.images]))
+        for part in (validation, training)
+    )
+    where = np.zeros((2, *sides), bool)
+    for layer, part in zip(where, (judge, rest), strict=True):
+        layer.flat[part] = True
+    axis = 1 if where[0].all(axis=0).any() else 0  # the block fills rows or columns
+    lines = [np.flatnonzero(layer.any(axis=1 - axis)) for layer in where]
+    assert np.abs(lines[0][:, None] - lines[1]).min() > buffer
+
+
+def test_a_tile_beside_the_block_trains_with_what_lies_beyond_the_buffer():
+    training, validation = spatial_split(tiles(1, 4, 20), 0.25, buffer=7, smallest=10)
+    assert validation.stems == ["s_r0000_c0000"]
+    assert training.stems == ["s_r0000_c0020_r0-20_c7-20", "s_r0000_c0040", "s_r0000_c0060"]
+    assert training.masks[0].shape == (20, 13)
+    training, _ = spatial_split(tiles(1, 4, 20), 0.25, buffer=11, smallest=10)
+    assert training.stems == ["s_r0000_c0040", "s_r0000_c0060"]  # 9 pixels are too few
 
 
 @given(st.integers(1, 8), st.integers(1, 8), st.floats(0.05, 0.95))
@@ -53,13 +97,15 @@ def test_the_validation_tiles_are_whole_neighboring_rows_or_columns(rows, column
         assert np.ptp(where[:, axis]) == span - 1
 
 
-def test_each_scene_gives_its_own_block_and_a_lone_tile_is_for_training():
+def test_each_scene_gives_its_own_block_and_one_without_room_is_for_training():
     dataset = together(
         tiles(1, 5, 10, scene="a"), tiles(5, 1, 10, scene="b"), tiles(1, 1, 10, scene="c")
     )
-    training, validation = spatial_split(dataset, 0.2)
+    training, validation = spatial_split(dataset, 0.2, smallest=9)
     assert sorted(stem[0] for stem in validation.stems) == ["a", "b"]
     assert "c_r0000_c0000" in training.stems
+    _, validation = spatial_split(dataset, 0.2)
+    assert sorted(stem[0] for stem in validation.stems) == ["a", "b", "c"]
 
 
 def test_the_block_lies_where_the_rare_class_is_on_both_sides():
@@ -122,8 +168,9 @@ def test_a_fraction_outside_0_to_1_is_refused(fraction):
 
 
 def test_what_has_no_room_for_two_parts_is_refused():
-    with pytest.raises(UserError, match="two parts"):
-        spatial_split(tiles(1, 1, 10), 0.2)
+    for size, buffer, smallest in ((1, 0, 1), (10, 0, 6), (10, 9, 1)):
+        with pytest.raises(UserError, match=f"two parts .*\\({buffer} pixels\\)"):
+            spatial_split(tiles(1, 1, size), 0.2, buffer, smallest)
 
 
 def test_large_validation_scenes_are_judged_by_windows_spread_over_them():

@@ -560,6 +560,11 @@ def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
     assert [row["step"] for row in longer.history] == [2, 4, 6, 8, 10]
 
 
+def test_a_run_ends_with_advice_on_the_steps(tmp_path, capsys):
+    run(tmp_path, val_interval=4)
+    assert "step 24 of 24: The validation loss " in capsys.readouterr().err
+
+
 def test_the_preview_is_drawn_between_checkpoints(tmp_path, monkeypatch):
     drawn = []
     draw = run_folder.RunFolder.write_preview

@@ -15,28 +15,14 @@ if TYPE_CHECKING:
 operations.choices["fast"] = ["tinyunet.fast"]
 use_operations("fast")
 
-__all__ = [
-    "Segmenter",
-    "UNet",
-    "check_adjoint",
-    "check_gradients",
-    "check_layer",
-    "summarize",
-    "use_device",
-    "use_operations",
-]
+__all__ = ["Segmenter", "UNet", "check_adjoint", "check_gradients", "check_layer", "summarize"]
+__all__ += ["use_device", "use_operations"]
 __version__ = "0.2.0"
 
-_HOMES = {
-    "Segmenter": "segmenter",
-    "UNet": "nn.unet",
-    "check_adjoint": "nn.gradcheck",
-    "check_gradients": "nn.gradcheck",
-    "check_layer": "nn.gradcheck",
-    "fast": "fast",
-    "summarize": "nn.summary",
-    "use_device": "backend",
-}
+# Where each name comes from, when it is asked for
+_HOMES = {"Segmenter": "segmenter", "UNet": "nn.unet", "summarize": "nn.summary", "fast": "fast"}
+_HOMES |= {f"check_{what}": "nn.gradcheck" for what in ("adjoint", "gradients", "layer")}
+_HOMES |= {"use_device": "backend"}
 
 
 def __getattr__(name: str):

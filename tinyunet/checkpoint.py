@@ -9,6 +9,7 @@ entry                        what it holds
 ``network/NAME``             the parameters and running statistics, by their names
 ``standardization/mean``     what was subtracted from each channel of the training images ...
 ``standardization/std``      ... and what they were divided by
+``training_features/NAME``   how pixels of the training images look to the network, and whence
 ``optimizer/NAME``           only in a training state: what the optimizer remembers
 ===========================  ====================================================================
 
@@ -57,6 +58,8 @@ class Model:
         The value in masks that means "don't count this pixel".
     metadata : dict
         Anything else that JSON can hold: the settings of the training, its scores.
+    training_features : dict of array
+        What `tinyunet.inference.applicability.sample_features` gave, or nothing.
     """
 
     network: UNet
@@ -64,6 +67,7 @@ class Model:
     class_names: list[str] | None = None
     ignore_index: int | None = None
     metadata: dict = field(default_factory=dict)
+    training_features: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make up names where there are none; raise a UserError if there are too few or many."""
@@ -154,6 +158,7 @@ def pack(model: Model) -> tuple[dict, dict]:
     arrays = {f"network/{name}": array for name, array in model.network.state_dict().items()}
     arrays["standardization/mean"] = model.standardization.mean
     arrays["standardization/std"] = model.standardization.std
+    arrays |= {f"training_features/{name}": a for name, a in model.training_features.items()}
     return header, arrays
 
 
@@ -298,7 +303,15 @@ def unpack(header: dict, arrays: dict) -> Model:
     if "class_table" in metadata:
         parse_class_table(metadata["class_table"])
         ImageFormat(**metadata["image_format"])
-    return Model(network.eval(), standardization, header["class_names"], ignore_index, metadata)
+    known = part(arrays, "training_features/")
+    if known:
+        features, folds = known.pop("features"), known.pop("folds")
+        expect(features.dtype == np.float32 and not known, "training features", features.dtype)
+        expect(features.shape == (len(folds), base), "training features", features.shape)
+        expect(folds.ndim == 1 and folds.dtype.kind == "i", "folds", folds)
+        known = {"features": features, "folds": folds}
+    names = header["class_names"]
+    return Model(network.eval(), standardization, names, ignore_index, metadata, known)
 
 
 def part(arrays: dict, prefix: str) -> dict:

@@ -1,6 +1,7 @@
 """Can CUDA be used here? One line says why not, and what to do about it."""
 
 import importlib.metadata
+import re
 
 import numpy as np
 
@@ -16,10 +17,8 @@ def cuda_problem() -> str | None:
     if not packages:
         return f"CuPy is not installed; {install}"
     if len(packages) > 1:
-        return (
-            f"several CuPy packages are installed ({', '.join(packages)}) and get in each other's "
-            f"way; pip uninstall all of them, then {install}"
-        )
+        several = f"several CuPy packages get in each other's way ({', '.join(packages)})"
+        return f"{several}; pip uninstall all of them, then {install}"
     try:
         import cupy
     except Exception as error:  # a missing CUDA library can surface as any kind of exception here
@@ -45,12 +44,8 @@ def cuda_problem() -> str | None:
 
 def installed_cupy_packages() -> list[str]:
     """List the installed packages that provide CuPy: more than one is a broken installation."""
-    names = {
-        distribution.metadata["Name"].lower()
-        for distribution in importlib.metadata.distributions()
-        if distribution.metadata["Name"]
-    }
-    return sorted(name for name in names if name == "cupy" or name.startswith("cupy-cuda"))
+    names = {found.metadata["Name"] or "" for found in importlib.metadata.distributions()}
+    return sorted(name for name in map(str.lower, names) if re.match("cupy$|cupy-cuda", name))
 
 
 def first_line(error: Exception) -> str:

@@ -12,8 +12,10 @@ from tqdm import tqdm
 
 from parts.feature_levels import SIDE
 from tinyunet.checkpoint import Model, load_model
+from tinyunet.data.dataset import load_pairs, meaning_of
 from tinyunet.data.images import read_image
-from tinyunet.data.scenes import CLASSES, paint_scene, paint_scenes
+from tinyunet.data.pairing import Pair
+from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.errors import UserError
 from tinyunet.nn.losses import CrossEntropy
@@ -21,6 +23,7 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
+from tinyunet.plots.colors import palette
 from tinyunet.training.loop import random_batches, training_steps
 
 DEPTH = 3
@@ -94,6 +97,19 @@ def model_and_image(options):
         image, truth = paint_scene((side, side), seed=(options.seed, 1))
         truth = truth if model.class_names == list(CLASSES) else None
     return Given(model, model_name, image, name, truth)
+
+
+def read_truth(model, options):
+    """Read the class of each pixel from a mask, as `tinyunet evaluate` does; -1: does not count."""
+    table, image_format = meaning_of(model)
+    pair = Pair(options.image.stem, options.image, options.mask)
+    mask = load_pairs([pair], table, image_format=image_format).masks[0][:, :].astype(int)
+    return np.where(mask == table.ignore_index, -1, mask)
+
+
+def class_colors(class_names):
+    """Give the colors of the classes, (K, 3): those of the painted scenes, or the palette's."""
+    return CLASS_COLORS if list(class_names) == list(CLASSES) else palette(len(class_names))
 
 
 def describe_part(given, seen, size):

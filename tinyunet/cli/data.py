@@ -8,18 +8,14 @@ from tinyunet.data_checks import examine, save_report
 
 def run_check(options) -> int:
     """Print what the doctor has to say, and keep it, if asked; 1 if training would stop."""
+    passed_on = "val_images val_masks class_names crop_size bands alpha".split()
     report = examine(
         options.images,
         options.masks,
-        val_images=options.val_images,
-        val_masks=options.val_masks,
         table=read_class_table(options.classes) if options.classes else None,
-        class_names=options.class_names,
         ignore=options.ignore_index,
-        crop_size=options.crop_size,
         progress=on_terminal(),
-        bands=options.bands,
-        alpha=options.alpha,
+        **{name: getattr(options, name) for name in passed_on},
     )
     print(report.text(), end="")
     if options.out:

@@ -13,6 +13,7 @@ from dataclasses import fields
 
 import tinyunet
 from tinyunet.backend import DEVICES
+from tinyunet.cli.crossvalidate import SPLITS, run_crossvalidate
 from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
@@ -116,6 +117,22 @@ def parser() -> Parser:
     add_options(check, ("images", "masks", "val_images", "val_masks", *READING, "crop_size"))
     check.add_argument("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
 
+    summary = "Measure how much a random split of these images flatters a network."
+    cross = command("crossvalidate", run_crossvalidate, summary)
+    add = cross.add_argument
+    add_options(cross, ("images", "masks"))
+    add("--out", metavar="DIR", required=True, help="Folder for the scores and their picture.")
+    folds = "Number of parts, each of which is judged once (default: 5)."
+    add("--folds", type=whole(2, 100), default=5, metavar="N", help=folds)
+    splits = "How tiles are divided: at random, by region, or both (default: random,spatial)."
+    add("--split", type=splits_of, default=SPLITS, metavar="A,B", help=splits)
+    steps = "Number of training steps of each network (default: 300)."
+    add("--steps", type=whole(1), default=300, metavar="N", help=steps)
+    channels = "Number of channels of the first level (default: 8)."
+    add("--base-channels", type=whole(1, 4096), default=8, metavar="N", help=channels)
+    more = ("depth", "batch_size", "crop_size", "class_weights", "lr", "seed", "device", "threads")
+    add_options(cross, (*READING, *more))
+
     summary = "Turn polygons into the mask of a georeferenced scene."
     add = command("rasterize", run_rasterize, summary).add_argument
     add("scene", metavar="SCENE", help="A georeferenced image.")
@@ -150,6 +167,8 @@ def parser() -> Parser:
     probabilities = "Also write a TIFF for each class, with its probability as 0 to 255."
     add("--probabilities", **FLAG, help=probabilities)
     add("--polygons", **FLAG, help="Also write the classes as polygons, a GeoPackage.")
+    applicability = "Also map where the image looks like the training images to the network."
+    add("--applicability", **FLAG, help=applicability)
     area = "Leave out polygons of a smaller area (default: 0)."
     add("--min-area", type=float, default=0, metavar="A", help=area)
     add_window_options(predict)
@@ -214,6 +233,14 @@ def whole(lowest: int, highest: int = 10**6):
 
     number.__name__ = "int"  # for argparse: invalid int value
     return number
+
+
+def splits_of(text: str) -> list[str]:
+    """Read which splits are meant, such as random,spatial."""
+    splits = text.split(",")
+    if len(set(splits)) < len(splits) or not set(splits) <= set(SPLITS):
+        raise argparse.ArgumentTypeError(f"choose from {','.join(SPLITS)}")
+    return splits
 
 
 def group(parser: Parser, title: str):

@@ -16,9 +16,10 @@ from tinyunet.data.images import Raster, filled, in_format, open_raster, plain, 
 from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
+from tinyunet.inference.applicability import mark_applicability
 from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
 from tinyunet.plots.colors import overlay, palette
-from tinyunet.plots.pictures import draw_grid, legend_of
+from tinyunet.plots.pictures import draw_grid, legend_of, marked
 from tinyunet.progress import tqdm
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
@@ -66,27 +67,42 @@ def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> Non
         raise UserError(f"{path}: is not georeferenced, so polygons have no place on a map")
     nodata = nodata_of(classes)
     small = Thumbnail(shape, nodata)
+    trusted = Thumbnail(shape, nodata_of(2)) if options.applicability else None
 
     def finish(map_path: Path) -> None:
         if options.polygons:
             name = out / f"{path.stem}_polygons.gpkg"
             save_polygons(map_path, name, model.class_names, options.min_area)
 
+    @contextlib.contextmanager
+    def to_file(target: Thumbnail, stem: str, names: list[str], colors, finish=None):
+        """Write a map as a TIFF, or as a PNG once it is complete."""
+        target.valid = valid
+        if as_tiff:
+            name = out / f"{stem}.tif"
+            with class_map(name, shape, raster.place, names, colors, finish) as target.target:
+                yield target
+        else:
+            target.target = np.empty(shape, np.uint8 if target.nodata == 255 else np.uint16)
+            yield target
+            save_picture(target.target, out / f"{stem}.png")
+
     with contextlib.ExitStack() as stack:
         file = None
         if options.probabilities:
             file = stack.enter_context(ProbabilityFile(out, (*shape, classes)))
-        if as_tiff:
-            colors = palette(classes)
-            name = out / f"{path.stem}.tif"
-            target = stack.enter_context(
-                class_map(name, shape, raster.place, model.class_names, colors, finish)
-            )
-        else:
-            target = np.empty(shape, np.uint8 if nodata == 255 else np.uint16)
-        small.target, small.valid = target, valid
+        colors = palette(classes)
+        stack.enter_context(to_file(small, path.stem, model.class_names, colors, finish))
         predict_classes(model, image, valid=valid, out=small, probabilities=file, **keywords)
-        save_picture(overview(model, image, small), out / f"{path.stem}_overlay.png")
+        if trusted:
+            names, colors = ["outside", "inside"], palette(2)[::-1]
+            with to_file(trusted, f"{path.stem}_applicability", names, colors):
+                share = mark_applicability(model, image, trusted, valid=valid, **keywords)
+            tqdm.write(
+                f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability; "
+                "there it does not look like the training images, so don't trust the map"
+            )
+        save_picture(overview(model, image, small, trusted), out / f"{path.stem}_overlay.png")
         for index in range(classes if file else 0):
             name = out / f"{path.stem}_probability_{index}.tif"
             if as_tiff:
@@ -94,8 +110,6 @@ def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> Non
                     tiff.write(file.read(index), 1)
             else:
                 save_picture(file.read(index), name, compression="tiff_deflate")
-        if not as_tiff:
-            save_picture(target, out / f"{path.stem}.png")
 
 
 def open_for(model: Model, path: Path) -> Raster:
@@ -138,12 +152,17 @@ class Thumbnail:
         self.classes[rows, columns] = small
 
 
-def overview(model: Model, image, small: Thumbnail):
-    """Draw the image beside itself in the colors of the classes, with their legend."""
+def overview(model: Model, image, small: Thumbnail, trusted: Thumbnail | None):
+    """Draw the image beside itself in the colors of the classes, with their legend.
+
+    And in pale gray, with dark red where the map is not to be trusted.
+    """
     every = slice(None, None, small.every)
     valid = None if small.valid is None else small.valid[every, every]
     image, classes = filled(image[every, every], valid), small.classes
     row = [("image", image), ("prediction", overlay(image, classes, small.nodata))]
+    if trusted:
+        row.append(("outside (red)", marked(image, trusted.classes == 0)))
     legend = legend_of([plain(name) for name in model.class_names], [classes], small.nodata)
     return draw_grid([row], legend, panel=max(256, *classes.shape))
 
@@ -163,7 +182,8 @@ def images_to_predict(given: list[str], out: Path, classes_to_write: int) -> lis
             raise UserError(
                 f"the results would lie among the images in {out}: choose another --out"
             )
-        endings = ["", "_overlay", *(f"_probability_{k}" for k in range(classes_to_write))]
+        endings = ["", "_overlay", "_applicability"]
+        endings += [f"_probability_{index}" for index in range(classes_to_write)]
         for name in (path.stem + ending for ending in endings):
             if name in taken:
                 raise UserError(

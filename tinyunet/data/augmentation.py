@@ -134,7 +134,7 @@ def check_crop(dataset: Dataset, crop_size: int) -> None:
             )
 
 
-def sample_batch(
+def sample_with_instances(
     dataset: Dataset,
     standardization: Standardization,
     *,
@@ -144,7 +144,7 @@ def sample_batch(
     augmented: bool = True,
     elastic: bool = False,
     class_pixels: ClassPixels | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Draw a batch for one step of training: random images, a random crop of each, augmented.
 
     No image comes twice into a batch as long as there are enough of them.
@@ -172,31 +172,13 @@ def sample_batch(
     images : array (N, crop_size, crop_size, C), float32
         Standardized.
     labels : array (N, crop_size, crop_size), int32
+    instances : array like the labels, or None
+        The numbers of the objects, if the data set has any.
 
     Raises
     ------
     UserError
         If an image is smaller than half the crop.
-    """
-    images, labels, _ = sample_with_instances(
-        dataset, standardization, batch_size, crop_size, rng, augmented, elastic, class_pixels
-    )
-    return images, labels
-
-
-def sample_with_instances(
-    dataset,
-    standardization,
-    batch_size,
-    crop_size,
-    rng,
-    augmented=True,
-    elastic=False,
-    class_pixels=None,
-):
-    """Draw a batch as `sample_batch` does, with the numbers of the objects as a third array.
-
-    It is like the labels; None if the data set has no instances.
     """
     check_crop(dataset, crop_size)
     images = np.empty((batch_size, crop_size, crop_size, dataset.channels), dtype=np.float32)
@@ -221,3 +203,10 @@ def sample_with_instances(
         if instances is not None:
             instances[slot] = masks[..., 1]
     return images, labels, instances
+
+
+def sample_batch(
+    dataset: Dataset, standardization: Standardization, **options
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw images and labels for one step of training; see `sample_with_instances`."""
+    return sample_with_instances(dataset, standardization, **options)[:2]

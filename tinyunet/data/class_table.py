@@ -15,17 +15,18 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
+import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from tinyunet.data.images import ALL, Raster, blocks, is_opaque, open_raster
+from tinyunet.data.images import ALL, Raster, blocks, open_raster, prepare
 from tinyunet.errors import UserError
 
 COLOR = 1 << 24  # is added to 0xRRGGBB: a color is no number; grays are numbers, 0 to 255
@@ -53,11 +54,9 @@ class ClassTable:
 
     def __str__(self) -> str:
         """Write the table as it stands in a file."""
-        lines = [
-            f"{name}: {' '.join(words)}".rstrip()
-            for name, words in zip(self.names, self.values, strict=True)
-        ]
-        return "\n".join(lines + [f"{IGNORE}: {' '.join(self.ignored)}"] * bool(self.ignored))
+        rows = [*zip(self.names, self.values, strict=True)] + [(IGNORE, self.ignored)]
+        rows = rows if self.ignored else rows[:-1]
+        return "\n".join(f"{name}: {' '.join(words)}".rstrip() for name, words in rows)
 
     @property
     def ignore_index(self) -> int:
@@ -74,11 +73,7 @@ class ClassTable:
         """The class of each value that the table lists; colors as `COLOR` + 0xRRGGBB."""
         entries = [*enumerate(self.values), (self.ignore_index, self.ignored)]
         return {
-            value: index
-            for index, words in entries
-            for word in words
-            if word != REST
-            for value in values_of(word)
+            value: index for index, words in entries for word in words for value in values_of(word)
         }
 
     def labels(self, values: np.ndarray, valid=None, name="a mask", nodata=None) -> np.ndarray:
@@ -129,13 +124,15 @@ class ClassTable:
 
 
 def values_of(word: str) -> range:
-    """Give the values that a word of the table stands for.
+    """Give the values that a word of the table lists; none for `REST`.
 
     Raises
     ------
     UserError
         If it is no number, range or color.
     """
+    if word == REST:
+        return range(0)
     if match := re.fullmatch(r"#([0-9a-fA-F]{6})", word):
         value = int(match[1], 16)
         gray = value // 0x010101 if value % 0x010101 == 0 else value + COLOR
@@ -154,6 +151,14 @@ def written(value: int) -> str:
 
 # --- From a file -------------------------------------------------------------------------------
 
+# What the first line of a list of classes is, and what each line after it: those of CVAT
+# (car:250,50,83::) and Roboflow (1, car) have a heading, ours (car: 1) has none.
+GRAMMARS = (
+    (r"#\s*label\s*:\s*color_rgb.*", r"(?P<name>.*\S)\s*:(?P<rgb>\d{1,3},\d{1,3},\d{1,3})(:.*)?"),
+    (r"pixel value\s*,\s*class.*", r"(?P<words>\d+)\s*,(?P<name>.*\S)"),
+    (r"", r"(?P<name>.*\S)\s*:(?P<words>[^:]*)"),
+)
+
 
 def read_class_table(path: str | Path) -> ClassTable:
     """Read a class table, or the list of classes that CVAT or Roboflow writes beside its masks.
@@ -163,15 +168,13 @@ def read_class_table(path: str | Path) -> ClassTable:
     UserError
         If the file cannot be read, a line is not understood, or a name or value comes twice.
     """
-    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
-        raise UserError(f"{path}: the class table cannot be read (it is no file)")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+            raise UserError("the class table cannot be read (it is no file)")
+        return parse_class_table(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise UserError(f"{path}: the class table cannot be read ({reason})") from error
-    try:
-        return parse_class_table(text)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -179,59 +182,46 @@ def read_class_table(path: str | Path) -> ClassTable:
 def parse_class_table(text: str) -> ClassTable:
     """Understand the text of a class table, CVAT's ``labelmap.txt`` or Roboflow's list."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if lines and re.match(r"#\s*label\s*:\s*color_rgb", lines[0]):
-        rows = [_row_of_cvat(line) for line in lines[1:]]
-    elif lines and re.match(r"pixel value\s*,\s*class", lines[0], re.IGNORECASE):
-        rows = [
-            (name.strip(), [value.strip()])
-            for value, _, name in (line.partition(",") for line in lines[1:])
-        ]
-    else:
-        rows = []
-        for line in lines:
-            name, colon, words = line.rpartition(":")
-            if line.startswith("#") and not colon:
-                continue
-            if not colon or not name.strip():
-                raise UserError(f"{line!r} is not understood: write a class as 'building: 255'")
-            rows.append((name.strip(), words.replace(",", " ").split()))
-    classes = [(name, words) for name, words in rows if name.lower() != IGNORE]
-    ignored = [word for name, words in rows if name.lower() == IGNORE for word in words]
-    listed = [words for _, words in classes] + [ignored]
-    counts = Counter(
-        value for words in listed for word in words if word != REST for value in values_of(word)
+    heading, pattern = next(
+        grammar for grammar in GRAMMARS if re.match(grammar[0], "".join(lines[:1]), re.IGNORECASE)
     )
-    twice = [written(value) for value, count in counts.items() if count > 1]
-    twice += [name for name, count in Counter(name for name, _ in classes).items() if count > 1]
-    if twice:
-        raise UserError(f"{twice[0]} comes twice in the class table")
+    classes: dict[str, list[str]] = {}
+    ignored: list[str] = []
+    seen = set()
+    for line in lines[bool(heading) :]:
+        if line.startswith("#") and ":" not in line:
+            continue  # a comment
+        match = re.fullmatch(pattern, line)
+        if not match:
+            raise UserError(f"{line!r} is not understood: write a class as 'building: 255'")
+        name, parts = match["name"].strip(), match.groupdict()
+        if "rgb" in parts:
+            words = ["#{:02x}{:02x}{:02x}".format(*map(int, parts["rgb"].split(",")))]
+        else:
+            words = parts["words"].replace(",", " ").split()
+        if name in classes:
+            raise UserError(f"{name} comes twice in the class table")
+        if name.lower() == IGNORE:
+            ignored += words
+        elif REST in words:
+            raise UserError(f"{REST} may stand only after 'ignore'")
+        else:
+            classes[name] = words
+        for value in itertools.chain.from_iterable(map(values_of, words)):
+            if value in seen:
+                raise UserError(f"{written(value)} comes twice in the class table")
+            seen.add(value)
     if len(classes) < 2:
         raise UserError("a class table has at least two classes, a line each: 'building: 255'")
-    if any(REST in words for _, words in classes):
-        raise UserError(f"{REST} may stand only after 'ignore'")
-    return ClassTable(
-        tuple(name for name, _ in classes),
-        tuple(tuple(words) for _, words in classes),
-        tuple(ignored),
-    )
-
-
-def _row_of_cvat(line: str) -> tuple[str, list[str]]:
-    """Understand ``car:250,50,83::``."""
-    match = re.match(r"(.+?):(\d+),(\d+),(\d+)(:|$)", line)
-    if not match:
-        raise UserError(f"{line!r} is not understood: CVAT writes 'car:250,50,83::'")
-    return match[1].strip(), ["#" + "".join(f"{int(match[k]) & 255:02x}" for k in (2, 3, 4))]
+    return ClassTable(tuple(classes), tuple(map(tuple, classes.values())), tuple(ignored))
 
 
 def find_class_list(masks: str | Path) -> Path | None:
     """Find CVAT's or Roboflow's list beside masks, in their folder or the one above."""
-    folder = Path(masks) if Path(masks).is_dir() else Path(masks).parent
-    candidates = [
-        place / name
-        for place in (folder, Path(os.path.realpath(folder)).parent)
-        for name in ("labelmap.txt", "_classes.csv")
-    ]
+    folder = Path(os.path.realpath(masks))
+    folder = folder if folder.is_dir() else folder.parent
+    places = (folder / "labelmap.txt", folder / "_classes.csv")
+    candidates = (*places, *(folder.parent / path.name for path in places))
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -247,15 +237,14 @@ def open_mask(path: str | Path) -> Raster:
         If it cannot be read, or holds something else.
     """
     raster = open_raster(path)
-    names = raster.band_names
-    if "alpha" in names:
-        if not is_opaque(raster):
+    if "alpha" in raster.band_names:
+        try:
+            raster = prepare(raster)
+        except UserError as error:
             raise UserError(
-                f"{path}: is partly transparent, as a layer of a drawing is; where it is "
-                "transparent nothing tells the class: flatten it onto a background and save a gray "
-                "or RGB image"
-            )
-        raster = raster.bands([k for k, name in enumerate(names) if name != "alpha"])
+                f"{path}: is partly transparent, and nothing tells the class there: flatten it "
+                "onto a background and save a gray or RGB image"
+            ) from error
     if raster.shape[2] != 1 and (raster.shape[2] != 3 or raster.dtype.kind == "f"):
         raise UserError(
             f"{path}: has {raster.shape[2]} channels of {raster.dtype}, but a mask holds one "
@@ -296,14 +285,14 @@ def stored_values(raster: Raster, rows=ALL, columns=ALL, by_color: bool = False)
         return np.where(gray, red, COLOR + (red << 16 | green << 8 | blue)), valid
     values = pixels[:, :, 0]
     if values.dtype.kind == "f":
-        data = values if valid is None else np.where(valid, values, 0)
-        if (data != np.round(data)).any() or np.abs(data).max(initial=0) > 2**31:
+        values = values if valid is None else np.where(valid, values, 0)
+        strange = values[(values != np.round(values)) | (np.abs(values) > 2**31)]
+        if len(strange):
             raise UserError(
-                f"{raster.path}: holds numbers that are not whole, such as "
-                f"{data[data != np.round(data)][:1].tolist() or data.max()}; are they "
-                "probabilities? A mask holds one whole number for each class"
+                f"{raster.path}: holds numbers such as {strange[0]:g}; are they probabilities? "
+                "A mask holds one whole number for each class"
             )
-        values = data.astype(np.int64)
+        values = values.astype(np.int64)
     return values, valid
 
 
@@ -313,57 +302,37 @@ class MaskSummary:
 
     Attributes
     ----------
-    path : Path
+    raster : Raster
     counts : Counter
         Pixels of each value, without missing ones.
     inner : Counter
         How many of these have the same value below and to the right: lines and edges have few.
-    palette : dict
-        The color of each number, if the mask has a palette.
-    nodata : number or None
-    has_nodata : bool
-        Whether a pixel holds it.
-    lossy : bool
-        It is a JPEG.
+    nodata : set
+        The number that marks missing data, if there are any.
     """
 
-    path: Path
-    counts: Counter
-    inner: Counter
-    palette: dict = field(default_factory=dict)
-    nodata: float | None = None
-    has_nodata: bool = False
-    lossy: bool = False
+    raster: Raster
+    counts: Counter = field(default_factory=Counter)
+    inner: Counter = field(default_factory=Counter)
+    nodata: set = field(default_factory=set)
 
 
-def summarize_mask(
-    raster: Raster, by_color: bool = False, image: Raster | None = None
-) -> MaskSummary:
-    """Count the values of a mask from `open_mask`, block by block, where its image has data."""
-    summary = MaskSummary(raster.path, Counter(), Counter(), nodata=raster.nodata)
-    summary.lossy = raster.lossy
+def summarize_mask(raster: Raster) -> MaskSummary:
+    """Count the values of a mask from `open_mask`, block by block."""
+    summary = MaskSummary(raster)
     for rows, columns in blocks(raster.shape):
-        values, valid = stored_values(raster, rows, columns, by_color)
-        same = values[:-1, :-1] == values[1:, :-1]
+        values, valid = stored_values(raster, rows, columns)
+        valid = np.ones(values.shape, bool) if valid is None else valid
+        if raster.nodata is not None and not valid.all():
+            summary.nodata.add(raster.nodata)
+        same = valid[:-1, :-1] & (values[:-1, :-1] == values[1:, :-1])
         same &= values[:-1, :-1] == values[:-1, 1:]
-        if valid is not None:
-            summary.has_nodata |= not valid.all()
-        if image is not None and not image.complete:
-            shown = image.valid(rows, columns)
-            valid = shown if valid is None else valid & shown
-        if valid is not None:
-            same &= valid[:-1, :-1]
         for counter, chosen in (
-            (summary.counts, values.ravel() if valid is None else values[valid]),
+            (summary.counts, values[valid]),
             (summary.inner, values[:-1, :-1][same]),
         ):
             found, counts = np.unique(chosen, return_counts=True)
             counter.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
-    if raster.palette is not None:
-        summary.palette = {
-            number: int.from_bytes(raster.palette[number].tobytes(), "big")
-            for number in summary.counts
-        }
     return summary
 
 
@@ -373,9 +342,9 @@ def summarize_mask(
 class Ambiguous(UserError):
     """It cannot be told what the values in the masks mean; `table` is one that could be meant."""
 
-    def __init__(self, title: str, text: str, table: ClassTable | None = None):
+    def __init__(self, text: str, table: ClassTable | None = None):
         lines = f" (for instance: {'; '.join(str(table).splitlines()[:12])})" if table else ""
-        super().__init__(f"{title}: {text}{lines}")
+        super().__init__(f"the masks {text}{lines}")
         self.table = table
 
 
@@ -386,11 +355,6 @@ def numbered(values: Iterable[int], names: Sequence[str] = (), ignored=()) -> Cl
     names = names or [f"class {value if as_numbers else k}" for k, value in enumerate(values)]
     words = tuple((written(value),) for value in values)
     return ClassTable(tuple(names), words, tuple(map(written, ignored)))
-
-
-def two_classes(first: str, second: str) -> ClassTable:
-    """Make the table of a background and one class, each a range of values."""
-    return ClassTable(("background", "foreground"), ((first,), (second,)))
 
 
 def work_out(
@@ -410,112 +374,90 @@ def work_out(
     ------
     Ambiguous
         If the values could mean several things, or are no classes.
+    UserError
+        If there are not as many values as names.
     """
+    nodata = set().union(*(mask.nodata for mask in masks))
+    if 0 in nodata - {ignore}:
+        raise Ambiguous(
+            "mark 0 as missing data (nodata), as many programs do with the background: give "
+            "--ignore-index 0 if these pixels do not count, else --classes FILE"
+        )
+    ignored = {int(value) for value in nodata | {ignore} if value is not None and value == value}
     total = sum((mask.counts for mask in masks), Counter())
-    ignored = {ignore} if ignore is not None else set()
-    nodata = {int(mask.nodata) for mask in masks if mask.has_nodata and mask.nodata is not None}
-    if 0 in nodata - ignored:
-        raise Ambiguous(
-            "The masks mark 0 as missing data (nodata)",
-            "many programs write that for the background, but it could mean that nobody looked "
-            "there. Give --ignore-index 0 if these pixels do not count, else --classes FILE",
-            numbered([0, *sorted(value for value in total if value)]),
-        )
-    values = sorted(set(total) - ignored - nodata)
-    refuse_pictures(masks, values, total)
-    refuse_what_is_no_class(masks, values, ignored | nodata)
-    if len(values) > 2 and values[-1] == 255 and values[-2] < SMALL:
-        raise Ambiguous(
-            f"The masks hold numbers up to {values[-2]}, and 255",
-            "255 usually marks pixels that do not count: give --ignore-index 255 if so, else "
-            "--classes FILE",
-            numbered(values[:-1], ignored=(255,)),
-        )
-    ignored |= nodata
+    values = sorted(set(total) - ignored)
+    for doubt in doubts(masks, values, total, ignored):
+        raise Ambiguous(*doubt)
     if names:
         if values[0] >= 0 and values[-1] < len(names):
             values = range(len(names))
         if len(values) != len(names):
-            strange = next(mask for mask in masks if values[-1] in mask.counts)
-            shown = ", ".join(map(str, values[:8]))
+            strange = next(mask.raster.path for mask in masks if values[-1] in mask.counts)
             raise UserError(
-                f"{strange.path}: holds the value {values[-1]}; the masks hold {len(values)} "
-                f"values ({shown}), but there are {len(names)} class names: {', '.join(names)}"
+                f"{strange}: holds the value {values[-1]}, and the masks together "
+                f"{len(values)} values, but there are {len(names)} class names"
             )
-    elif 2 * len(values) >= values[-1] + 1 - values[0]:
+    elif 2 * len(values) >= values[-1] + 1 - values[0]:  # a class may lack pixels
         values = [v for v in range(values[0], values[-1] + 1) if v not in ignored]
     return numbered(values, names or (), sorted(ignored))
 
 
-def refuse_pictures(masks: Sequence[MaskSummary], values: Sequence[int], total: Counter) -> None:
-    """Refuse what was drawn for the eye: lossy, colored, smooth masks, and photographs."""
-    lossy = [mask.path.name for mask in masks if mask.lossy]
-    if lossy:
-        raise Ambiguous(
-            f"The masks are compressed with loss, as JPEG ({', '.join(lossy[:3])})",
-            "that changes the values near every border. Export them as PNG; or, where they are "
-            "black and white, give --classes FILE",
-            two_classes("0-127", "128-255"),
+def doubts(
+    masks: Sequence[MaskSummary], values: Sequence[int], total: Counter, ignored: set[int]
+) -> Iterator[tuple]:
+    """Say what else the values could be than classes, and give a table that could be meant."""
+    both = ("background", "foreground")
+    if len(values) < 2:
+        shown = ", ".join(map(written, values)) or "all pixels are ignored"
+        yield (f"hold a single class ({shown}): there is nothing to tell apart",)
+        return
+    low, high = values[0], values[-1]
+    if any(mask.raster.lossy for mask in masks):
+        yield (
+            "are compressed with loss, as JPEG, which changes the values near borders: export them "
+            "as PNG, or give --classes FILE",
+            ClassTable(both, (("0-127",), ("128-255",))),
         )
     if 0 < sum(value >= COLOR for value in values) <= MOST_CLASSES:
         common = sorted(value for value, _ in total.most_common(12))
         names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
-        raise Ambiguous(
-            f"The masks are colored ({len(values)} colors)",
-            "only you know which color is which class. Give --classes FILE with a line for each",
-            numbered(common, names),
-        )
-    color_of = {}
-    for number, color in (entry for mask in masks for entry in mask.palette.items()):
-        if color_of.setdefault(number, color) != color:
-            raise Ambiguous(
-                "The palettes differ from mask to mask",
-                f"{number} is #{color_of[number]:06x} in one and #{color:06x} in another. Give "
-                "--classes FILE that lists colors, such as 'building: #3c1098'",
-            )
+        text = f"are colored ({len(values)} colors): give --classes FILE that names the colors"
+        yield text, numbered(common, names)
+    color_of: dict[int, bytes] = {}
+    for mask in (mask for mask in masks if mask.raster.palette is not None):
+        for value in mask.counts:
+            color = mask.raster.palette[value].tobytes()
+            if color_of.setdefault(value, color) != color:
+                colors = f"#{color_of[value].hex()} and #{color.hex()}"
+                yield (f"show {value} as {colors}: give --classes FILE that names the colors",)
     inner = sum((mask.inner for mask in masks), Counter())
-    between = values[1:-1] if values and values[-1] >= MOST_CLASSES and values[0] >= 0 else []
+    between = values[1:-1] if high >= MOST_CLASSES and low >= 0 else []
     soft = [value for value in between if inner[value] < 0.3 * total[value]]
-    share = sum(total[value] for value in between) / max(1, sum(total[value] for value in values))
-    if 2 * len(soft) > len(between) and share < 0.3:
-        half = (values[0] + values[-1]) // 2
-        raise Ambiguous(
-            f"The masks hold {len(between)} values between {values[0]} and {values[-1]} that "
-            f"nowhere form an area ({100 * share:.1f} % of the pixels)",
-            "they seem to be smoothed borders, or probabilities. Export the masks without "
-            "smoothing, or give --classes FILE",
-            two_classes(f"{values[0]}-{half}", f"{half + 1}-{max(255, values[-1])}"),
+    few = sum(total[value] for value in between) < 0.3 * sum(total[value] for value in values)
+    if 2 * len(soft) > len(between) and few:
+        half = (low + high) // 2
+        yield (
+            f"hold {len(between)} values between {low} and {high} that nowhere form an area, as "
+            "smoothed borders do: export them without smoothing, or give --classes FILE",
+            ClassTable(both, ((f"{low}-{half}",), (f"{half + 1}-{max(255, high)}",))),
         )
     if len(values) > MOST_CLASSES:
-        kind = "colors" if values[-1] >= COLOR else "values"
-        raise Ambiguous(
-            f"The masks hold {len(values):,} different {kind}",
-            "that is too many for classes: they may be photographs, probabilities, numbered "
-            "objects, or masks that were resized smoothly. Export one number for each class",
+        yield (
+            f"hold {len(values):,} different values or colors, too many for classes: they may be "
+            "photographs, probabilities or numbered objects. Export one number for each class",
         )
-
-
-def refuse_what_is_no_class(masks: Sequence[MaskSummary], values, ignored: set) -> None:
-    """Refuse numbers of objects, negative numbers, and a single value."""
-    if not values or len(values) < 2:
-        shown = ", ".join(map(written, values)) or "all pixels are ignored"
-        raise Ambiguous(
-            f"The masks hold a single class ({shown})",
-            "there is nothing to tell apart. Check that these are the right masks",
-        )
-    if values[0] < 0:
-        raise Ambiguous(
-            f"The masks hold the value {values[0]}",
-            f"it may mark pixels that do not count: give --ignore-index {values[0]}, or --classes "
-            "FILE",
-            numbered([value for value in values if value >= 0], ignored=(values[0],)),
+    marker = low if low < 0 else high
+    if low < 0 or (high == 255 and len(values) > 2 and values[-2] < SMALL):
+        yield (
+            f"hold the value {marker}, which may mark pixels that do not count: give "
+            f"--ignore-index {marker} if so, else --classes FILE",
+            numbered([value for value in values if value != marker], ignored=(marker,)),
         )
     # Objects are numbered 0 to n without gaps, n large, and another in every mask.
     found = [set(mask.counts) - ignored for mask in masks]
     largest = [max(each) for each in found if each and each == set(range(max(each) + 1))]
     if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
-        raise Ambiguous(
-            f"The masks seem to number objects (0 to {values[-1]}), not classes",
-            "every number would be a class of its own. Give --classes FILE in which all are one",
-            two_classes("0", f"1-{values[-1]}"),
+        yield (
+            "seem to number objects: give --classes FILE in which all objects are one class",
+            ClassTable(both, (("0",), (f"1-{high}",))),
         )

@@ -254,18 +254,13 @@ def places_apart(first: Place | None, second: Place | None, shape) -> str:
     if first.crs and second.crs:
         from rasterio.crs import CRS
 
-        systems = [CRS.from_wkt(place.crs) for place in (first, second)]
-        if systems[0] != systems[1]:
-            return (
-                f"is in the coordinate system {systems[1].to_string()[:60]}, and "
-                f"{systems[0].to_string()[:60]} is that of"
-            )
-    a, b, c, d, e, f = first.transform
-    matrix = np.array([[a, b], [d, e]])
-    moves = []
-    for column, row in itertools.product((0, shape[1]), (0, shape[0])):
-        x, y = (np.dot(second.transform[k : k + 3], (column, row, 1)) for k in (0, 3))
-        moves.append(np.linalg.solve(matrix, (x - c, y - f)) - (column, row))
+        ours, theirs = (CRS.from_wkt(place.crs) for place in (first, second))
+        if ours != theirs:
+            names = [system.to_string()[:60] for system in (theirs, ours)]
+            return f"is in the coordinate system {names[0]}, and {names[1]} is that of"
+    ours, theirs = (np.reshape([*place.transform, 0, 0, 1], (3, 3)) for place in (first, second))
+    corners = itertools.product((0, shape[1]), (0, shape[0]), (1,))
+    moves = [np.linalg.solve(ours, theirs @ corner) - corner for corner in corners]
     largest = max(moves, key=lambda move: np.abs(move).max()).round(4) + 0.0
     if np.abs(largest).max() <= 0.01:
         return ""
@@ -432,26 +427,18 @@ def number_of_classes(masks: Sequence[np.ndarray], ignore_index: int | None = No
         If the masks hold one class only, values below 0, or values with large gaps between them,
         such as 0 and 255: those would need 256 classes.
     """
-    values = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
-    values = values[values != ignore_index] if ignore_index is not None else values
-    shown = ", ".join(str(value) for value in values[:6]) + (", ..." if len(values) > 6 else "")
+    values = set(np.unique(np.concatenate([np.unique(mask) for mask in masks])).tolist())
+    values -= {ignore_index}
     if len(values) < 2:
+        alone = "".join(map(str, values)) or "all pixels are ignored"
+        raise UserError(f"the masks hold a single class ({alone}): there is nothing to tell apart")
+    if min(values) < 0 or 2 * len(values) <= max(values):
+        shown = ", ".join(map(str, sorted(values)[:6])) + ", ..." * (len(values) > 6)
         raise UserError(
-            f"the masks hold a single class ({shown or 'all pixels are ignored'}), so there is "
-            "nothing to tell apart: check that they are masks with classes 0, 1, 2, ..."
+            f"the masks hold the values {shown}: number the classes 0, 1, 2, ... without gaps, and "
+            "name a value that does not count as the ignore index"
         )
-    if values[0] < 0:
-        raise UserError(
-            f"the masks hold the value {values[0]}: classes are 0, 1, 2, ...; is it the one to "
-            "ignore? Then give it as the ignore index"
-        )
-    classes = int(values[-1]) + 1
-    if 2 * len(values) < classes:
-        raise UserError(
-            f"the masks hold the values {shown}: that would make {classes} classes, most of them "
-            "without a pixel: number the classes 0, 1, 2, ... without gaps"
-        )
-    return classes
+    return max(values) + 1
 
 
 def count_classes(

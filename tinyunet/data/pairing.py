@@ -7,7 +7,6 @@ the pair. Where no stems are equal, a suffix that the masks share is looked for:
 import os
 import re
 import unicodedata
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,17 +72,13 @@ def list_images(place: str | Path) -> dict[str, Path]:
         found[stem] = path
     if left_out:
         more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
-        warn_once(
-            f"{place}: {len(left_out)} file{'s' * (len(left_out) > 1)} left out, as not read here: "
-            f"{', '.join(left_out[:5])}{more}"
-        )
+        count = f"{len(left_out)} file{'s' * (len(left_out) > 1)}"
+        warn_once(f"{place}: {count} left out, as not read here: {', '.join(left_out[:5])}{more}")
     return dict(sorted(found.items()))
 
 
 def find_pairs(images: str | Path, masks: str | Path) -> list[Pair]:
-    """Pair images with masks, sorted by stem.
-
-    Files without a partner are left out; `unpaired` lists them.
+    """Pair images with masks, sorted by stem; files without a partner are left out.
 
     Parameters
     ----------
@@ -99,48 +94,42 @@ def find_pairs(images: str | Path, masks: str | Path) -> list[Pair]:
     return match(images, masks)[0]
 
 
-def unpaired(images: str | Path, masks: str | Path) -> tuple[list[Path], list[Path]]:
-    """List the images that have no mask, and the masks that have no image."""
-    return match(images, masks)[1:]
-
-
 def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path], list[Path]]:
     """Pair images with masks: the pairs, images without a mask, masks without an image."""
     image_files, mask_files = list_images(images), list_images(masks)
-    if Path(images).is_file() and Path(masks).is_file():
-        _refuse_same(images, masks)
-        ((stem, image),) = image_files.items()
-        return [Pair(stem, image, Path(masks))], [], []
     same = os.path.realpath(images) == os.path.realpath(masks)
-    mask_of = {stem: stem for stem in image_files if stem in mask_files and not same}
-    if not mask_of:
-        mask_of = _match_by_suffix(list(image_files), list(mask_files), same)
-    if not mask_of:
-        if same:
-            _refuse_same(images, masks)
+    if Path(images).is_file() and Path(masks).is_file():
+        mask_of = {} if same else {list(image_files)[0]: list(mask_files)[0]}
+    else:
+        mask_of = {stem: stem for stem in image_files if stem in mask_files and not same}
+        mask_of = mask_of or _match_by_suffix(list(image_files), list(mask_files), same)
+    if not mask_of and same:
         raise UserError(
-            f"no pairs: {_found(images, image_files)} and {_found(masks, mask_files)}; a mask has "
-            "the name of its image, or that with a suffix that all masks share (north.jpg with "
-            "north.png or north_mask.png)"
+            f"{images}: the same {'file' if Path(images).is_file() else 'folder'} is given for "
+            "images and masks; in one folder, masks need a suffix such as _mask"
+        )
+    if not mask_of:
+        raise UserError(
+            f"no pairs: {images} has {len(image_files)} and {masks} has {len(mask_files)} image "
+            "files; a mask has the name of its image, or that with a suffix that all masks share "
+            "(north.jpg with north.png or north_mask.png)"
         )
     pairs = [
         Pair(stem, path, mask_files[mask_of[stem]])
         for stem, path in image_files.items()
         if stem in mask_of
     ]
-    used = {pair.image_path for pair in pairs} | {pair.mask_path for pair in pairs}
+    used = {path for pair in pairs for path in pair[1:]}
     lone = [
-        [path for path in files.values() if path not in used] for files in (image_files, mask_files)
+        [path for path in each.values() if path not in used] for each in (image_files, mask_files)
     ]
     return pairs, lone[0], [] if same else lone[1]
 
 
 def _match_by_suffix(images: list[str], masks: list[str], same: bool) -> dict[str, str]:
     """Find the suffix that most masks add to the stem of an image; gives image to mask."""
-    bases = {}
-    for stem in images:
-        bases.setdefault(IMAGE_SUFFIX.sub("", stem), stem)
-        bases[stem] = stem
+    bases = {IMAGE_SUFFIX.sub("", stem): stem for stem in reversed(images)}
+    bases |= {stem: stem for stem in images}
     found: dict[str, dict[str, str]] = {}
     for mask in masks:
         for separator in re.finditer(r"[_\-. ]", mask):
@@ -150,23 +139,6 @@ def _match_by_suffix(images: list[str], masks: list[str], same: bool) -> dict[st
                 found.setdefault(suffix, {})[bases[base]] = mask
     if not found:
         return {}
-    counts = Counter({suffix: len(pairs) for suffix, pairs in found.items()})
-    suffix, count = counts.most_common(1)[0]
-    warn_once(f"{count} mask{'s' * (count > 1)} paired by the suffix {suffix!r}")
-    return found[suffix]
-
-
-def _refuse_same(images, masks) -> None:
-    if os.path.realpath(images) == os.path.realpath(masks):
-        kind = "file" if Path(images).is_file() else "folder"
-        raise UserError(
-            f"{images}: the same {kind} is given for images and masks"
-            + ("" if kind == "file" else "; in one folder, masks need a suffix such as _mask")
-        )
-
-
-def _found(place: str | Path, files: dict[str, Path]) -> str:
-    """Say how many files a folder has, with the first names: ``m has 3 files (a.png, ...)``."""
-    names = [path.name for path in files.values()]
-    examples = f" ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})" if names else ""
-    return f"{place} has {len(names)} image file{'' if len(names) == 1 else 's'}{examples}"
+    suffix, pairs = max(found.items(), key=lambda each: len(each[1]))
+    warn_once(f"{len(pairs)} mask{'s' * (len(pairs) > 1)} paired by the suffix {suffix!r}")
+    return pairs

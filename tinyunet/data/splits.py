@@ -1,19 +1,21 @@
 """Which part of the data judges: a region of its own, with every class in it.
 
 Neighboring pixels resemble each other. If some of them train the network and those between them
-judge it, the judgment is too kind. So a spatial split sets a block aside, of each scene or of the
-tiles of each scene. Where it lies is chosen so that the block has its share of every class.
+judge it, the judgment is too kind. So a spatial split sets a block of each scene aside, and a strip
+around it that belongs to nobody. Where it lies is chosen so that the block has its share of every
+class. A scene may be one image, or lie there in pieces: tiles that are named by their first pixel.
 """
 
 import itertools
 import re
-import warnings
+import sys
 from collections import defaultdict
+from operator import itemgetter
 
 import numpy as np
 
-from tinyunet.data.dataset import Dataset
-from tinyunet.data.images import blocks
+from tinyunet.data.dataset import Dataset, count_classes
+from tinyunet.data.images import blocks, warn_once
 from tinyunet.errors import UserError
 
 NAME = re.compile(r"(?P<scene>.*)_r(?P<row>\d+)_c(?P<column>\d+)")
@@ -25,7 +27,7 @@ WINDOW = 512  # pixels a side of what is picked for that
 def spatial_split(
     dataset: Dataset, fraction: float, buffer: int = 0, smallest: int = 1
 ) -> tuple[Dataset, Dataset]:
-    """Divide tiles or scenes by region: a block of each scene is for validation.
+    """Divide scenes, whole or in tiles, by region: a block of each scene is for validation.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def spatial_split(
     buffer : int
         Pixels of a scene between the two parts that belong to neither.
     smallest : int
-        Parts of a scene with a shorter side are dropped.
+        Parts with a shorter side are dropped.
 
     Returns
     -------
@@ -49,23 +51,72 @@ def spatial_split(
     """
     if not 0 < fraction < 1:
         raise UserError(f"a fraction of {fraction} cannot be set aside: choose between 0 and 1")
-    if all(NAME.fullmatch(stem) for stem in dataset.stems):
-        parts = _split_tiles(dataset, fraction)
-        training, validation = (dataset.subset(sorted(indices)) for indices in parts)
-    else:
-        parts = ([], [])
-        for index in range(len(dataset)):
-            for part, found in zip(
-                parts, _split_scene(dataset, index, fraction, buffer, smallest), strict=True
-            ):
-                part += found
-        training, validation = map(dataset.parts, parts)
-    if not len(training) or not len(validation):
+    tiles = [NAME.fullmatch(stem) for stem in dataset.stems]
+    scenes = defaultdict(list)  # the images of each: index, and where its first pixel lies
+    for index, (stem, tile) in enumerate(zip(dataset.stems, tiles, strict=True)):
+        if all(tiles):
+            scenes[tile["scene"]].append((index, (int(tile["row"]), int(tile["column"]))))
+        else:
+            scenes[stem].append((index, (0, 0)))
+    training, validation = [], []
+    for pieces in scenes.values():
+        axis, start, stop = choose_block(dataset, pieces, fraction)
+        judge = cut(dataset, pieces, axis, start, stop, smallest)
+        rest = cut(dataset, pieces, axis, 0, start - buffer, smallest)
+        rest += cut(dataset, pieces, axis, stop + buffer, sys.maxsize, smallest)
+        if judge and rest:
+            training += rest
+            validation += judge
+        else:  # no room for two parts
+            training += cut(dataset, pieces, axis, 0, sys.maxsize, smallest)
+    if not training or not validation:
         raise UserError(
-            "a spatial split needs a scene with room for two parts (or at least two tiles of one "
-            "that do not overlap): cut smaller tiles, choose a smaller crop, or give --val-images"
+            "a spatial split needs a scene with room for two parts and a strip as wide as the "
+            f"receptive field ({buffer} pixels) between them: choose a smaller crop or depth, or "
+            "give --val-images"
         )
-    return training, validation
+    return dataset.parts(sorted(training, key=itemgetter(1))), dataset.parts(validation)
+
+
+def choose_block(dataset: Dataset, pieces: list, fraction: float) -> tuple[int, int, int]:
+    """Choose the rows (axis 0) or columns (axis 1) of a scene that judge: axis, start and stop.
+
+    The scene is counted in strips: those between the first pixels of its tiles, or, of one image,
+    `BINS` of equal width.
+    """
+    table = dataset.table
+    ignored = table.ignore_index if table else None
+    classes = len(table.names) if table else 1 + max(m[:, :].max() for m in dataset.masks)
+    found = []
+    for axis in (1, 0):
+        begins = sorted({place[axis] for _, place in pieces})
+        end = max(place[axis] + dataset.masks[k].shape[axis] for k, place in pieces)
+        length = end - begins[0]
+        edges = begins if len(pieces) > 1 else range(begins[0], end, -(-length // BINS))
+        counts = []
+        for start, stop in itertools.pairwise([*edges, end]):
+            strip = dataset.parts(cut(dataset, pieces, axis, start, stop, 1))
+            counts.append(count_classes(strip.masks, classes, ignored))
+        score, first, last = best_block(np.array(counts), fraction)
+        found.append((length, score, axis, [*edges, end][first], [*edges, end][last]))
+    longer = max(found, key=itemgetter(0))  # it divides more finely
+    return max(found, key=lambda each: each[1] + 0.1 * (each is longer))[2:]
+
+
+def cut(dataset: Dataset, pieces: list, axis: int, start: int, stop: int, smallest: int) -> list:
+    """Cut out what lies between two rows or columns of a scene; see `Dataset.parts`."""
+    parts = []
+    for index, place in pieces:
+        window = [slice(0, side) for side in dataset.masks[index].shape]
+        side = window[axis].stop
+        first, last = max(start - place[axis], 0), min(stop - place[axis], side)
+        name = dataset.stems[index]
+        if last - first < side:
+            window[axis] = slice(first, last)
+            name += "_r{0.start}-{0.stop}_c{1.start}-{1.stop}".format(*window)
+        if last - first >= min(side, smallest):
+            parts.append((name, index, *window))
+    return parts
 
 
 def best_block(counts: np.ndarray, fraction: float) -> tuple[float, int, int]:
@@ -103,117 +154,28 @@ def best_block(counts: np.ndarray, fraction: float) -> tuple[float, int, int]:
     return best
 
 
-def _classes_of(dataset: Dataset) -> tuple[int, int | None]:
-    """Tell how many classes there are, and which number does not count."""
-    if dataset.table is not None:
-        return len(dataset.table.names), dataset.table.ignore_index
-    return 1 + max(
-        int(mask[window].max()) for mask in dataset.masks for window in blocks(mask.shape)
-    ), None
-
-
-def _split_tiles(dataset: Dataset, fraction: float) -> tuple[list[int], list[int]]:
-    """Choose for each scene the rows or columns of tiles that judge; those that overlap go."""
-    scenes = defaultdict(list)
-    for index, stem in enumerate(dataset.stems):
-        found = NAME.fullmatch(stem)
-        scenes[found["scene"]].append((index, (int(found["row"]), int(found["column"]))))
-    classes, ignore = _classes_of(dataset)
-    counts = [
-        np.bincount(np.asarray(mask[:, :]).ravel(), minlength=classes)[:classes]
-        for mask in dataset.masks
-    ]
-    training, validation = [], []
-    for tiles in scenes.values():
-        parts, best = ([index for index, _ in tiles], []), -1.0
-        sides = [sorted({place[axis] for _, place in tiles}) for axis in (0, 1)]
-        for axis in (1, 0) if len(sides[1]) >= len(sides[0]) else (0, 1):
-            begins = sides[axis]
-            strips = np.zeros((len(begins), classes))
-            for index, place in tiles:
-                strips[begins.index(place[axis])] += counts[index]
-            score, first, last = best_block(strips, fraction)
-            chosen = begins[first:last]
-            ends = {k: place[axis] + dataset.images[k].shape[axis] for k, place in tiles}
-            inside = [k for k, place in tiles if place[axis] in chosen]
-            stop = max((ends[k] for k in inside), default=0)
-            outside = [k for k, place in tiles if place[axis] >= stop or ends[k] <= chosen[0]]
-            # The longer side comes first: it divides more finely.
-            if inside and outside and score > best + 0.1:
-                parts, best = (outside, inside), score
-        training += parts[0]
-        validation += parts[1]
-    return training, validation
-
-
-def _split_scene(dataset: Dataset, index: int, fraction: float, buffer: int, smallest: int):
-    """Cut a scene into parts for training and one for validation: (name, index, rows, columns)."""
-    stem, mask = dataset.stems[index], dataset.masks[index]
-    classes, _ = _classes_of(dataset)
-    sides = mask.shape
-    steps = [max(1, -(-side // BINS)) for side in sides]
-    strips = [
-        np.zeros((-(-side // step), classes)) for side, step in zip(sides, steps, strict=True)
-    ]
-    for window in blocks(sides):
-        labels = mask[window].astype(np.int64)
-        for axis in (0, 1):
-            position = np.arange(window[axis].start, window[axis].stop) // steps[axis]
-            position = position[:, None] if axis == 0 else position[None, :]
-            counted = labels < classes
-            cells = (position * classes + np.where(counted, labels, 0))[counted]
-            strips[axis] += np.bincount(cells, minlength=strips[axis].size).reshape(-1, classes)
-    order = (1, 0) if sides[1] >= sides[0] else (0, 1)
-    scored = [
-        (*best_block(strips[axis], fraction), axis) for axis in order if len(strips[axis]) > 1
-    ]
-    if not scored:
-        return [(stem, index, slice(0, sides[0]), slice(0, sides[1]))], []
-    best = max(scored, key=lambda block: block[0] + 0.1 * (block[3] == order[0]))
-    _, first, last, axis = best
-    start, stop = first * steps[axis], min(last * steps[axis], sides[axis])
-
-    def cut(begin: int, end: int) -> list:
-        rows, columns = (
-            slice(begin, end) if k == axis else slice(0, side) for k, side in enumerate(sides)
-        )
-        name = f"{stem}_r{rows.start}-{rows.stop}_c{columns.start}-{columns.stop}"
-        long_enough = end - begin >= smallest
-        return [(name, index, rows, columns)] if long_enough else []
-
-    training = cut(0, start - buffer) + cut(stop + buffer, sides[axis])
-    validation = cut(start, stop)
-    if not training or not validation:
-        return [(stem, index, slice(0, sides[0]), slice(0, sides[1]))], []
-    return training, validation
-
-
 def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
     """Pick windows spread over large scenes, so that a checkpoint doesn't take an hour.
 
     Images of at most `judged` pixels stay as they are.
     """
-    places, picked = [], 0
-    large = sum(mask.shape[0] * mask.shape[1] > judged for mask in validation.masks)
+    sizes = [mask.shape[0] * mask.shape[1] for mask in validation.masks]
+    large = sum(size > judged for size in sizes)
+    if not large:
+        return validation
+    places = []
     for index, (stem, mask) in enumerate(zip(validation.stems, validation.masks, strict=True)):
-        height, width = mask.shape
-        if height * width <= judged:
-            places.append((stem, index, slice(0, height), slice(0, width)))
+        if sizes[index] <= judged:
+            places.append((stem, index, slice(None), slice(None)))
             continue
-        side = min(WINDOW, height, width)
-        tops, lefts = range(0, height - side + 1, side), range(0, width - side + 1, side)
-        windows = list(itertools.product(tops, lefts))
+        side = min(WINDOW, *mask.shape)
+        windows = list(blocks([length // side * side for length in mask.shape], side))
         most = min(len(windows), max(1, judged // large // side**2))
         for k in np.linspace(0, len(windows) - 1, most).round().astype(int):
-            top, left = windows[k]
-            window = slice(top, top + side), slice(left, left + side)
-            places.append((f"{stem}_r{top}_c{left}", index, *window))
-        picked += most
-    if not picked:
-        return validation
-    warnings.warn(
-        f"validation looks at {picked} windows of {WINDOW} x {WINDOW} pixels, spread over what is "
-        "set aside; 'tinyunet evaluate' judges all of an image",
-        stacklevel=2,
+            rows, columns = windows[k]
+            places.append((f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns))
+    warn_once(
+        f"validation looks at windows of {WINDOW} x {WINDOW} pixels, spread over what is set "
+        "aside; 'tinyunet evaluate' judges all of an image"
     )
     return validation.parts(places)

@@ -133,12 +133,10 @@ def digest(image) -> bytes:
 
 def check_copies(report: Report, judge: Report) -> None:
     """Check that no image is there twice, or both in training and in validation."""
-    first: dict[bytes, str] = {}
-    for stem, number in zip(report.dataset.stems, report.digests, strict=True):
-        first.setdefault(number, stem)
+    first = dict(zip(reversed(report.digests), reversed(report.dataset.stems), strict=True))
     copies = [
         f"{stem} as {first[number]}"
-        for stem, number in zip(judge.dataset.stems, judge.digests, strict=True)
+        for number, stem in zip(judge.digests, judge.dataset.stems, strict=True)
         if number in first and (judge is not report or first[number] != stem)
     ]
     if copies:

@@ -1,5 +1,6 @@
 """The doctor's report: what was found, in words and as a picture."""
 
+import itertools
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.data.class_table import ClassTable
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import plain
-from tinyunet.data.weight_maps import suggest_class_weights
 from tinyunet.plots.pictures import contact_sheet
 
 
@@ -87,31 +87,24 @@ class Report:
             return ["It cannot be told which classes there are."]
         if not len(self.dataset):
             return ["A class table that could be meant:", "", *str(self.table).splitlines()]
-        rows = [("class", "stored as", "pixels", "share", "in images", "weight")]
+        rows = [("class", "stored as", "pixels", "share", "in images")]
         columns = zip(
             self.table.names,
             self.table.values,
             self.pixels,
             self.pixels / max(self.pixels.sum(), 1),
             (self.counts > 0).sum(axis=0),
-            suggest_class_weights(self.pixels),
             strict=True,
         )
-        for name, words, pixels, share, images, weight in columns:
-            numbers = (f"{pixels:,}", f"{share:.2%}", str(images), f"{weight:.3f}")
+        for name, words, pixels, share, images in columns:
+            numbers = (f"{pixels:,}", f"{share:.2%}", str(images))
             rows.append((name, " ".join(words), *numbers))
         if self.table.ignored:
-            rows.append(("ignore", " ".join(self.table.ignored), "", "", "", ""))
+            rows.append(("ignore", " ".join(self.table.ignored), "", "", ""))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         layout = "{:{}}" + "  {:>{}}" * (len(widths) - 1)
-        lines = [
-            layout.format(*(each for pair in zip(row, widths, strict=True) for each in pair))
-            for row in rows
-        ]
-        return [
-            *map(str.rstrip, lines),
-            "The weight, 1 / sqrt(share) up to a factor, is what --class-weights auto uses.",
-        ]
+        cells = (itertools.chain(*zip(row, widths, strict=True)) for row in rows)
+        return [layout.format(*each).rstrip() for each in cells]
 
 
 def plural(count: int, noun: str) -> str:

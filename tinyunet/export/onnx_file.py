@@ -18,7 +18,9 @@ Three things differ from the network that was trained, none of them its predicti
 """
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,11 +38,12 @@ IGNORED = -1e30  # the logit of a class that is never to be chosen: its probabil
 
 
 class Graph:
-    """A graph that grows: its nodes, and the arrays that they use by name."""
+    """A graph that grows: its nodes, the arrays that they use by name, and who uses which."""
 
     def __init__(self) -> None:
         self.nodes: list = []
         self.arrays: dict[str, np.ndarray] = {}
+        self.weights: dict[str, list[str]] = {}  # kernel and bias, by what a convolution made
 
     def add(self, kind: str, inputs: list[str], **attributes) -> str:
         """Append a node; returns the name of its output."""
@@ -57,122 +60,81 @@ class Graph:
         return name
 
 
-class Tensor:
-    """Stands for an image on its way through a network.
+class Tensor(NamedTuple):
+    """Stands for an image on its way through a network: its name in the graph, its (N, H, W, C)."""
 
-    Attributes
-    ----------
-    graph : Graph
-    name : str
-        In the graph.
-    shape : (N, H, W, C)
-        As the layers know it.
-    weights : (str, str) or None
-        The names of kernel and bias, where a convolution made this: for a normalization to fold in.
-    """
-
-    def __init__(self, graph: Graph, name: str, shape, weights=None):
-        self.graph, self.name, self.shape, self.weights = graph, name, shape, weights
+    graph: Graph
+    name: str
+    shape: tuple
 
     def visit(self, layer, *others: "Tensor") -> "Tensor":
         """Go through a layer: through each one inside, or into the graph by the layer's kind."""
         if not hasattr(layer, "output_shape"):
             return layer.forward(self, *others)
         tensors = (self, *others)
-        shape = layer.output_shape(*(tensor.shape for tensor in tensors))
-        write = WRITERS[type(layer)]
-        made = write(layer, *tensors)
-        return Tensor(self.graph, made.name, shape, made.weights)
+        name = WRITERS[type(layer)](layer, *tensors)
+        return Tensor(self.graph, name, layer.output_shape(*(tensor.shape for tensor in tensors)))
 
 
-def write_convolution(layer, x: Tensor) -> Tensor:
-    """Write Conv: the kernel (KH, KW, C, F) becomes (F, C, KH, KW)."""
+# Each of these writes what a layer does and returns the name of the result.
+
+
+def write_convolution(layer, x: Tensor, kind: str = "Conv") -> str:
+    """Write either kind of convolution: the kernel (KH, KW, C, F) becomes (F, C, KH, KW)."""
     (top, bottom), (left, right) = border_widths(layer.padding, layer.kernel_size, layer.stride)
-    return write_weighted(layer, x, "Conv", [top, left, bottom, right], layer.weight.data.shape[3])
-
-
-def write_transposed_convolution(layer, x: Tensor) -> Tensor:
-    """Write ConvTranspose: the kernel (KH, KW, C, F), F channels in, becomes (F, C, KH, KW)."""
-    (top, bottom), (left, right) = border_widths(layer.padding, layer.kernel_size, layer.stride)
-    pads = [top, left, bottom, right]
-    return write_weighted(layer, x, "ConvTranspose", pads, layer.weight.data.shape[2])
-
-
-def write_weighted(layer, x: Tensor, kind: str, pads: list[int], channels: int) -> Tensor:
-    """Write either kind of convolution, with its weights."""
     weight = to_host(layer.weight.data).transpose(3, 2, 0, 1)
+    channels = weight.shape[0 if kind == "Conv" else 1]
     bias = to_host(layer.bias.data) if layer.bias else np.zeros(channels, weight.dtype)
-    names = x.graph.constant("weight", weight), x.graph.constant("bias", bias)
-    name = x.graph.add(
-        kind,
-        [x.name, *names],
-        kernel_shape=list(layer.kernel_size),
-        strides=list(layer.stride),
-        pads=pads,
-    )
-    return Tensor(x.graph, name, None, names if kind == "Conv" else None)
+    weights = [x.graph.constant("weight", weight), x.graph.constant("bias", bias)]
+    sizes = {"kernel_shape": list(layer.kernel_size), "strides": list(layer.stride)}
+    name = x.graph.add(kind, [x.name, *weights], pads=[top, left, bottom, right], **sizes)
+    x.graph.weights[name] = weights
+    return name
 
 
-def write_normalization(layer, x: Tensor) -> Tensor:
+def write_normalization(layer, x: Tensor) -> str:
     """Fold the normalization into the convolution before it: nothing is added to the graph."""
-    kernel, bias = x.weights
+    kernel, bias = x.graph.weights[x.name]
     mean, variance = to_host(layer.running_mean.data), to_host(layer.running_variance.data)
     scale = to_host(layer.gamma.data) / np.sqrt(variance + layer.epsilon)
     arrays = x.graph.arrays
     # (F, C, KH, KW) times (F, 1, 1, 1)
     arrays[kernel] = arrays[kernel] * scale[:, None, None, None]
     arrays[bias] = (arrays[bias] - mean) * scale + to_host(layer.beta.data)
-    return Tensor(x.graph, x.name, None)
+    return x.name
 
 
-def write_relu(layer, x: Tensor) -> Tensor:
-    """Write Relu."""
-    return Tensor(x.graph, x.graph.add("Relu", [x.name]), None)
-
-
-def write_nothing(layer, x: Tensor) -> Tensor:
-    """Dropout does nothing at inference."""
-    return x
-
-
-def write_pooling(layer, x: Tensor) -> Tensor:
+def write_pooling(layer, x: Tensor) -> str:
     """Write MaxPool."""
     sides = [layer.size, layer.size]
-    name = x.graph.add("MaxPool", [x.name], kernel_shape=sides, strides=sides)
-    return Tensor(x.graph, name, None)
+    return x.graph.add("MaxPool", [x.name], kernel_shape=sides, strides=sides)
 
 
-def write_upsampling(layer, x: Tensor) -> Tensor:
+def write_upsampling(layer, x: Tensor) -> str:
     """Write Resize to nearest neighbors: output pixel i is input pixel floor(i / scale)."""
     scales = x.graph.constant("scales", np.array([1, 1, layer.scale, layer.scale], np.float32))
-    name = x.graph.add(
-        "Resize",
-        [x.name, "", scales],
-        mode="nearest",
-        nearest_mode="floor",
-        coordinate_transformation_mode="asymmetric",
-    )
-    return Tensor(x.graph, name, None)
+    nearest = {"mode": "nearest", "nearest_mode": "floor"}
+    nearest["coordinate_transformation_mode"] = "asymmetric"
+    return x.graph.add("Resize", [x.name, "", scales], **nearest)
 
 
-def write_concatenation(layer, skip: Tensor, x: Tensor) -> Tensor:
+def write_concatenation(layer, skip: Tensor, x: Tensor) -> str:
     """Write Concat, after a Slice where the skip is larger and its center is used."""
-    name = skip.name
+    name, sizes = skip.name, np.array(x.shape[1:3])
     if skip.shape[1:3] != x.shape[1:3]:
-        sizes = np.array(x.shape[1:3])
         first = (np.array(skip.shape[1:3]) - sizes) // 2
         parts = {"first": first, "last": first + sizes, "axes": np.array([2, 3])}
         names = [skip.graph.constant(key, values) for key, values in parts.items()]
         name = skip.graph.add("Slice", [name, *names])
-    return Tensor(x.graph, x.graph.add("Concat", [name, x.name], axis=1), None)
+    return x.graph.add("Concat", [name, x.name], axis=1)
 
 
 WRITERS = {
     layers.Conv2d: write_convolution,
-    layers.ConvTranspose2d: write_transposed_convolution,
+    layers.ConvTranspose2d: partial(write_convolution, kind="ConvTranspose"),
     layers.BatchNorm2d: write_normalization,
-    layers.ReLU: write_relu,
-    layers.Dropout: write_nothing,
+    layers.ReLU: lambda layer, x: x.graph.add("Relu", [x.name]),
+    layers.Dropout: lambda layer, x: x.name,  # which does nothing at inference
     layers.MaxPool2d: write_pooling,
     layers.UpsampleNearest2d: write_upsampling,
     layers.Concat: write_concatenation,
@@ -213,8 +175,7 @@ def export_onnx(
     dtype = model.metadata.get("image_format", {}).get("dtype", "uint8")
     if dtype != "uint8":
         raise UserError(
-            f"the model was trained on images of {dtype}, but QGIS gives an exported network 8-bit "
-            "values: use `tinyunet predict`, which reads images as they are"
+            f"the model was trained on {dtype} images, but QGIS gives 8-bit ones: use predict"
         )
     network = model.network
     channels, classes = network.config["in_channels"], network.config["classes"]
@@ -225,38 +186,29 @@ def export_onnx(
         pads = graph.constant("pads", np.array([0, 0, margin, margin, 0, 0, margin, margin]))
         x = graph.add("Pad", [x, pads], mode="reflect")
     side = tile + 2 * margin
-    logits = network(Tensor(graph, x, (1, side, side, channels)))
+    logits = network(Tensor(graph, x, (1, side, side, channels))).name
     if model.ignore_index is not None and 0 <= model.ignore_index < classes:
         never = np.zeros((1, classes, 1, 1), np.float32)
         never[0, model.ignore_index] = IGNORED
-        logits.name = graph.add("Add", [logits.name, graph.constant("never", never)])
-    graph.nodes.append(
-        onnx.helper.make_node("Softmax", [logits.name], ["probabilities"], name="softmax", axis=1)
-    )
-    written = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            graph.nodes,
-            "tinyunet",
-            [tensor_info("image", (1, channels, tile, tile))],
-            [tensor_info("probabilities", (1, classes, tile, tile))],
-            [onnx.numpy_helper.from_array(array, name) for name, array in graph.arrays.items()],
-        ),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        logits = graph.add("Add", [logits, graph.constant("never", never)])
+    helper, names = onnx.helper, ["probabilities"]
+    graph.nodes.append(helper.make_node("Softmax", [logits], names, name="softmax", axis=1))
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, depth, tile, tile])
+        for name, depth in (("image", channels), ("probabilities", classes))
+    ]
+    arrays = [onnx.numpy_helper.from_array(array, name) for name, array in graph.arrays.items()]
+    written = helper.make_model(
+        helper.make_graph(graph.nodes, "tinyunet", ends[:1], ends[1:], arrays),
+        opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="tinyunet",
         producer_version=__version__,
     )
-    onnx.helper.set_model_props(written, metadata(model, tile, resolution))
+    helper.set_model_props(written, metadata(model, tile, resolution))
     onnx.checker.check_model(written, full_check=True)
     with written_aside(path) as file:
         file.write(written.SerializeToString())
-
-
-def tensor_info(name: str, shape: tuple[int, ...]):
-    """Describe an input or output of the graph: float32, of a fixed shape."""
-    from onnx import TensorProto, helper
-
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
 def standardized(graph: Graph, standardization) -> str:
@@ -287,14 +239,12 @@ def margin_of(network, tile: int) -> int:
 
 def metadata(model: Model, tile: int, resolution: float | None) -> dict[str, str]:
     """Say what Deepness reads from a model file: each value a JSON text."""
-    reach = model.network.receptive_field // 2
     values = {
         "model_type": "Segmentor",
         "class_names": dict(enumerate(model.class_names)),
         "tile_size": tile,
         "tiles_size": tile,  # the name in Deepness's manual; its code reads the other one
-        "tiles_overlap": min(50, -(-100 * reach // tile)),  # percent of a tile
+        "tiles_overlap": min(50, -(-50 * model.network.receptive_field // tile)),  # percent
     }
-    if resolution is not None:
-        values["resolution"] = resolution
+    values |= {"resolution": resolution} if resolution is not None else {}
     return {key: json.dumps(value) for key, value in values.items()}

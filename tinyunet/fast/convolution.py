@@ -33,7 +33,7 @@ from tinyunet.nn.functional.shapes import (
 
 # How large a band's patch matrix may be. On a CPU: what the cache holds. On a GPU every band is a
 # kernel launch, so bands are there only to bound the memory.
-BAND_BYTES = {"cpu": 2 * 2**20, "cuda": 256 * 2**20}
+BAND_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
 
 
 def conv2d(
@@ -61,9 +61,7 @@ def conv_transpose2d(
     kernel_size, stride = weight.shape[:2], pair(stride)
     border = border_widths(padding, kernel_size, stride)
     size = transposed_size(x.shape, kernel_size, stride, border)
-    y = correlate_adjoint(x, weight, (len(x), *size, weight.shape[2]), stride, border)
-    if bias is not None:
-        y += bias
+    y = correlate_adjoint(x, weight, (len(x), *size, weight.shape[2]), stride, border, bias)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dx = correlate(dy, weight, None, stride, border) if input_gradient else None
@@ -79,11 +77,16 @@ def conv_transpose2d(
 def correlate(x: Array, weight: Array, bias: Array | None, stride: tuple, border: tuple) -> Array:
     """Convolution forward: each band's patch matrix times the weight matrix."""
     matrix = weight.reshape(-1, weight.shape[3])  # (KH*KW*C, F)
-    return product_in_bands(x, matrix, bias, weight.shape[:2], stride, border)
+    return product_in_bands([(x, matrix)], bias, weight.shape[:2], stride, border)
 
 
 def correlate_adjoint(
-    dy: Array, weight: Array, image_shape: tuple, stride: tuple, border: tuple
+    dy: Array,
+    weight: Array,
+    image_shape: tuple,
+    stride: tuple,
+    border: tuple,
+    bias: Array | None = None,
 ) -> Array:
     """Convolution's ``dx`` (N, H, W, C): what `correlate` does with an image, transposed."""
     *kernel_size, channels, filters = weight.shape
@@ -97,15 +100,44 @@ def correlate_adjoint(
         # (KH*KW*F, C), as the transpose of a matrix (C, KH*KW*F), which BLAS takes as it is: this
         # copies the kernel with its inner axis F in order.
         turned = weight[::-1, ::-1].transpose(2, 0, 1, 3).reshape(channels, -1).T
-        return product_in_bands(dy, turned, None, kernel_size, stride, turned_border)
+        return product_in_bands([(dy, turned)], bias, kernel_size, stride, turned_border)
+    matrix = weight.reshape(-1, filters).T  # (F, KH*KW*C)
+    if tuple(kernel_size) == stride and image_shape[1:3] == tuple(
+        stride[axis] * dy.shape[1 + axis] for axis in (0, 1)
+    ):
+        return blocks_in_bands(dy, matrix, image_shape, bias)
     (top, bottom), (left, right) = border
     images, height, width, _ = image_shape
     # (N*OH*OW, F) @ (F, KH*KW*C) -> the gradient of every patch, added back to the padded image
-    dpatches = dy.reshape(-1, filters) @ weight.reshape(-1, filters).T
-    columns = dpatches.reshape(*dy.shape[:3], *kernel_size, channels)
+    columns = (dy.reshape(-1, filters) @ matrix).reshape(*dy.shape[:3], *kernel_size, channels)
     padded_shape = (images, top + height + bottom, left + width + right, channels)
-    padded = add_windows(columns, padded_shape, stride)
-    return padded[:, top : top + height, left : left + width]
+    padded, _ = col2im(columns, padded_shape, kernel_size, stride)
+    y = padded[:, top : top + height, left : left + width]
+    return y if bias is None else y + bias
+
+
+def blocks_in_bands(dy: Array, matrix: Array, image_shape: tuple, bias: Array | None) -> Array:
+    """Turn each pixel of `dy` into a block of `image_shape`, where the blocks do not overlap.
+
+    Nothing needs to be added up, so only the order of the axes changes.
+    """
+    *_, height, width, filters = dy.shape
+    images, tall, wide, channels = image_shape
+    kernel_size = tall // height, wide // width
+    y = xp.empty(image_shape, dtype=xp.result_type(dy, matrix))
+    # (N, OH, KH, OW, KW, C), seen as (N, OH, OW, KH, KW, C)
+    blocks = y.reshape(images, height, kernel_size[0], width, kernel_size[1], channels)
+    blocks = blocks.transpose(0, 1, 3, 2, 4, 5)
+
+    def fill(band: tuple) -> None:
+        # (pixels, F) @ (F, KH*KW*C) -> (pixels, KH*KW*C)
+        products = (rows_of(dy, band) @ matrix).reshape(-1, channels)
+        if bias is not None:
+            products += bias
+        blocks[band] = products.reshape(blocks[band].shape)
+
+    for_each(fill, bands(dy.shape, kernel_size, channels, filters, dy.itemsize))
+    return y
 
 
 def weight_gradient(x: Array, dy: Array, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
@@ -138,22 +170,38 @@ def sum_over_pixels(dy: Array) -> Array:
 
 
 def product_in_bands(
-    x: Array, matrix: Array, bias: Array | None, kernel_size: tuple, stride: tuple, border: tuple
+    parts: list[tuple[Array, Array]],
+    bias: Array | None,
+    kernel_size: tuple,
+    stride: tuple,
+    border: tuple,
+    relu: bool = False,
 ) -> Array:
-    """Multiply the patch matrix of `x`, made a band at a time, by (KH*KW*C, F); plus the bias."""
-    channels, filters = x.shape[3], matrix.shape[1]
+    """Multiply the patch matrix of an image (N, H, W, C) by a matrix (KH*KW*C, F), in bands.
+
+    The products of several such `parts` are summed. Then, while the band is in the cache, comes
+    the bias, and ReLU where it is wanted.
+    """
+    (x, matrix), *others = parts
     size = output_size(x.shape, kernel_size, stride, border)
-    y = xp.empty((len(x), *size, filters), dtype=xp.result_type(x, matrix))
+    y = xp.empty((len(x), *size, matrix.shape[1]), dtype=xp.result_type(x, matrix))
+    # The bias of a whole row of pixels: a few long additions are faster than many short ones.
+    row_bias = None if bias is None else repeated(bias, size[1])
 
     def fill(band: tuple) -> None:
-        patches = patch_matrix(x, band, kernel_size, stride, border)
         y_rows = rows_of(y, band)
         # (pixels, KH*KW*C) @ (KH*KW*C, F) -> (pixels, F), straight to its place
-        xp.matmul(patches, matrix, out=y_rows)
-        if bias is not None:
-            y_rows += bias
+        xp.matmul(patch_matrix(x, band, kernel_size, stride, border), matrix, out=y_rows)
+        for other, other_matrix in others:
+            y_rows += patch_matrix(other, band, kernel_size, stride, border) @ other_matrix
+        if row_bias is not None:
+            long_rows = y_rows.reshape(-1, row_bias.size)
+            long_rows += row_bias
+        if relu:
+            xp.maximum(y_rows, 0, out=y_rows)
 
-    for_each(fill, bands(y.shape, kernel_size, channels, filters, y.itemsize))
+    channels = sum(image.shape[3] for image, _ in parts)
+    for_each(fill, bands(y.shape, kernel_size, channels, y.shape[3], y.itemsize))
     return y
 
 
@@ -191,6 +239,10 @@ def patch_matrix(x: Array, band: tuple, kernel_size: tuple, stride: tuple, borde
     last = (rows.stop - 1) * stride[0] - top + kernel_size[0]
     # (A wide border can hold a band's windows alone: then it touches no row.)
     inside = x[images, max(first, 0) : max(min(last, height), 0)]
+    patch_length = kernel_size[0] * kernel_size[1] * channels
+    only_sides = first >= 0 and last <= height and left + right > 0
+    if only_sides and stride[1] == 1 and width >= kernel_size[1]:
+        return patches_without_padding(inside, kernel_size, stride[0], left, right)
     if first < 0 or last > height or left or right:
         above = max(-first, 0)
         padded = xp.zeros(
@@ -199,8 +251,35 @@ def patch_matrix(x: Array, band: tuple, kernel_size: tuple, stride: tuple, borde
         padded[:, above : above + inside.shape[1], left : left + width] = inside
         inside = padded
     # reshape copies the overlapping windows one by one; a 1 x 1 kernel has none and copies nothing
-    patches = sliding_windows(inside, kernel_size, stride)
-    return patches.reshape(-1, kernel_size[0] * kernel_size[1] * channels)
+    return sliding_windows(inside, kernel_size, stride).reshape(-1, patch_length)
+
+
+def patches_without_padding(
+    inside: Array, kernel_size: tuple, down: int, left: int, right: int
+) -> Array:
+    """Make the patches of a band that meets the border at its left and right end only.
+
+    On a wide image a band is a few rows, and padding them would take as long as the product.
+    """
+    windows = sliding_windows(inside, kernel_size, (down, 1))  # (n, rows, inner, KH, KW, C)
+    images, out_height, inner, kernel_height, kernel_width, channels = windows.shape
+    shape = (images, out_height, left + inner + right, kernel_height, kernel_width, channels)
+    patches = xp.empty(shape, dtype=inside.dtype)
+    patches[:, :, left : left + inner] = windows
+    # A window that begins k pixels outside sees the same as the outermost one within, and k zeros.
+    for k in range(1, left + 1):
+        patches[:, :, left - k, :, :k] = 0
+        patches[:, :, left - k, :, k:] = windows[:, :, 0, :, : max(kernel_width - k, 0)]
+    for k in range(1, right + 1):
+        kept = max(kernel_width - k, 0)
+        patches[:, :, k - right - 1, :, kept:] = 0
+        patches[:, :, k - right - 1, :, :kept] = windows[:, :, -1, :, kernel_width - kept :]
+    return patches.reshape(-1, kernel_height * kernel_width * channels)
+
+
+def repeated(values: Array, count: int) -> Array:
+    """Lay a row of numbers out `count` times, end to end."""
+    return xp.broadcast_to(values, (count, values.size)).reshape(-1)
 
 
 def rows_of(y: Array, band: tuple) -> Array:
@@ -225,14 +304,3 @@ def sliding_windows(x: Array, kernel_size: tuple, stride: tuple) -> Array:
         (images, out_height, out_width, kernel_height, kernel_width, channels),
         (per_image, per_row * down, per_pixel * right, per_row, per_pixel, per_channel),
     )
-
-
-def add_windows(columns: Array, image_shape: tuple, stride: tuple) -> Array:
-    """Do what `col2im` does; where the windows tile the image, without adding anything."""
-    _, out_height, out_width, *kernel_size, _ = columns.shape
-    covered = (out_height * stride[0], out_width * stride[1])
-    if tuple(kernel_size) == stride and covered == image_shape[1:3]:
-        # Nothing overlaps, so only the order of the axes changes.
-        return columns.transpose(0, 1, 3, 2, 4, 5).reshape(image_shape)
-    image, _ = col2im(columns, image_shape, kernel_size, stride)
-    return image

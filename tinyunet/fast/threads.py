@@ -50,4 +50,12 @@ def for_each(work: Callable, items: Iterable) -> list:
     """
     if lent.count == 1:
         return [work(item) for item in items]
-    return list(lent.pool.map(work, items))
+    items = list(items)
+    results, waiting = [None] * len(items), iter(enumerate(items))
+
+    def take_turns(_: int) -> None:
+        for index, item in waiting:  # each thread takes the next one when it is done with one
+            results[index] = work(item)
+
+    list(lent.pool.map(take_turns, range(lent.count)))
+    return results

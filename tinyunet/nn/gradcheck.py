@@ -171,15 +171,8 @@ def check_layer(layer, *inputs, tolerance=1e-6, seed=0, coordinates=24):
     """
     function, values = as_function(layer, len(inputs), seed)
     names = argument_names(layer.forward, len(inputs)) + list(values)
-    return check_gradients(
-        function,
-        *inputs,
-        *values.values(),
-        tolerance=tolerance,
-        seed=seed,
-        coordinates=coordinates,
-        names=names,
-    )
+    options = {"tolerance": tolerance, "seed": seed, "coordinates": coordinates, "names": names}
+    return check_gradients(function, *inputs, *values.values(), **options)
 
 
 def as_function(layer, inputs=1, seed=0):
@@ -197,22 +190,19 @@ def as_function(layer, inputs=1, seed=0):
     for parameter in parameters.values():
         parameter.grad_buffer = None
 
-    def function(*arguments):
+    def run(arguments):
         for parameter, value in zip(parameters.values(), arguments[inputs:], strict=True):
-            parameter.data = value
+            parameter.data, parameter.grad = value, None
         layer.set_seed(seed)
-        y = layer(*arguments[:inputs])
+        return layer(*arguments[:inputs])
 
+    def function(*arguments):
         def backward(dy):
-            # Forward once more: a layer's backward can be called once only.
-            for parameter, value in zip(parameters.values(), arguments[inputs:], strict=True):
-                parameter.data, parameter.grad = value, None
-            layer.set_seed(seed)
-            layer(*arguments[:inputs])
+            run(arguments)  # forward once more: a layer's backward can be called once only
             gradients = as_tuple(layer.backward(dy))
             return (*gradients, *(parameter.grad for parameter in parameters.values()))
 
-        return y, backward
+        return run(arguments), backward
 
     return function, {name: p.data.astype("float64") for name, p in parameters.items()}
 
@@ -227,12 +217,7 @@ def check_coordinates(
         return 0.0
     claimed = to_host(gradient).ravel()[sample]
     scale = max(abs(claimed).max(), smallest_scale)
-    measured = np.empty(len(sample))
-    for place, entry in enumerate(sample):
-        direction = np.zeros(argument.size)
-        direction[entry] = 1
-        direction = to_device(direction.reshape(argument.shape).astype(argument.dtype))
-        measured[place] = slope(loss, arguments, {index: direction}, tolerance, scale)
+    measured = slopes(loss, arguments, index, sample, tolerance, scale)
     # A backward that gives zero everywhere has no size: the measured slopes must count as well.
     scale = max(scale, abs(measured).max())
     if scale == 0:
@@ -241,13 +226,11 @@ def check_coordinates(
     error = differences.max() / scale
     if not error <= tolerance:  # written so that a NaN fails
         worst = int(differences.argmax())
-        wrong = int((~(differences <= tolerance * scale)).sum())
-        where = tuple(int(i) for i in np.unravel_index(sample[worst], argument.shape))
+        place = tuple(int(i) for i in np.unravel_index(sample[worst], argument.shape))
         raise GradientError(
-            f"{gradient_name(names[index])}, shape {argument.shape}, is wrong at {wrong} of "
-            f"{len(sample)} entries looked at. The worst is {where}: backward says "
-            f"{claimed[worst]:.9g}, measured is {measured[worst]:.9g} "
-            f"(relative error {error:.2g}, allowed {tolerance:.2g})"
+            f"{gradient_name(names[index])}, shape {argument.shape}, is wrong at "
+            f"{(differences > tolerance * scale).sum()} of {len(sample)} entries looked at; the "
+            f"worst is {place}: {compared(claimed[worst], measured[worst], error, tolerance)}"
         )
     return float(error)
 
@@ -255,9 +238,7 @@ def check_coordinates(
 def check_direction(loss, arguments, checked, gradients, smallest_scale, tolerance, rng):
     """Compare with the slope along one random direction through all arguments at once."""
     directions = {index: random_like(arguments[index], rng) for index in checked}
-    products = [
-        gradient * directions[index] for index, gradient in zip(checked, gradients, strict=True)
-    ]
+    products = [g * directions[index] for index, g in zip(checked, gradients, strict=True)]
     claimed = sum(float(product.sum()) for product in products)
     # The sum may cancel to nearly nothing by chance; its terms' size tells what to compare with.
     size = sum(float((product * product).sum()) for product in products) ** 0.5
@@ -266,12 +247,15 @@ def check_direction(loss, arguments, checked, gradients, smallest_scale, toleran
     scale = max(scale, abs(measured))
     error = abs(claimed - measured) / scale if scale else 0.0
     if not error <= tolerance:
-        raise GradientError(
-            f"the slope along a random direction through all arguments is wrong: backward says "
-            f"{claimed:.9g}, measured is {measured:.9g} (relative error {error:.2g}, allowed "
-            f"{tolerance:.2g})"
-        )
+        numbers = compared(claimed, measured, error, tolerance)
+        raise GradientError(f"the slope along a random direction is wrong: {numbers}")
     return float(error)
+
+
+def compared(claimed, measured, error, tolerance):
+    """Set two numbers side by side."""
+    numbers = f"backward says {claimed:.9g}, measured is {measured:.9g}"
+    return f"{numbers} (relative error {error:.2g}, allowed {tolerance:.2g})"
 
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
@@ -314,6 +298,16 @@ def slope(loss, arguments, directions, tolerance, scale):
     return best
 
 
+def slopes(loss, arguments, index, entries, tolerance, scale):
+    """Measure the slope along each of some entries of an argument, given by their numbers."""
+    measured, argument = np.empty(len(entries)), arguments[index]
+    for place, entry in enumerate(entries):
+        direction = np.zeros(argument.shape, argument.dtype)
+        direction.flat[entry] = 1
+        measured[place] = slope(loss, arguments, {index: to_device(direction)}, tolerance, scale)
+    return measured
+
+
 def moved(arguments, directions, step):
     """Copy the arguments, those in `directions` moved by `step` along theirs."""
     return [
@@ -341,12 +335,7 @@ def numerical_gradient(function, argument, dy=1.0):
     def loss(moved_argument):
         return float((function(moved_argument) * dy).sum())
 
-    gradient = np.empty(argument.size)
-    for entry in range(argument.size):
-        direction = np.zeros(argument.size)
-        direction[entry] = 1
-        direction = to_device(direction.reshape(argument.shape).astype(argument.dtype))
-        gradient[entry] = slope(loss, [argument], {0: direction}, np.inf, 1.0)
+    gradient = slopes(loss, [argument], 0, range(argument.size), np.inf, 1.0)
     return to_device(gradient.reshape(argument.shape))
 
 
@@ -382,11 +371,8 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
     error = abs(forth - back) / scale if scale else 0.0
     if not error <= tolerance:
         message, kinds = explain(function, [x], [0], names, y)
-        products = (
-            f"backward is not the adjoint: <A x, y> = {forth:.15g}, but <x, backward(y)> = "
-            f"{back:.15g} (relative difference {error:.2g}, allowed {tolerance:.2g})"
-        )
-        raise GradientError(f"{products}\n{message}" if message else products, kinds)
+        products = f"<A x, y> = {forth:.15g}, but <x, backward(y)> = {back:.15g}"
+        raise GradientError(f"backward is not the adjoint: {products}\n{message or ''}", kinds)
     return error
 
 

@@ -1,7 +1,6 @@
 """Every operation's gradient, checked on this machine: the table behind ``tinyunet gradcheck``."""
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -11,23 +10,6 @@ from tinyunet.backend import random_generator, to_device
 from tinyunet.nn.gradcheck import GradientError, as_function, check_gradients
 from tinyunet.nn.operations import operations as op
 from tinyunet.nn.unet import UNet
-
-
-class Case(NamedTuple):
-    """An operation at a point where its gradient can be checked.
-
-    Attributes
-    ----------
-    name : str
-    function : callable
-        Takes the arguments, returns (y, backward).
-    arguments : tuple of arrays
-        Float64, odd and non-square, away from kinks.
-    """
-
-    name: str
-    function: Callable
-    arguments: tuple
 
 
 class Outcome(NamedTuple):
@@ -50,7 +32,14 @@ class Outcome(NamedTuple):
 
 
 def cases(seed=0):
-    """List a case for every operation in use and for two small networks."""
+    """List a case for every operation in use and for two small networks.
+
+    Returns
+    -------
+    cases : dict of str to tuple
+        Each a function that returns (y, backward), and its arguments: float64, odd and non-square,
+        away from kinks.
+    """
     rng = random_generator(seed)
 
     def normal(*shape):
@@ -67,15 +56,14 @@ def cases(seed=0):
     def dropout(x):
         return op.dropout(x, 0.3, random_generator(seed))
 
-    labels = rng.integers(0, 4, (2, 3, 5))
-    labels[0, 0] = 255
-    weights = {"pixel_weights": positive(2, 3, 5), "class_weights": positive(4)}
-    entropy = partial(op.softmax_cross_entropy, labels=labels, ignore_index=255, **weights)
-    dice = partial(op.dice_loss, labels=labels, ignore_index=255)
-    constants = {"mean": normal(3), "variance": positive(3)}
-    patches = {"kernel_size": (3, 2), "stride": (1, 2)}
     x, image, small = normal(2, 5, 7, 3), normal(2, 7, 9, 3), normal(2, 3, 5, 4)
     kernel, bias, two = normal(3, 3, 3, 4), normal(4), normal(2, 2, 3, 4)
+    three, columns = normal(3), normal(2, 3, 3, 3, 2, 3)
+    patches = {"kernel_size": (3, 2), "stride": (1, 2)}
+    constants = {"mean": normal(3), "variance": positive(3)}
+    labels = {"labels": rng.integers(0, 4, (2, 3, 5)), "ignore_index": 255}
+    labels["labels"][0, 0] = 255
+    weights = {"pixel_weights": positive(2, 3, 5), "class_weights": positive(4)}
     padded = {"base_channels": 2, "depth": 2}
     valid = {"base_channels": 2, "depth": 1, "padding": "valid", "upsampling": "nearest"}
     networks = {
@@ -85,51 +73,42 @@ def cases(seed=0):
             normal(1, 22, 24, 2),
         ),
     }
-    found = [
-        Case("im2col", partial(op.im2col, **patches), (x,)),
-        Case(
-            "col2im",
-            partial(op.col2im, image_shape=x.shape, **patches),
-            (normal(2, 3, 3, 3, 2, 3),),
-        ),
-        Case("conv2d", partial(op.conv2d, padding="same"), (x, kernel, bias)),
-        Case("conv2d, stride 2", partial(op.conv2d, stride=2, padding=1), (image, kernel, bias)),
-        Case("conv_transpose2d", op.conv_transpose2d, (small, two, normal(3))),
-        Case(
-            "conv_transpose2d, kernel 3 x 3",
+    found = {
+        "im2col": (partial(op.im2col, **patches), x),
+        "col2im": (partial(op.col2im, image_shape=x.shape, **patches), columns),
+        "conv2d": (partial(op.conv2d, padding="same"), x, kernel, bias),
+        "conv2d, stride 2": (partial(op.conv2d, stride=2, padding=1), image, kernel, bias),
+        "conv_transpose2d": (op.conv_transpose2d, small, two, three),
+        "conv_transpose2d, padding": (
             partial(op.conv_transpose2d, padding=1),
-            (small, kernel, normal(3)),
+            small,
+            kernel,
+            three,
         ),
-        Case("max_pool2d", op.max_pool2d, (distinct(2, 4, 6, 3),)),
-        Case("upsample_nearest2d", op.upsample_nearest2d, (x,)),
-        Case("crop", partial(op.crop, height=3, width=4), (x,)),
-        Case("concat", op.concat, (image, small)),
-        Case("relu", op.relu, (distinct(2, 3, 5, 2),)),
-        Case("dropout", dropout, (x,)),
-        Case("batch_norm2d, training", op.batch_norm2d, (x, normal(3), normal(3))),
-        Case(
-            "batch_norm2d, inference",
-            partial(op.batch_norm2d, **constants),
-            (x, normal(3), normal(3)),
-        ),
-        Case("softmax", op.softmax, (normal(2, 3, 5, 4),)),
-        Case("softmax_cross_entropy", entropy, (normal(2, 3, 5, 4),)),
-        Case("dice_loss", dice, (normal(2, 3, 5, 4),)),
-    ]
+        "max_pool2d": (op.max_pool2d, distinct(2, 4, 6, 3)),
+        "upsample_nearest2d": (op.upsample_nearest2d, x),
+        "crop": (partial(op.crop, height=3, width=4), x),
+        "concat": (op.concat, image, small),
+        "relu": (op.relu, distinct(2, 3, 5, 2)),
+        "dropout": (dropout, x),
+        "batch_norm2d, training": (op.batch_norm2d, x, normal(3), three),
+        "batch_norm2d, inference": (partial(op.batch_norm2d, **constants), x, normal(3), three),
+        "softmax": (op.softmax, small),
+        "softmax_cross_entropy": (partial(op.softmax_cross_entropy, **labels, **weights), small),
+        "dice_loss": (partial(op.dice_loss, **labels), small),
+    }
     for name, (network, image) in networks.items():
         function, values = as_function(network)
-        found.append(Case(name, function, (image, *values.values())))
+        found[name] = (function, image, *values.values())
     return found
 
 
 def run_cases(tolerance=1e-6):
     """Check every case; yields an `Outcome` after each."""
-    for case in cases():
+    for name, (function, *arguments) in cases().items():
         start, error, message = time.perf_counter(), None, ""
         try:
-            error = check_gradients(
-                case.function, *case.arguments, tolerance=tolerance, coordinates=8
-            )
+            error = check_gradients(function, *arguments, tolerance=tolerance, coordinates=8)
         except GradientError as wrong:
             message = str(wrong)
-        yield Outcome(case.name, error, time.perf_counter() - start, message)
+        yield Outcome(name, error, time.perf_counter() - start, message)

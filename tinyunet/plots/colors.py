@@ -92,9 +92,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, ignore_index: int | None = None
     array (H, W, 3), uint8
     """
     colors = mask if mask.ndim == 3 else color_mask(mask, ignore_index)
-    areas = mask if mask.ndim == 2 else np.zeros(mask.shape[:2], dtype=np.uint8)
     light = as_rgb(image).mean(axis=2)
-    _, areas = np.unique(areas, return_inverse=True)
+    _, areas = np.unique(colors @ np.array([1, 256, 65536]), return_inverse=True)
     areas = areas.ravel()
     means = np.bincount(areas, light.ravel()) / np.bincount(areas)
     deviation = light - means[areas].reshape(light.shape)

@@ -92,8 +92,7 @@ def draw_grid(
     total_width = columns * max(widths.max() + 10, 8 * max(map(len, titles)))  # a letter is 8 wide
     size = (total_width / DPI, ((heights + 30).sum() + 30) / DPI)
     figure = Figure(size, dpi=DPI, layout="constrained")
-    ratios = {"height_ratios": heights}
-    places = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw=ratios)
+    places = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for row, (height, width), row_of_places in zip(rows, sides, places, strict=True):
         for place in row_of_places[len(row) :]:
             place.set_axis_off()
@@ -105,18 +104,19 @@ def draw_grid(
             place.set(xticks=[], yticks=[])
             place.set_title(shortened(title), parse_math=False)
     if legend:
-        longest = max(len(shortened(name)) for name, _ in legend)
-        fitting = int(total_width / (60 + 8 * longest))
         swatches = [Patch(facecolor=np.array(color) / 255, edgecolor="gray") for _, color in legend]
         # Matplotlib leaves out names that begin with _, and takes what is between $ for formulas.
         names = [" " + shortened(name).replace("$", r"\$") for name, _ in legend]
-        count = max(1, min(fitting, len(legend)))
-        figure.legend(swatches, names, loc="outside lower center", ncols=count)
+        fitting = int(total_width / (60 + 8 * max(map(len, names))))
+        figure.legend(swatches, names, loc="outside lower center", ncols=max(1, fitting))
     return as_image(figure)
 
 
 def legend_of(
-    class_names: Sequence[str], masks: Sequence[np.ndarray], ignore_index: int | None = None
+    class_names: Sequence[str],
+    masks: Sequence[np.ndarray],
+    ignore_index: int | None = None,
+    colors: np.ndarray | None = None,
 ) -> list[tuple[str, np.ndarray]]:
     """List name and color of each class that occurs in some masks, and of what is ignored in them.
 
@@ -127,10 +127,12 @@ def legend_of(
         The masks that are shown.
     ignore_index : int, optional
         The mask value that is painted gray.
+    colors : array (K, 3), optional
+        Of the classes; without it, those of `palette`.
     """
     present = sorted(set().union(*(np.unique(mask).tolist() for mask in masks)))
     names = dict(enumerate(class_names))
-    colors = palette(len(names))
+    colors = palette(len(names)) if colors is None else colors
     entries = [(names[k], colors[k]) for k in present if k in names and k != ignore_index]
     if ignore_index in present:
         entries.append((f"{names.get(ignore_index, ignore_index)} (ignored)", np.array(IGNORED)))
@@ -165,11 +167,9 @@ def preview(
     PIL.Image.Image, RGB
     """
     masks = [array for row in rows for array in row if array.ndim == 2]
-    cells = []
-    for number, row in enumerate(rows):
-        names = titles if number == 0 else [""] * len(titles)
-        arrays = [a if a.ndim == 3 else color_mask(a, ignore_index) for a in row]
-        cells.append(list(zip(names, arrays, strict=True)))
+    images = [[a if a.ndim == 3 else color_mask(a, ignore_index) for a in row] for row in rows]
+    cells = [[("", image) for image in row] for row in images]
+    cells[0] = list(zip(titles, images[0], strict=True))
     return draw_grid(cells, legend_of(class_names, masks, ignore_index), panel)
 
 
@@ -177,6 +177,7 @@ def contact_sheet(
     panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
     class_names: Sequence[str],
     ignore_index: int | None = None,
+    colors: np.ndarray | None = None,
 ) -> Image.Image:
     """Show many images at a glance, each beside itself in gray under the colors of its mask.
 
@@ -188,6 +189,8 @@ def contact_sheet(
         For the legend below.
     ignore_index : int, optional
         The mask value that is painted gray.
+    colors : array (K, 3), uint8, optional
+        Of the classes; without it, those of `palette`.
 
     Returns
     -------
@@ -196,11 +199,11 @@ def contact_sheet(
     cells = []
     for title, image, mask in panels:
         image, mask = thinned(image, 4 * PANEL), thinned(mask, 4 * PANEL)
-        painted = overlay(image, mask, ignore_index)
+        painted = overlay(image, mask if colors is None else colors[mask], ignore_index)
         cells += [(title, image), ("with its mask", painted)]
     rows = [cells[start : start + 4] for start in range(0, len(cells), 4)]
     masks = [mask for _, _, mask in panels if mask.ndim == 2]
-    return draw_grid(rows, legend_of(class_names, masks, ignore_index))
+    return draw_grid(rows, legend_of(class_names, masks, ignore_index, colors))
 
 
 # -- Mistakes --------------------------------------------------------------------------------------
@@ -209,8 +212,7 @@ def contact_sheet(
 def worst_images(confusions: Sequence[np.ndarray], most: int = 6) -> list[int]:
     """Pick the images that cost the most: those with the most wrong pixels, the worst first."""
     wrong = [int(confusion.sum() - np.trace(confusion)) for confusion in confusions]
-    order = sorted(range(len(wrong)), key=lambda index: -wrong[index])
-    return [index for index in order[:most] if wrong[index]]
+    return [index for index in np.argsort([-w for w in wrong], stable=True)[:most] if wrong[index]]
 
 
 def draw_mistakes(
@@ -236,16 +238,12 @@ def draw_mistakes(
     """
     rows = []
     for name, image, truth, prediction in cases:
-        wrong = (truth != prediction) & (truth != ignore_index)
-        share = 100 * wrong.sum() / max((truth != ignore_index).sum(), 1)
-        rows.append(
-            [
-                (name, image),
-                ("truth", color_mask(truth, ignore_index)),
-                ("prediction", color_mask(prediction, ignore_index)),
-                (f"{share:.1f} % wrong (red)", marked(image, wrong)),
-            ]
-        )
+        counted = truth != ignore_index
+        wrong = (truth != prediction) & counted
+        title = f"{100 * wrong.sum() / max(counted.sum(), 1):.1f} % wrong (red)"
+        masks = [color_mask(mask, ignore_index) for mask in (truth, prediction)]
+        titles = (name, "truth", "prediction", title)
+        rows.append(list(zip(titles, (image, *masks, marked(image, wrong)), strict=True)))
     masks = [mask for case in cases for mask in case[2:]]
     return draw_grid(rows, legend_of(class_names, masks, ignore_index))
 
@@ -273,7 +271,6 @@ def draw_confusion(
     -------
     PIL.Image.Image, RGB
         What is right, on the diagonal, is blue, and what is wrong is red; the more, the darker.
-        Beside each row the class's share of the truth, and its IoU.
     """
     from matplotlib.figure import Figure
 
@@ -282,30 +279,65 @@ def draw_confusion(
     total = pixels.sum(axis=1)
     shares = pixels / np.maximum(total, 1)[:, np.newaxis]
     names = [shortened(class_names[index]) for index in shown]
-    facts = [
-        f"{100 * part:.1f} %, {'-' if scores.iou[index] is None else f'{scores.iou[index]:.3f}'}"
-        for index, part in zip(shown, total / max(total.sum(), 1), strict=True)
-    ]
-
     inches = max(2.5, min(0.55 * len(shown), 10))
-    figure = Figure((inches + 3, inches + 2), dpi=DPI, layout="constrained")
+    figure = Figure((inches + 2, inches + 2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     full = 255 * np.where(np.eye(len(shown), dtype=bool)[:, :, np.newaxis], BLUE, VERMILION)
     shades = 255 - np.sqrt(shares)[:, :, np.newaxis] * (255 - full)
     axes.imshow(np.rint(shades).astype(np.uint8))
     style = {"ha": "center", "va": "center", "size": min(10, 14 * inches / len(shown))}
     for (row, column), share in np.ndenumerate(shares):
-        color = "white" if share > 0.4 else "black"
-        text = f"{100 * share:.1f}" if total[row] else "-"
-        axes.text(column, row, text, color=color, in_layout=False, **style)
+        style["color"] = "white" if share > 0.4 else "black"
+        axes.text(column, row, f"{100 * share:.1f}" if total[row] else "-", **style)
     ticks = range(len(shown))
     axes.set_xticks(ticks, names, rotation=45, ha="left", parse_math=False)
     axes.xaxis.tick_top()
     axes.set_yticks(ticks, names, parse_math=False)
     axes.set(xlabel="predicted as", ylabel="truth")
-    beside = axes.secondary_yaxis("right", ylabel="share of the truth, and IoU")
-    beside.set_yticks(ticks, facts)
     axes.set_title("Of 100 pixels of a class, how many were predicted as each")
+    return as_image(figure)
+
+
+@plain_style()
+def draw_folds(
+    folds: Mapping[str, Sequence[Scores]], together: Mapping[str, Scores], names: Sequence[str]
+) -> Image.Image:
+    """Draw the IoU of each class, and their mean, by split: a dot for each fold, a line for all.
+
+    Parameters
+    ----------
+    folds : mapping of str to sequence of Scores
+        For each split, the scores of its folds.
+    together : mapping of str to Scores
+        For each split, the scores of all folds together.
+    names : sequence of K str
+
+    Returns
+    -------
+    PIL.Image.Image, RGB
+    """
+    from matplotlib.figure import Figure
+
+    ticks = ["mean", *map(shortened, names)]
+    figure = Figure((max(4, 1.1 * len(ticks)), 3.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for number, (split, scores) in enumerate(folds.items()):
+        style = {"color": (BLUE, VERMILION)[number % 2]}
+        for tick in range(len(ticks)):
+            x = tick + 0.3 * (number - (len(folds) - 1) / 2)
+            *each, all_folds = (
+                s.mean_iou if tick == 0 else s.iou[tick - 1] for s in (*scores, together[split])
+            )
+            known = [value for value in each if value is not None]
+            axes.plot([x] * len(known), known, "o", alpha=0.5, markeredgewidth=0, **style)
+            if all_folds is not None:
+                label = split if tick == 0 else None
+                axes.plot([x - 0.12, x + 0.12], [all_folds] * 2, linewidth=3, label=label, **style)
+    axes.set_xticks(range(len(ticks)), ticks, parse_math=False)
+    axes.set(ylim=(0, 1), ylabel="IoU", title="A dot is a fold, a line all of them together")
+    axes.grid(axis="y", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), title="split")
     return as_image(figure)
 
 
@@ -358,7 +390,5 @@ def plot_curves(metrics: Iterable[Mapping], path: str | Path) -> None:
 
 def points(rows: Sequence[Mapping], name: str) -> np.ndarray:
     """Collect steps and values where the value is a finite number; returns an array (2, n)."""
-    pairs = [
-        (float(row["step"]), float(row[name])) for row in rows if row.get(name) not in ("", None)
-    ]
+    pairs = [(float(row["step"]), float(row.get(name) or "nan")) for row in rows]
     return np.array([pair for pair in pairs if math.isfinite(pair[1])]).reshape(-1, 2).T

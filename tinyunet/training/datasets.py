@@ -17,37 +17,15 @@ from tinyunet.training.config import TrainingConfig
 def load_datasets(
     config: TrainingConfig, state: TrainingState | None, progress: bool
 ) -> tuple[Dataset, Dataset]:
-    """Read the files that the settings name; returns the training and the validation images.
-
-    A run that is resumed reads masks through the class table that it began with, and divides the
-    images that it began with: what trained the network never judges it.
-    """
-    table = read_class_table(config.classes) if config.classes else None
-    image_format, images = None, None
-    if state is not None and "class_table" in state.model.metadata:
-        table = parse_class_table(state.model.metadata["class_table"])
-        image_format = ImageFormat(**state.model.metadata["image_format"])
-        images = state.model.metadata["images"]
-    pairs = find_pairs(config.images, config.masks)
-    if images is not None:
-        pairs = pairs_of_the_run(pairs, images)
-    options = {"cache": config.cache, "progress": progress}
-    training = load_pairs(
-        pairs,
-        table,
-        class_names=config.class_names,
-        ignore=config.ignore_index,
-        image_format=image_format,
-        bands=config.bands,
-        alpha=config.alpha,
-        **options,
-    )
-    if config.instances is not None:
-        load_instances(training, config.instances)
+    """Read the files that the settings name; returns the training and the validation images."""
+    training = load_training(config, state, progress)
     if config.val_images is not None:
-        pairs = find_pairs(config.val_images, config.val_masks)
         validation = load_pairs(
-            pairs, training.table, image_format=training.image_format, **options
+            find_pairs(config.val_images, config.val_masks),
+            training.table,
+            image_format=training.image_format,
+            cache=config.cache,
+            progress=progress,
         )
     elif config.val_split == "random":
         warning = diagnostics.tiles_split_at_random(training.stems)
@@ -61,21 +39,47 @@ def load_datasets(
     return training, limit_validation(validation)
 
 
+def load_training(config: TrainingConfig, state: TrainingState | None, progress: bool) -> Dataset:
+    """Read the images and masks that the settings name, before any are held out.
+
+    A run that is resumed reads masks through the class table that it began with, and divides the
+    images that it began with: what trained the network never judges it.
+    """
+    table = read_class_table(config.classes) if config.classes else None
+    pairs, image_format = find_pairs(config.images, config.masks), None
+    if state is not None and "class_table" in state.model.metadata:
+        begun = state.model.metadata
+        table = parse_class_table(begun["class_table"])
+        image_format = ImageFormat(**begun["image_format"])
+        pairs = pairs_of_the_run(pairs, begun["images"])
+    training = load_pairs(
+        pairs,
+        table,
+        class_names=config.class_names,
+        ignore=config.ignore_index,
+        image_format=image_format,
+        bands=config.bands,
+        alpha=config.alpha,
+        cache=config.cache,
+        progress=progress,
+    )
+    if config.instances is not None:
+        load_instances(training, config.instances)
+    return training
+
+
 def pairs_of_the_run(pairs: list[Pair], stems: list[str]) -> list[Pair]:
-    """Pick the images that a run began with; name those that are new, and refuse if one is gone."""
-    missing = sorted(set(stems) - {pair.stem for pair in pairs})
-    if missing:
+    """Pick the images that a run began with; say which are new, and refuse if one is gone."""
+    known, there = set(stems), {pair.stem for pair in pairs}
+    for stem in sorted(known - there)[:1]:
         raise UserError(
-            f"the run was started with the image {missing[0]}"
-            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            + ", not found now: put it back, or start a new run"
+            f"the run was started with the image {stem}, not found now: put it back, or start a "
+            "new run"
         )
-    added = [pair.stem for pair in pairs if pair.stem not in set(stems)]
-    if added:
+    if there - known:
         warnings.warn(
-            f"{len(added)} image{'s' * (len(added) > 1)} added since the run was started, such as "
-            f"{added[0]}: not used, as a new division would let images judge that have been "
-            "learned from; start a new run to use them",
+            f"images were added since the run was started, such as {min(there - known)}: they are "
+            "not used, as a new division would let images judge that have been learned from",
             stacklevel=2,
         )
-    return [pair for pair in pairs if pair.stem in set(stems)]
+    return [pair for pair in pairs if pair.stem in known]

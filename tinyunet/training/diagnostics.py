@@ -9,19 +9,13 @@ from tinyunet.inference.evaluation import Scores
 
 
 def tiles_split_at_random(stems: list[str]) -> str | None:
-    """Warn of tiles of one scene that are about to be split at random.
-
-    Parameters
-    ----------
-    stems : list of str
-        The names of all images.
-    """
+    """Warn of tiles of one scene, known by their names, that are about to be split at random."""
     if not all(NAME.fullmatch(stem) for stem in stems):
         return None
     return (
-        "the images are tiles of a scene, and the validation images are chosen among them at "
-        "random: each has neighbors that look like it among the training images, so the scores "
-        "will be too good; --val-split spatial holds out a block of neighboring tiles instead"
+        "the images are tiles of a scene, split at random: validation images have neighbors that "
+        "look like them among the training images, so the scores will be too good; --val-split "
+        "spatial holds out a block of neighboring tiles instead"
     )
 
 
@@ -45,9 +39,8 @@ def rare_in_validation(counts, validation_counts, class_names: list[str]) -> str
     if not rare:
         return None
     return (
-        f"the validation images lack what the training images have: {', '.join(rare)}. The scores, "
-        "and so the choice of the best model, say little about it: choose another --val-fraction, "
-        "or give --val-images and --val-masks"
+        f"the validation images lack what the training images have: {', '.join(rare)}; scores say "
+        "little about it: choose another --val-fraction, or give --val-images and --val-masks"
     )
 
 
@@ -58,49 +51,29 @@ def one_class_only(scores: Scores, class_names: list[str]) -> str | None:
         return None
     return (
         f"the network predicts {class_names[scores.predicted_classes[0]]!r} for every validation "
-        "pixel. Early on this is usual; if it stays, train longer, try --class-weights auto, and "
-        "check in preview.png that the masks are what you think"
+        "pixel; early on this is usual; if it stays, train longer or try --class-weights auto"
     )
 
 
-def overfitting(history: list[dict]) -> str | None:
-    """Warn, once in a run, when validation gets worse while the training loss still falls.
+def advice_on_steps(history: list[dict]) -> str | None:
+    """Say at the end of a run, by the validation loss, whether more or fewer steps would help.
 
-    Scores swing from one validation to the next, so it takes four in a row that stay 0.02 below the
-    best one before, while the loss is a tenth lower than it was then.
+    The loss swings a little from one validation to the next, so only a difference of 5 % counts.
 
     Parameters
     ----------
     history : list of dict
-        The rows of ``metrics.csv`` so far. The warning belongs to the last of them: it is given
-        only if the rows before gave no reason for it.
+        The rows of ``metrics.csv``; those with a ``val_loss`` count, four of them at least.
     """
-    if not history or history[-1].get("val_mean_iou") is None:
+    losses = [(row["val_loss"], row["step"]) for row in history if row.get("val_loss") is not None]
+    if len(losses) < 4:
         return None
-    losses, validations = [], []
-    for row in history:
-        losses.append(row["loss"])
-        if row.get("val_mean_iou") is None:
-            continue
-        validations.append((row["val_mean_iou"], sum(losses) / len(losses), row["step"]))
-        losses = []
-    signs = [is_worse_for_long(validations[:count]) for count in range(len(validations) + 1)]
-    if not signs[-1] or any(signs[:-1]):
-        return None
-    best, _, step = max(validations)
-    return (
-        f"validation was best at step {step} (mean IoU {best:.3f}) and has been worse since, while "
-        "the training loss still falls: the network is overfitting. "
-        "model.npz keeps the best; more images or --elastic help, and --patience 5 would end "
-        "such a run"
-    )
-
-
-def is_worse_for_long(validations: list[tuple]) -> bool:
-    """Tell whether the last four of (mean IoU, loss, step) are worse, at a lower loss."""
-    before, last = validations[:-4], validations[-4:]
-    if not before:
-        return False
-    best, loss_then, _ = max(before)
-    losses = [loss for _, loss, _ in last]
-    return max(last)[0] < best - 0.02 and sum(losses) / len(losses) < 0.9 * loss_then
+    (lowest, step), (last, end) = min(losses), losses[-1]
+    if last > 1.05 * lowest:
+        return (
+            f"The validation loss was lowest at step {step} and has risen since: more images or "
+            "--elastic would help, more --steps would not."
+        )
+    if last < 0.95 * min(losses[: 3 * len(losses) // 4])[0]:
+        return f"The validation loss was still falling at step {end}: more --steps would help."
+    return "The validation loss has leveled off: more --steps would change little."

@@ -27,6 +27,7 @@ from tinyunet.checkpoint import (
     Model,
     TrainingState,
     expect,
+    load_model,
     load_training_state,
     save_model,
     save_training_state,
@@ -34,6 +35,7 @@ from tinyunet.checkpoint import (
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import filled
 from tinyunet.errors import UserError, problems_named
+from tinyunet.inference.applicability import sample_features
 from tinyunet.inference.evaluation import Scores
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import plot_curves, preview
@@ -55,12 +57,6 @@ def refuse_to_overwrite(out: Path) -> None:
             )
 
 
-def settings_to_resume(out, **changes) -> TrainingConfig:
-    """Return the settings of the run in a folder, with some changed."""
-    stored = stored_settings(last_state(out))
-    return replace(stored, out=str(out), resume=True, **changes)
-
-
 def last_checkpoint(out) -> Path:
     """Return the path of the last checkpoint in the folder of a run; a UserError if it has none."""
     path = Path(out) / "last.npz"
@@ -69,45 +65,39 @@ def last_checkpoint(out) -> Path:
     return path
 
 
-def last_state(out) -> TrainingState:
-    """Load the last checkpoint in the folder of a run."""
+def last_state(out) -> tuple[TrainingState, TrainingConfig]:
+    """Load the last checkpoint in the folder of a run, and the settings it was started with."""
     path = last_checkpoint(out)
     state = load_training_state(path)
-    with problems_named(path, "is inconsistent"):
-        check_progress(state.progress)
-        stored_settings(state).check()
-    return state
+    with problems_named(path, "is no checkpoint of this version of tinyunet"):
+        progress = state.progress
+        for name in ("step", "best_step"):
+            expect(type(progress[name]) is int and progress[name] >= 0, name, progress[name])
+        best = progress["best_mean_iou"]
+        expect(best is None or (type(best) is float and 0 <= best <= 1), "best mean IoU", best)
+        for row in progress["history"]:
+            values = [value for value in row.values() if value is not None]
+            is_row = type(row["step"]) is int and row["seconds"] >= 0
+            is_row &= all(type(value) in (int, float) for value in values)
+            expect(is_row, "row of the history", row)
+        config = TrainingConfig(**state.model.metadata["settings"])
+        config.check()
+    return state, config
 
 
-def check_progress(progress: dict) -> None:
-    """Raise an error unless this is how far a run can have come."""
-    for name in ("step", "best_step"):
-        expect(type(progress[name]) is int and progress[name] >= 0, name, progress[name])
-    best = progress["best_mean_iou"]
-    expect(best is None or (type(best) is float and 0 <= best <= 1), "best mean IoU", best)
-    for row in progress["history"]:
-        expect(type(row["step"]) is int and row["seconds"] >= 0, "row of the history", row)
-        values = [value for value in row.values() if value is not None]
-        expect(all(type(value) in (int, float) for value in values), "row of the history", row)
-
-
-def stored_settings(state: TrainingState) -> TrainingConfig:
-    """Return the settings that a run was started with."""
-    try:
-        return TrainingConfig(**state.model.metadata["settings"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"the run was not started by this version of tinyunet: {error}") from error
+def settings_to_resume(out, **changes) -> TrainingConfig:
+    """Return the settings of the run in a folder, with some changed."""
+    return replace(last_state(out)[1], out=str(out), resume=True, **changes)
 
 
 def state_to_resume(config: TrainingConfig) -> TrainingState:
     """Load the state of the run in ``config.out`` and see that the settings fit it."""
-    state = last_state(config.out)
-    stored = asdict(stored_settings(state))
+    state, stored = last_state(config.out)
     for name, value in asdict(config).items():
-        if name not in MAY_CHANGE and value != stored[name]:
+        if name not in MAY_CHANGE and value != getattr(stored, name):
             raise UserError(
-                f"the run in {config.out} has {name} {stored[name]}, which cannot be changed to "
-                f"{value} when resuming; drop the option, or start a new run"
+                f"the run in {config.out} has {name} {getattr(stored, name)}, which cannot be "
+                f"changed to {value} when resuming; drop the option, or start a new run"
             )
     if config.steps < state.progress["step"]:
         raise UserError(
@@ -153,6 +143,14 @@ class RunFolder:
         """Save the network as the best so far."""
         found = {"step": step, "validation": scores.as_json(self.model.class_names)}
         best = replace(self.model, metadata=self.model.metadata | found)
+        save_model(self.path / "model.npz", best)
+
+    def add_training_features(self, training: Dataset) -> None:
+        """Add to the best network what `predict --applicability` compares an image with."""
+        best = load_model(self.path / "model.npz")
+        best.training_features = sample_features(
+            best, training, self.config.seed, self.config.threads
+        )
         save_model(self.path / "model.npz", best)
 
     def save_state(self, optimizer, progress: dict) -> None:

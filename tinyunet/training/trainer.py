@@ -87,6 +87,8 @@ def train(
             stack.enter_context(sole_writer(make_folder(out)))
             refuse_to_overwrite(out)  # another run may have been here while images were read
         trainer.run(progress)
+        if is_main:
+            trainer.folder.add_training_features(training)
     return trainer
 
 
@@ -163,11 +165,9 @@ class Trainer(Training):
             self.prepare_folder()
         if self.has_stopped_improving():
             return
+        watched = progress and is_main and is_watched()
         with tqdm(
-            total=config.steps,
-            initial=self.step,
-            desc="training",
-            disable=not (progress and is_main and is_watched()),
+            total=config.steps, initial=self.step, desc="training", disable=not watched
         ) as bar:
             for step, loss in self.steps(self.step, config.steps):
                 self.step = step + 1
@@ -175,20 +175,21 @@ class Trainer(Training):
                 checkpoint = self.step % config.val_interval == 0 or self.step == config.steps
                 if checkpoint or self.step % self.LOG_INTERVAL == 0:
                     row = self.log()
-                    if checkpoint:
-                        bar.set_description("validating")
-                        self.check_weights()
-                        if is_main:
-                            self.checkpoint(row)
-                            if progress and bar.disable:
-                                self.say(f"{self.progress_text()}, {self.time_left()} left")
-                        bar.set_description("training")
-                    bar.set_postfix_str(self.progress_text())
-                if not checkpoint and is_main and self.is_preview_due():
+                if checkpoint:
+                    self.check_weights()
+                if checkpoint and is_main:
+                    self.checkpoint(row)
+                    if progress and not watched:
+                        self.say(f"{self.progress_text()}, {self.time_left()} left")
+                elif is_main and self.step % (config.preview_interval or config.steps) == 0:
                     self.folder.write_preview(self.validation)
+                if self.history:
+                    bar.set_postfix_str(self.progress_text(), refresh=False)
                 bar.update()
                 if checkpoint and self.has_stopped_improving():
-                    return
+                    break
+        if is_main:
+            self.say(diagnostics.advice_on_steps(self.history))
 
     # -- What is kept of it ---------------------------------------------------------------
 
@@ -232,7 +233,6 @@ class Trainer(Training):
         for name, value in zip(self.model.class_names, scores.iou, strict=True):
             row[f"iou {name}"] = value
         self.say(diagnostics.one_class_only(scores, self.model.class_names))
-        self.say(diagnostics.overfitting(self.history))
         if self.best_step == 0 or (scores.mean_iou or 0) > (self.best_mean_iou or 0):
             self.best_step, self.best_mean_iou = self.step, scores.mean_iou
             self.folder.save_best(self.step, scores)
@@ -278,11 +278,6 @@ class Trainer(Training):
             f"{reason}, so training stops; {self.folder.path} keeps the checkpoint of step "
             f"{self.saved}. Start a new run with a smaller learning rate than {self.config.lr:g}"
         )
-
-    def is_preview_due(self) -> bool:
-        """Tell whether the preview is to be drawn between two checkpoints."""
-        interval = self.config.preview_interval
-        return interval is not None and self.step % interval == 0
 
     def say(self, text: str | None) -> None:
         """Tell the person who waits something, beside the progress bar."""

@@ -1,0 +1,124 @@
+r"""A network for inference alone: the same numbers with less to do.
+
+**Folding.** After training, batch normalization multiplies each channel by a constant and adds
+another. So does a convolution, with its weights and bias: one can do it for both. With
+:math:`s = \gamma / \sqrt{\sigma^2 + \epsilon}`,
+
+.. math:: s \, (w * x + b - \mu) + \beta = (s w) * x + (s (b - \mu) + \beta)
+
+**In the band.** Bias and ReLU are applied to a band of the output while it is in the cache.
+
+**Nothing for backward.** Pooling does not look for the winners. And what a skip connection joins
+is not copied together: the convolution after it is the sum of two, one for each part.
+"""
+
+import copy
+from functools import reduce
+
+from tinyunet.backend import Array, xp
+from tinyunet.fast.convolution import bands, product_in_bands
+from tinyunet.fast.threads import for_each
+from tinyunet.nn.functional.concatenation import crop
+from tinyunet.nn.functional.pooling import check_divisible
+from tinyunet.nn.functional.shapes import border_widths
+from tinyunet.nn.layers import BatchNorm2d, Concat, Conv2d, MaxPool2d, ReLU, Sequential
+from tinyunet.nn.module import Layer, Parameter
+
+
+def for_inference(network: Layer) -> Layer:
+    """Make a network that gives what `network` gives in evaluation mode, but for rounding.
+
+    It shares the parameters that it does not change; those it changes are as they are now.
+    """
+    shared = {id(parameter): parameter for _, parameter in network.named_parameters()}
+    return simplified(copy.deepcopy(network, shared).eval())
+
+
+def simplified(layer: Layer) -> Layer:
+    """Replace layers inside by simpler ones, and in the end this one."""
+    replaced = {id(child): simplified(child) for _, child in layer.children()}
+    for name, value in vars(layer).items():
+        if isinstance(value, list):
+            setattr(layer, name, [replaced.get(id(item), item) for item in value])
+        else:
+            setattr(layer, name, replaced.get(id(value), value))
+    if isinstance(layer, Sequential):
+        return merged(layer)
+    simple = {Conv2d: Convolution, MaxPool2d: Pool, Concat: Parts}
+    return simple[type(layer)](layer) if type(layer) in simple else layer
+
+
+def merged(block: Sequential) -> Sequential:
+    """Let each convolution of a block do the normalization and the ReLU that follow it."""
+    layers: list[Layer] = []
+    for layer in block.layers:
+        if layers and isinstance(layers[-1], Convolution) and not layers[-1].relu:
+            if isinstance(layer, BatchNorm2d):
+                layers[-1].fold(layer)
+                continue
+            if isinstance(layer, ReLU):
+                layers[-1].relu = True
+                continue
+        layers.append(layer)
+    return Sequential(*layers)
+
+
+class Convolution(Layer):
+    """A convolution of an image, or of the two parts that a skip connection joins; then ReLU."""
+
+    def __init__(self, layer: Conv2d):
+        self.weight, self.bias = layer.weight, layer.bias
+        self.stride = layer.stride
+        self.border = border_widths(layer.padding, layer.kernel_size, layer.stride)
+        self.relu = False
+
+    def fold(self, norm: BatchNorm2d) -> None:
+        """Do the work of a batch normalization in evaluation mode."""
+        scale = norm.gamma.data / xp.sqrt(norm.running_variance.data + norm.epsilon)
+        bias = 0 if self.bias is None else self.bias.data
+        self.weight = Parameter(self.weight.data * scale)
+        self.bias = Parameter((bias - norm.running_mean.data) * scale + norm.beta.data)
+
+    def forward(self, x: Array | tuple[Array, Array]) -> Array:
+        """Convolve (N, H, W, C), or (N, H, W, S) and (N, H, W, C), to (N, OH, OW, F)."""
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        parts, first = [], 0
+        for image in x if isinstance(x, tuple) else (x,):
+            last = first + image.shape[3]
+            parts.append((image, weight[:, :, first:last].reshape(-1, weight.shape[3])))
+            first = last
+        return product_in_bands(parts, bias, weight.shape[:2], self.stride, self.border, self.relu)
+
+
+class Pool(Layer):
+    """Max pooling that keeps nothing for backward."""
+
+    def __init__(self, layer: MaxPool2d):
+        self.size = layer.size
+
+    def forward(self, x: Array) -> Array:
+        """Reduce (N, H, W, C) to (N, H / size, W / size, C)."""
+        check_divisible(x.shape, self.size)
+        images, height, width, channels = x.shape
+        y = xp.empty((images, height // self.size, width // self.size, channels), dtype=x.dtype)
+
+        def fill(band: tuple) -> None:
+            some_images, rows = band
+            starts = range(self.size)
+            inside = x[some_images, rows.start * self.size : rows.stop * self.size]
+            tallest = reduce(xp.maximum, [inside[:, u :: self.size] for u in starts])
+            y[band] = reduce(xp.maximum, [tallest[:, :, v :: self.size] for v in starts])
+
+        for_each(fill, bands(y.shape, (self.size, self.size), channels, 1, x.itemsize))
+        return y
+
+
+class Parts(Layer):
+    """The two parts that a skip connection joins, the skip cropped, not yet joined."""
+
+    def __init__(self, layer: Concat):
+        pass
+
+    def forward(self, skip: Array, x: Array) -> tuple[Array, Array]:
+        """Crop (N, SH, SW, S) to the height and width of (N, H, W, C)."""
+        return crop(skip, *x.shape[1:3])[0], x

@@ -1,0 +1,177 @@
+"""Where can the map be trusted? A network answers everywhere, even where it has seen nothing alike.
+
+The *area of applicability* is where an image looks, to the network, like what it was trained on.
+How a pixel looks to it is told by its last features, the numbers from which the head chooses a
+class (before the last ReLU, which keeps to itself how far below 0 they were). The
+dissimilarity index of a pixel is the distance of its features to those of the nearest training
+pixel, in units of the mean distance between two training pixels::
+
+    DI = min_j |f - t_j|  /  mean_jk |t_j - t_k|
+
+each feature first divided by its standard deviation in the training images. What is usual? That is
+measured on the training pixels themselves, each compared with those of *other* images (or, where
+there are few, of other blocks of them): its own neighbors would make everything else look odd. The
+threshold is where a box plot of these values ends, 1.5 times the length of the box above the box,
+but at most at the largest value.
+
+Source: H. Meyer and E. Pebesma, Predicting into unknown space? Estimating the area of applicability
+of spatial prediction models (2021), Methods in Ecology and Evolution 12, 1620-1633.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyunet.backend import random_generator, to_host
+from tinyunet.checkpoint import Model
+from tinyunet.data.augmentation import random_window
+from tinyunet.data.dataset import Dataset, part_of
+from tinyunet.errors import UserError
+from tinyunet.inference.sliding_window import predict_tiles
+from tinyunet.nn.layers import Sequential
+
+PIXELS, WINDOWS, SIDE = 1000, 50, 128  # of the training images: so many, from windows of this side
+FOLDS = 16  # at least: fewer images are divided into blocks
+
+
+@dataclass(frozen=True)
+class Applicability:
+    """The training pixels that others are compared with.
+
+    Attributes
+    ----------
+    mean, std : array (F,)
+        Of the F features over the training pixels.
+    points : array (n, F)
+        The standardized features of n training pixels.
+    unit : float
+        The mean distance between two of them.
+    threshold : float
+        The dissimilarity index up to which a pixel lies inside the area of applicability.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    points: np.ndarray
+    unit: float
+    threshold: float
+
+    @classmethod
+    def fit(cls, features: np.ndarray, folds: np.ndarray) -> "Applicability":
+        """Learn from features (n, F) of training pixels and the fold of each, (n,) integers.
+
+        Raises
+        ------
+        UserError
+            If all pixels are of one fold.
+        """
+        if len(np.unique(folds)) < 2:
+            raise UserError("the area of applicability needs training pixels of two folds")
+        mean, std = features.mean(axis=0), features.std(axis=0)
+        std = np.where(std > 0, std, 1)
+        points = (features - mean) / std
+        pairwise = distances(points, points)
+        unit = pairwise.sum() / (len(points) * (len(points) - 1)) or 1.0
+        pairwise[folds[:, None] == folds] = np.inf
+        index = pairwise.min(axis=1) / unit
+        lower, upper = np.quantile(index, (0.25, 0.75))
+        threshold = min(index.max(), upper + 1.5 * (upper - lower))
+        return cls(mean, std, points, float(unit), float(threshold))
+
+    def dissimilarity(self, features: np.ndarray) -> np.ndarray:
+        """Give the dissimilarity index (H, W) of pixels with the features (H, W, F)."""
+        points = (features - self.mean) / self.std
+        # Row by row: the distances of all pixels to all points would not fit into memory.
+        nearest = [distances(row, self.points).min(axis=1) for row in points]
+        return np.stack(nearest) / self.unit
+
+
+def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Give the distance of each of n points (n, F) to each of m others (m, F): (n, m)."""
+    points, others = points.astype(np.float64), others.astype(np.float64)
+    # |p - q|^2 = |p|^2 - 2 p q + |q|^2: (n, F) times (F, m) is a matrix product
+    squares = np.sum(points**2, axis=1)[:, None] - 2 * points @ others.T + np.sum(others**2, axis=1)
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def without_head(model: Model) -> Model:
+    """Make a model that gives the network's last features instead of logits; weights are shared."""
+    model, network = copy.copy(model), copy.copy(model.network)
+    *blocks, last = network.decoder
+    network.decoder = [*blocks, Sequential(**dict(last.children()[:-1]))]  # without its ReLU
+    network.head = Sequential()
+    model.network = network
+    return model
+
+
+def sample_features(model: Model, dataset: Dataset, seed: int = 0, threads=None) -> dict:
+    """Draw pixels that count from images, and keep how they look to the network.
+
+    Parameters
+    ----------
+    model : Model
+    dataset : Dataset
+        The images that it was trained on.
+    seed : int
+    threads : int, optional
+
+    Returns
+    -------
+    dict of array
+        ``features`` (n, F) and ``folds`` (n,): image, or block of an image, of each of about 1000
+        pixels.
+    """
+    rng, headless = random_generator(seed), without_head(model)
+    order = rng.permutation(len(dataset))
+    per_side = math.ceil(math.sqrt(FOLDS / len(dataset)))
+    features, folds = [], []
+    for index in (int(order[number % len(order)]) for number in range(WINDOWS)):
+        image, mask, valid = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
+        rows, columns = random_window(image, tuple(min(SIDE, n) for n in mask.shape), rng)
+        counted = np.argwhere(mask[rows, columns] != model.ignore_index)
+        pixels = rng.permutation(counted)[: PIXELS // WINDOWS]
+        image = part_of(image, rows, columns)
+        valid = None if valid is None else part_of(valid, rows, columns)
+        [(_, _, found)] = predict_tiles(headless, image, valid=valid, tile=SIDE, threads=threads)
+        features.append(to_host(found)[tuple(pixels.T)])
+        down, along = ((pixels + [rows.start, columns.start]) * per_side // mask.shape).T
+        folds.append((index * per_side + down) * per_side + along)
+    return {"features": np.concatenate(features), "folds": np.concatenate(folds)}
+
+
+def mark_applicability(model: Model, image, out, *, valid=None, **options) -> float:
+    """Mark where a model can be applied; returns the share of the pixels outside, 0 to 1.
+
+    Parameters
+    ----------
+    model : Model
+        With training features, as ``tinyunet train`` leaves them.
+    image : array (H, W, C), or `tinyunet.data.dataset.Windowed`
+        As it comes from its file.
+    out
+        Where to write: ``out[rows, columns] = marks``, 1 inside and 0 outside.
+    valid, **options
+        As in `tinyunet.inference.sliding_window.predict_classes`.
+
+    Raises
+    ------
+    UserError
+        If the model has no training features, or from too few places.
+    """
+    if not model.training_features:
+        raise UserError(
+            "the model does not know what its training images looked like to it: 'tinyunet train' "
+            "adds that when a training ends"
+        )
+    area = Applicability.fit(**model.training_features)
+    outside = total = 0
+    options["tta"] = False  # features can't be averaged as probabilities are
+    for *window, features in predict_tiles(without_head(model), image, valid=valid, **options):
+        inside = area.dissimilarity(to_host(features)) <= area.threshold
+        out[tuple(window)] = inside.astype(np.uint8)
+        data = np.True_ if valid is None else valid[tuple(window)]
+        outside += int((~inside & data).sum())
+        total += int(np.broadcast_to(data, inside.shape).sum())
+    return outside / max(total, 1)
