@@ -41,6 +41,7 @@ def test_the_examples_print_what_the_page_says(page):
 def test_every_relative_link_leads_to_a_file(page):
     prose = CODE.sub("", page.read_text(encoding="utf-8"))
     links = re.findall(r"\]\(([^)\s]+)\)", prose)
+    links += re.findall(r'src(?:set)?="([^"]+)"', prose)
     relative = [link for link in links if not re.match(r"[a-z]+:|#", link)]
     missing = [link for link in relative if not (page.parent / link.split("#")[0]).exists()]
     assert not missing
