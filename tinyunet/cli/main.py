@@ -180,7 +180,10 @@ def parser() -> Parser:
     add("masks", metavar="MASKS", help="Folder of the masks of the test images.")
     add = group(evaluate, "output")
     add("--json", metavar="FILE", help="Also write the scores as JSON.")
-    add("--out", metavar="DIR", help="Also draw the confusion matrix and the worst images.")
+    drawn = "Also draw the confusion matrix, the calibration and the worst images."
+    add("--out", metavar="DIR", help=drawn)
+    objects = "Also count connected pieces: found, missed, merged, split, and false alarms."
+    add("--objects", **FLAG, help=objects)
     add_window_options(evaluate)
 
     export = command("export", run_export, "Write a model as an ONNX file, for QGIS.")
