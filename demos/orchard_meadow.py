@@ -15,6 +15,7 @@ and leaves one picture that shows how far each gets on scenes it has never seen.
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -155,6 +156,26 @@ def draw(path, scenes, models):
     pyplot.close(figure)
 
 
+def draw_narrow(path, scenes, models):
+    """Show one scene and what counts, in letters that can be read on a phone."""
+    _, colors, network = models
+    image = scenes.images[0]
+    panels = {"photograph": image, "truth": COLORS[scenes.masks[0]]}
+    for model in (colors, network):
+        title = f"{model.name}\nmean IoU {model.scores.mean_iou:.2f}"
+        panels[title] = COLORS[model.predict(image[None])[0]]
+    figure, places = pyplot.subplots(2, 2, figsize=(5, 6.6), dpi=144, layout="constrained")
+    for axes, (title, panel) in zip(places.ravel(), panels.items(), strict=True):
+        axes.imshow(panel)
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=15)
+    patches = [Patch(color=c, label=name) for c, name in zip(COLORS, CLASSES, strict=True)]
+    place = {"loc": "outside lower center", "ncols": 2, "frameon": False}
+    figure.legend(handles=patches, fontsize=15, handlelength=1.2, handleheight=1.2, **place)
+    figure.savefig(path, format="png")
+    pyplot.close(figure)
+
+
 def draw_scenes(figure, grid, scenes, models):
     """Draw one row a scene: the photograph, the truth, and what each model makes of it."""
     titles = ["photograph", "truth"]
@@ -246,6 +267,8 @@ def main(arguments=None):
     ):
         models.append(train_network(name, network, crop, training, held_out, options))
     draw(options.out, held_out, models)
+    if options.narrow:
+        draw_narrow(options.narrow, held_out, models)
     table, sentence = summarize(*(model.scores for model in models))
     print(table)
     print(f"It took {time.perf_counter() - start:.0f} seconds. The picture: {options.out}")
@@ -255,6 +278,7 @@ def main(arguments=None):
 def parse(arguments):
     """Read the command line, and choose the device."""
     parser = demo_parser(__doc__, "orchard_meadow.png")
+    parser.add_argument("--narrow", type=Path, help="a second picture to write, for a phone")
     parser.add_argument("--steps", type=int, default=250, help="steps of training (250)")
     parser.add_argument("--scenes", type=int, default=60, help="scenes to learn from (60)")
     parser.add_argument("--threads", type=int, default=available_cores())

@@ -238,7 +238,7 @@ WRONG = [
         "12_concatenation",
         "dskip = dy[..., : skip.shape[3]]\n        dx =",
         "dx = dy[..., : skip.shape[3]]\n        dskip =",
-        "return the gradients in the order (dskip, dx)",
+        "the order is (dskip, dx)",
     ),
     ("13_batch_normalization", " - dx_hat.mean(axis=pixels)", "", "was not subtracted"),
     ("13_batch_normalization", " - x_hat * mean_of_product", "", "path through the variance"),
@@ -282,6 +282,8 @@ WRONG = [
     ("15_optimizers", "momentum * velocity + g", "g", "the old velocity is forgotten"),
     ("15_optimizers", "(1 - beta2) * g**2", "(1 - beta2) * g", "g is not squared"),
     ("15_optimizers", "new_mean / (1 - beta1**t)", "new_mean", "mean stands where m belongs"),
+    ("15_optimizers", "beta1**t", "beta1**(t - 1)", "NaN or infinite: is something divided by 0"),
+    ("15_optimizers", "beta1**t", "beta1**2", "after the first step the value is wrong"),
     ("15_optimizers", "(s**0.5 + epsilon)", "(s + epsilon)", "the square root is missing"),
     ("15_optimizers", "(s**0.5 + epsilon)", "(s + epsilon) ** 0.5", "outside of the square root"),
     (

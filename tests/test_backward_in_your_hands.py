@@ -1,13 +1,12 @@
 """The backward in your hands: its numbers are NumPy's, and mouse, keys and fingers move it."""
 
+import importlib.util
 import re
-from functools import partial
 
 import numpy as np
 import pytest
 
-from tests.browser import piece_page, set_screen, wait_for
-from tests.wrong_backwards import GALLERY
+from tests.browser import INTERACTIVE, piece_page, set_screen, wait_for
 from tinyunet.nn import functional
 
 TABS = {
@@ -78,30 +77,21 @@ def test_forward_and_backward_are_equal_to_numpys(browser, tmp_path, tab, inputs
         np.testing.assert_allclose(gradients[name], gradient, rtol=1e-12, atol=1e-12)
 
 
-def wrong_in_numpy(name, tab, inputs, dy):
-    """Compute the wrong gradients with the gallery's own function."""
-    wrong = {one.name: one.function for one in GALLERY}[name]
-    _, gradients = in_numpy(tab, inputs, dy)
-    if name.startswith("im2col"):
-        _, backward = wrong(image(inputs["x"]))
-        # (1, OH, OW, KH, KW, 1): each patch of dx is the kernel times dy
-        patches = np.einsum("ij,uv->ijuv", dy, inputs["weight"])[None, ..., None]
-        return gradients | {"x": sheet(backward(patches))}
-    if name == "cross_entropy_not_divided_by_the_sum_of_weights":
-        return {"x": gradients["x"] * len(inputs["x"])}  # the gallery's has class weights
-    if tab == "crossEntropy":
-        logits, labels = np.asarray(inputs["x"], float)[None, None], [[inputs["labels"]]]
-        return {"x": wrong(logits, np.array(labels))[1](dy[0][0])[0, 0]}
-    if tab == "maxPooling":
-        return {"x": sheet(wrong(image(inputs["x"]))[1](image(dy)))}
-    weight = np.asarray(inputs["weight"], float)[:, :, None, None]
-    if name.endswith("never_stored"):
-        wrong = partial(wrong, bias=np.zeros(1))
-    dx, dweight, *_ = wrong(image(inputs["x"]), weight)[1](image(dy))
-    return {"x": sheet(dx), "weight": dweight[:, :, 0, 0]}
+@pytest.fixture(scope="module")
+def name_mistakes():
+    """Load the script that lets the checker look at the page's wrong backwards."""
+    spec = importlib.util.spec_from_file_location("names", INTERACTIVE / "name_mistakes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_each_broken_backward_is_the_gallerys_and_is_caught(browser, tmp_path):
+def test_the_sentences_are_those_of_the_checker_and_name_each_mistake(name_mistakes):
+    assert name_mistakes.MISTAKES.read_text(encoding="utf-8") == name_mistakes.script()
+    assert "none of the known mistakes" not in name_mistakes.script()
+
+
+def test_each_broken_backward_is_the_gallerys_and_is_caught(browser, tmp_path, name_mistakes):
     browser.get(piece_page(tmp_path, "backward"))
     wait_for(browser, "document.querySelector('.started') !== null")
     names = browser.execute_script(
@@ -122,9 +112,13 @@ def test_each_broken_backward_is_the_gallerys_and_is_caught(browser, tmp_path):
             claims, sentence, right = browser.execute_script(
                 script, as_lists(inputs), dy.tolist(), name
             )
-            for argument, gradient in wrong_in_numpy(name, tab, inputs, dy).items():
+            arrays = [np.asarray(inputs[key], float) for key in ("x", "weight") if key in inputs]
+            _, backward = name_mistakes.operation(name, inputs.get("labels"))(*arrays)
+            gradients = backward(dy[0, 0] if tab == "crossEntropy" else dy)
+            gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+            for argument, gradient in zip(("x", "weight"), gradients, strict=False):
                 np.testing.assert_allclose(claims[argument], gradient, rtol=1e-12, atol=1e-12)
-            assert re.match(r"d(x|weight), shape .* is wrong at \d+ of \d+ entries\. ", sentence)
+            assert re.match(r"Off at \d+ of \d+ entries, most at d(x|weight)\[", sentence)
             assert right == ""
 
 
@@ -296,8 +290,9 @@ def test_a_broken_backward_shows_in_the_checkers_words_and_no_h_mends_it(browser
     verdict = browser.find_element("class name", "verdict").text
     wrong = shown(browser, "dx")
     found = re.search(
-        r"dx, shape \(5, 5\), is wrong at (\d+) of 25 entries\. The worst is \((\d), (\d)\): "
-        r"backward says (\S+), measured is (\S+) ",
+        r"it would be right with weight flipped along its rows and columns\. .* "
+        r"Off at (\d+) of 25 entries, most at dx\[(\d), (\d)\]: "
+        r"backward says (\S+), measured is (\S+)\.",
         verdict,
     )
     place = int(found[2]), int(found[3])

@@ -316,7 +316,7 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path, name, value):
     arrays[name] = arrays[name].copy()
     arrays[name].flat[0] = value
     (tmp_path / "model.npz").write_bytes(npz(header=np.array(json.dumps(header)), **arrays))
-    with pytest.raises(UserError, match=r"model.npz is (damaged|inconsistent)"):
+    with pytest.raises(UserError, match=r"model.npz: is (damaged|inconsistent)"):
         load_model(tmp_path / "model.npz")
 
 
@@ -434,5 +434,5 @@ def test_an_image_format_of_wrong_types_is_no_model(tmp_path, wrong):
     load_model(tmp_path / "right.npz")
     model.metadata["image_format"] = right | wrong
     save_model(tmp_path / "wrong.npz", model)
-    with pytest.raises(UserError, match=r"wrong.npz is inconsistent: .*is no format of images"):
+    with pytest.raises(UserError, match=r"wrong.npz: is inconsistent .*is no format of images"):
         load_model(tmp_path / "wrong.npz")

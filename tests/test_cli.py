@@ -483,7 +483,7 @@ def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
         ("evaluate MODEL images masks --out cut.npz", "cannot use cut.npz: File exists"),
         ("evaluate MODEL images other-masks", "blob1.png: holds 9 (560 pixels)"),
         ("evaluate MODEL images masks --json nowhere/scores.json", "cannot write nowhere"),
-        ("evaluate cut.npz images masks", "cut.npz is damaged"),
+        ("evaluate cut.npz images masks", "cut.npz: is damaged"),
     ],
 )
 def test_a_mistake_with_a_model_at_hand(trained, folder, capsys, command, message):

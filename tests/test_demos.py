@@ -41,7 +41,10 @@ def orchard_meadow():
 
 def test_orchard_meadow_leaves_a_picture_and_says_what_came_out(orchard_meadow, tmp_path, capsys):
     path = tmp_path / "new" / "picture.png"
-    orchard_meadow.main(["--steps", "2", "--scenes", "2", "--device", "cpu", "--out", str(path)])
+    small = ["--steps", "2", "--scenes", "2", "--device", "cpu"]
+    orchard_meadow.main([*small, "--out", str(path), "--narrow", str(tmp_path / "narrow.png")])
+    with Image.open(tmp_path / "narrow.png") as picture:
+        assert picture.width < picture.height
     with Image.open(path) as picture:
         assert picture.width > picture.height > 1000
     said = capsys.readouterr().out

@@ -41,6 +41,7 @@ def test_the_examples_print_what_the_page_says(page):
 def test_every_relative_link_leads_to_a_file(page):
     prose = CODE.sub("", page.read_text(encoding="utf-8"))
     links = re.findall(r"\]\(([^)\s]+)\)", prose)
+    links += re.findall(r'src(?:set)?="([^"]+)"', prose)
     relative = [link for link in links if not re.match(r"[a-z]+:|#", link)]
     missing = [link for link in relative if not (page.parent / link.split("#")[0]).exists()]
     assert not missing
@@ -130,7 +131,8 @@ def test_the_glossary_is_in_order_and_has_the_words_a_beginner_meets():
 
 
 def test_every_page_is_in_both_tables_of_contents_in_the_same_order():
-    listed, for_sphinx = (DOCS / "index.md").read_text(encoding="utf-8").split("<!-- sphinx\n")
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed, _, for_sphinx = text.partition("<!-- sphinx\n```{toctree}\n")
     listed = listed[listed.index("**How it works**") : listed.index("## The demos")]
     entries = re.findall(r"^\w+$", for_sphinx, re.MULTILINE)
     assert re.findall(r"\((\w+)\.md\)", listed) == entries

@@ -311,6 +311,20 @@ def test_a_backward_that_overwrites_the_result_is_refused():
         check_gradients(function, random_array(0, (2, 3)))
 
 
+def test_a_backward_that_overwrites_an_argument_is_refused():
+    def function(x):
+        def backward(dy):
+            np.multiply(x, dy, out=x)
+            return 2 * x
+
+        return x**2, backward
+
+    x = random_array(0, (2, 3))
+    with pytest.raises(GradientError, match="backward overwrites x .first at .0, 0"):
+        check_gradients(function, x)
+    np.testing.assert_array_equal(x, random_array(0, (2, 3)))
+
+
 def test_a_float32_argument_is_refused_with_its_cure():
     for function in (square, relu):
         with pytest.raises(TypeError, match='x is float32.*x.astype."float64"'):
@@ -361,7 +375,7 @@ def test_gradients_in_another_order_are_named_by_their_shapes():
     def function(x, weight):
         return x @ weight, lambda dy: (x.T @ dy, dy @ weight.T)
 
-    with pytest.raises(GradientError, match=r"return the gradients in the order \(dx, dweight\)"):
+    with pytest.raises(GradientError, match=r"the order is \(dx, dweight\)"):
         check_gradients(function, random_array(0, (2, 3)), random_array(1, (3, 4)))
 
 

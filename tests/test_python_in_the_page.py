@@ -236,6 +236,34 @@ def test_what_is_downloaded_is_a_folder_for_tinyunet_learn(lab, tmp_path, capsys
     assert '"right"' in capsys.readouterr().out
 
 
+LAB = "document.querySelector('[data-piece=lab]').lab"
+TEXT = f"{LAB}.text"
+
+
+def test_the_editor_indents_keeps_what_is_typed_and_lets_the_keyboard_out(browser, book):
+    from selenium.webdriver import ActionChains, Keys
+
+    browser.get((book / "course.html").as_uri())
+    wait_for(browser, "document.querySelector('.started') !== null")
+    browser.execute_script(
+        f"{LAB}.desk.hidden = false; {LAB}.kept.current = 'one';"
+        f"{LAB}.openText(''); {LAB}.view.focus()"
+    )
+    keys = ActionChains(browser)
+    keys.send_keys("def f(x):", Keys.ENTER, "return x", Keys.ENTER, Keys.TAB, "y").perform()
+    written = "def f(x):\n    return x\n        y"
+    assert browser.execute_script(f"return {TEXT}") == written
+    kept = "JSON.parse(localStorage.getItem('tinyunet-lab')).files.one"
+    assert browser.execute_script(f"return {kept}") == written
+    assert browser.find_elements("css selector", ".editor .keyword")
+    inside = "document.querySelector('.editor').contains(document.activeElement)"
+    assert browser.execute_script(f"return {inside}")
+    ActionChains(browser).send_keys(Keys.ESCAPE, Keys.TAB).perform()
+    assert not browser.execute_script(f"return {inside}")
+    assert browser.execute_script(f"return {TEXT}") == written
+    browser.execute_script("localStorage.clear()")
+
+
 def press(browser, name):
     """Scroll a button into the middle of the screen, where nothing lies over it, and press it."""
     button = browser.find_element("css selector", f"[data-do={name}]")
@@ -246,11 +274,7 @@ def press(browser, name):
 
 def write(browser, text):
     """Put a text into the editor, as if it had been typed."""
-    browser.execute_script(
-        "const editor = document.querySelector('textarea'); editor.value = arguments[0];"
-        "editor.dispatchEvent(new Event('input'))",
-        text,
-    )
+    browser.execute_script(f"{TEXT} = arguments[0]", text)
 
 
 def check(browser):
@@ -268,14 +292,14 @@ def open_lab(browser, address):
     browser.get(f"{address}/book/course.html?python={address}/pyodide/")
     wait_for(browser, "document.querySelector('.started') !== null")
     press(browser, "load")
-    wait_for(browser, "document.querySelector('textarea').value.length > 100", seconds=150)
+    wait_for(browser, f"{TEXT}.length > 100", seconds=150)
 
 
 @needs_pyodide
 def test_an_exercise_in_the_page_right_and_three_times_wrong_and_kept(browser, book):
     with serve(book=book, pyodide=PYODIDE) as address:
         open_lab(browser, address)
-        original = browser.execute_script("return document.querySelector('textarea').value")
+        original = browser.execute_script(f"return {TEXT}")
         assert "three dots" in check(browser)
         right = solve("01_relu", original)
         said = []
@@ -293,9 +317,7 @@ def test_an_exercise_in_the_page_right_and_three_times_wrong_and_kept(browser, b
         browser.refresh()
         wait_for(browser, "document.querySelector('.started') !== null")
         press(browser, "load")
-        assert (
-            wait_for(browser, "document.querySelector('textarea').value", seconds=240) == "# mine\n"
-        )
+        assert wait_for(browser, TEXT, seconds=240) == "# mine\n"
         assert "1 of 16" in status(browser)
         errors, _ = empty_logs(browser)
         assert not [error for error in errors if "favicon" not in error]

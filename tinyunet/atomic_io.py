@@ -1,10 +1,10 @@
-"""Files and folders that appear in one go: made under another name first, then renamed.
+"""Files and folders that appear in one go: made in a hidden folder first, then renamed.
 
 Renaming is a single act of the file system. Whoever looks, at whatever moment, sees the old state
-or the new one. No two writers share the other name, and an error removes what has it. A process
-that is killed leaves it behind, ``.tinyunet-*.partial``, and the next one that writes into the
-folder removes it. It knows the dead from the living by a lock, which the operating system releases
-when a process ends.
+or the new one. No two writers share the hidden folder, and an error removes it with all that is in
+it. A process that is killed leaves it behind, ``.tinyunet-*.folder``, and the next one that writes
+beside it removes it. It knows the dead from the living by a lock on ``.tinyunet-*.partial``, which
+the operating system releases when a process ends.
 """
 
 import contextlib
@@ -77,66 +77,79 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
                 path.unlink()
 
 
-# -- Under another name first ----------------------------------------------------------------------
+# -- In a hidden folder first ----------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def temporary_file(folder: Path) -> Iterator[BinaryIO]:
-    """Make a file that no other process uses, and remove it at the end if it is still there."""
-    remove_leftovers(Path(os.path.abspath(folder)))
-    path = folder / f".tinyunet-{uuid.uuid4().hex}.partial"
-    with open(path, "x+b") as file:
-        lock(file)
-        try:
-            yield file
-        finally:
-            file.close()
-            path.unlink(missing_ok=True)
+def aside(path: str | Path, on_disk: bool = False) -> Iterator[Path]:
+    """Give another path for a file or folder, which takes the place of `path` once it is complete.
+
+    Use it as ``with aside(path) as partial:``, and write to `partial`, by whatever library. What
+    else is left beside `partial` is removed.
+
+    Parameters
+    ----------
+    path : path
+        What is to be made; its folder must exist. Until the block ends well, it stays as it was.
+    on_disk : bool
+        Wait until the bytes and the new name are on the disk. That takes a few milliseconds, and
+        keeps the promise even when the power fails: for what cannot be made again.
+
+    Raises
+    ------
+    UserError
+        If it can't be written: no such folder, no permission, no space left.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():  # a device, a pipe
+        raise UserError(f"cannot write {path}: it is there and no ordinary file")
+    remove_leftovers(Path(os.path.abspath(path.parent)))
+    marker_path = path.parent / f".tinyunet-{uuid.uuid4().hex}.partial"
+    hidden = marker_path.with_suffix(".folder")
+    try:
+        with open(marker_path, "xb") as marker:
+            lock(marker)
+            try:
+                hidden.mkdir()
+                yield hidden / path.name
+                if on_disk:
+                    sync(hidden / path.name)
+                os.replace(hidden / path.name, path)
+                if on_disk and os.name != "nt":  # there a folder can't be opened
+                    sync(path.parent)
+            finally:
+                shutil.rmtree(hidden, ignore_errors=True)
+                marker.close()  # Windows removes no open file
+                marker_path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def sync(path: Path) -> None:
+    """Wait until what a file or a folder holds is on the disk."""
+    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @functools.cache
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a folder; this process looks only once."""
     for path in folder.glob(".tinyunet-*.partial"):
-        with contextlib.suppress(OSError), open(path, "r+b") as file:
-            if lock(file):
+        with contextlib.suppress(OSError), open(path, "r+b") as marker:
+            if lock(marker):
                 shutil.rmtree(path.with_suffix(".folder"), ignore_errors=True)
-                file.close()
+                marker.close()
                 path.unlink()
 
 
 @contextlib.contextmanager
 def written_aside(path: str | Path, on_disk: bool = False) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` only once it is complete.
-
-    Use it as ``with written_aside(path) as file:``, and write into `file`.
-
-    Parameters
-    ----------
-    path : path
-        The file to write; its folder must exist. Until the block ends well, it stays as it was.
-    on_disk : bool
-        Wait until the bytes are on the disk before renaming. That takes a few milliseconds, and
-        keeps the promise even when the power fails: for what cannot be made again.
-
-    Raises
-    ------
-    UserError
-        If the file can't be written: no such folder, no permission, no space left.
-    """
-    path = Path(path)
-    if path.exists() and not path.is_file():  # a folder, a device, a pipe
-        raise UserError(f"cannot write {path}: it is there and no ordinary file")
-    try:
-        with temporary_file(path.parent) as file:
-            yield file
-            file.flush()
-            if on_disk:
-                os.fsync(file.fileno())
-            file.close()  # Windows renames no open file
-            os.replace(file.name, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    """Open a file that takes the place of `path` only once it is complete: see `aside`."""
+    with aside(path, on_disk) as partial, open(partial, "w+b") as file:
+        yield file
 
 
 def save_text(text: str, path: str | Path) -> None:
@@ -178,16 +191,12 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             f"{path}: is not empty; results are not mixed with older files: choose a new "
             "folder, or empty this one"
         )
-    with temporary_file(make_folder(target.parent)) as marker:
-        folder = Path(marker.name).with_suffix(".folder")
+    make_folder(target.parent)
+    with aside(target) as folder:
         folder.mkdir()
-        try:
-            yield folder
-            if target.exists():
-                target.rmdir()  # it is empty; not every system renames onto a folder
-            os.replace(folder, target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        yield folder
+        if target.exists():
+            target.rmdir()  # it is empty; not every system renames onto a folder
 
 
 def save_picture(picture: Image.Image | np.ndarray, path: str | Path, **options) -> None:

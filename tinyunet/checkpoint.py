@@ -20,13 +20,11 @@ happens aside: the new file grows under another name and takes the place of the 
 step when it is complete and on the disk, so that after a power cut the old file is intact.
 """
 
-import contextlib
 import io
 import json
 import math
 import reprlib
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +34,7 @@ from tinyunet.atomic_io import written_aside
 from tinyunet.backend import to_host
 from tinyunet.data.class_table import parse_class_table
 from tinyunet.data.images import ImageFormat, plain
-from tinyunet.errors import UserError
+from tinyunet.errors import UserError, problems_named
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 
@@ -247,17 +245,6 @@ def read(path) -> tuple[dict, dict]:
             )
         with problems_named(path, what):
             return header, {n.removesuffix(".npy"): parse_array(archive.read(n)) for n in sizes}
-
-
-@contextlib.contextmanager
-def problems_named(path, what: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a file's content, which may be anything, into a UserError."""
-    try:
-        yield
-    except MemoryError:  # not the file's fault
-        raise
-    except Exception as error:
-        raise UserError(f"{path} {what}: {error}") from error
 
 
 def expect(condition, name: str, found) -> None:

@@ -1,14 +1,27 @@
 // "The backward in your hands": every number of an operation, forth and back, to point at, to change,
 // to wiggle and to break.
 
+// The checker names the mistakes on these (name_mistakes.py, which reads them as JSON); no weight is 0,
+// because a 0 hides mistakes.
+const FIRST_NUMBERS = {
+  "convolution": {
+    "x": [[1, 0, 2, 1, 0], [0, 3, 1, 0, 2], [2, 1, 0, 4, 1], [0, 2, 1, 1, 0], [1, 0, 3, 0, 2]],
+    "weight": [[1, -2, -1], [2, 1, -3], [4, -1, 3]]
+  },
+  "maxPooling": {
+    "x": [[1, 4, 2, 0, 7, 3], [3, 0, 5, 1, 6, 2], [8, 2, 0, 3, 1, 9], [6, 5, 4, 7, 2, 0]]
+  },
+  "transposedConvolution": {
+    "x": [[1, 0, 2], [3, -1, 1], [0, 2, 1]],
+    "weight": [[1, 2, -2], [4, 3, -1], [-3, 1, 2]]
+  },
+  "crossEntropy": { "x": [[2, 1, 0], [0, 3, -1], [1, 1, 2]], "labels": [0, 2, 1] }
+};
+
 const BACKWARD_TABS = {
   convolution: {
     title: "Convolution",
     operation: convolution,
-    inputs: {
-      x: [[1, 0, 2, 1, 0], [0, 3, 1, 0, 2], [2, 1, 0, 4, 1], [0, 2, 1, 1, 0], [1, 0, 3, 0, 2]],
-      weight: [[1, 0, -1], [2, 1, 0], [0, -1, 3]],
-    },
     dy: [[1, 2, 0], [-1, 1, 3], [0, 2, -2]],
     start: ["x", [2, 1]],
     labels: {},
@@ -19,7 +32,6 @@ const BACKWARD_TABS = {
   maxPooling: {
     title: "Max pooling",
     operation: maxPooling,
-    inputs: { x: [[1, 4, 2, 0, 7, 3], [3, 0, 5, 1, 6, 2], [8, 2, 0, 3, 1, 9], [6, 5, 4, 7, 2, 0]] },
     dy: [[2, -1, 3], [1, 4, -2]],
     start: ["x", [0, 1]],
     labels: {},
@@ -30,7 +42,6 @@ const BACKWARD_TABS = {
   transposedConvolution: {
     title: "Transposed convolution",
     operation: transposedConvolution,
-    inputs: { x: [[1, 0, 2], [3, -1, 1], [0, 2, 1]], weight: [[1, 2, 1], [0, 3, -1], [1, 0, 2]] },
     dy: mapGrid(zeros(7, 7), (_, i, j) => ((3 * i + 5 * j) % 7) - 3),
     start: ["x", [1, 1]],
     labels: {},
@@ -41,7 +52,6 @@ const BACKWARD_TABS = {
   crossEntropy: {
     title: "Softmax cross-entropy",
     operation: crossEntropy,
-    inputs: { x: [[2, 1, 0], [0, 3, -1], [1, 1, 2]], labels: [0, 2, 1] },
     dy: [[1]],
     start: ["x", [1, 2]],
     labels: { x: "logits", dx: "dlogits", y: "loss", dy: "dloss" },
@@ -121,7 +131,7 @@ class BackwardPiece {
   openTab(key) {
     this.key = key;
     this.tab = BACKWARD_TABS[key];
-    this.inputs = structuredClone(this.tab.inputs);
+    this.inputs = structuredClone(FIRST_NUMBERS[key]);
     this.dy = structuredClone(this.tab.dy);
     this.tabButtons.forEach((button, k) => {
       const open = this.tabs[k] === key;
@@ -204,10 +214,8 @@ class BackwardPiece {
     this.draw(this.numbers());
     this.showMeasurement();
     const sentence = checkBackward(this.tab.operation, this.backward(), this.inputs, this.dy);
-    const [what] = sentence.split(",");
-    const [gradient, ...rest] = [what, sentence.slice(what.length)];
     this.verdict.textContent = sentence
-      ? `The checker: \u201c${this.label(gradient)}${rest.join("")}\u201d`
+      ? `The checker: \u201c${MISTAKES[this.breaker.value]} ${sentence.replaceAll("dx", this.label("dx"))}\u201d`
       : this.breaker.value
         ? "The checker: all is well. These numbers hide the mistake! Change some, and look again."
         : "The checker: all is well.";

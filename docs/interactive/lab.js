@@ -5,7 +5,7 @@ const LAB_KEY = "tinyunet-lab";
 
 class LabPiece {
   constructor(root) {
-    this.root = root;
+    this.root = Object.assign(root, { lab: this });
     this.kept = { files: {}, hints: {}, right: [], current: null };
     try {
       Object.assign(this.kept, JSON.parse(localStorage.getItem(LAB_KEY) || "{}"));
@@ -22,10 +22,8 @@ class LabPiece {
       "Sixteen backwards to write yourself, with a checker that says which mistake it is. Python is loaded first (17 MB).");
     this.list = html("select", { "aria-label": "Exercise" });
     this.list.addEventListener("change", () => this.open(this.list.value));
-    this.editor = html("textarea", { spellcheck: "false", autocapitalize: "off", autocomplete: "off", rows: 34,
-      "aria-label": "Your code. Tab indents; press Escape first to leave the editor with Tab." });
-    this.editor.addEventListener("keydown", (event) => this.key(event));
-    this.editor.addEventListener("input", () => this.keep());
+    this.editor = html("div", { class: "editor" });
+    this.view = new CodeMirror.EditorView({ parent: this.editor });
     this.message = html("p", { class: "message", "aria-live": "polite" });
     this.hints = html("ol", { class: "hints" });
     this.chapter = html("a", {}, "the chapter");
@@ -81,7 +79,7 @@ class LabPiece {
   open(name) {
     this.kept.current = name;
     const { original, hints, page } = this.exercise();
-    this.editor.value = this.kept.files[name] ?? original;
+    this.openText(this.kept.files[name] ?? original);
     this.chapter.href = page;
     this.message.textContent = "";
     this.message.className = "message";
@@ -99,7 +97,7 @@ class LabPiece {
   }
 
   keep() {
-    this.kept.files[this.kept.current] = this.editor.value;
+    this.kept.files[this.kept.current] = this.text;
     this.save();
   }
 
@@ -116,7 +114,7 @@ class LabPiece {
     this.message.textContent = "checking \u2026";
     try {
       const { name } = this.exercise();
-      const { state, message } = await this.python.call("check", { name, text: this.editor.value });
+      const { state, message } = await this.python.call("check", { name, text: this.text });
       this.kept.right = this.kept.right.filter((one) => one !== name).concat(state === "right" ? name : []);
       this.message.textContent = { right: "Right.", wrong: message, "to do": "Where three dots stand it is your turn." }[state];
       this.message.className = `message ${state === "right" ? "good" : state === "wrong" ? "bad" : ""}`;
@@ -158,19 +156,31 @@ class LabPiece {
     this.lastBundle = zip;
   }
 
-  // Tab indents by four spaces, Enter keeps the indentation; after Escape, Tab moves on as usual.
-  key(event) {
-    const { selectionStart: start, selectionEnd: end, value } = this.editor;
-    const insert = (text) => {
-      event.preventDefault();
-      this.editor.setRangeText(text, start, end, "end");
-      this.keep();
-    };
-    if (event.key === "Tab" && !event.shiftKey && !this.leaving) insert("    ");
-    if (event.key === "Enter") {
-      const line = value.slice(value.lastIndexOf("\n", start - 1) + 1, start);
-      insert("\n" + line.match(/^ */)[0]);
-    }
-    this.leaving = event.key === "Escape";
+  // -- The editor -------------------------------------------------------------------------------
+
+  get text() {
+    return this.view.state.doc.toString();
+  }
+
+  // What somebody types is kept; an exercise that is opened begins without a past to undo.
+  set text(doc) {
+    this.view.dispatch({ changes: { from: 0, to: this.view.state.doc.length, insert: doc } });
+  }
+
+  openText(doc) {
+    const { EditorState, EditorView, keymap, tags } = CodeMirror;
+    const colors = CodeMirror.HighlightStyle.define([
+      { tag: [tags.keyword, tags.operatorKeyword], class: "keyword" },
+      { tag: [tags.comment, tags.string], class: "quiet" },
+      { tag: [tags.number, tags.bool, tags.null], class: "number" },
+    ]);
+    const name = "Your code. Tab indents; press Escape first to leave the editor with Tab.";
+    this.view.setState(EditorState.create({ doc, extensions: [
+      CodeMirror.lineNumbers(), CodeMirror.history(), CodeMirror.drawSelection(), CodeMirror.bracketMatching(),
+      CodeMirror.indentOnInput(), CodeMirror.indentUnit.of("    "), CodeMirror.python(),
+      CodeMirror.syntaxHighlighting(colors), EditorView.contentAttributes.of({ "aria-label": name }),
+      keymap.of([...CodeMirror.defaultKeymap, ...CodeMirror.historyKeymap, CodeMirror.indentWithTab]),
+      EditorView.updateListener.of((update) => update.docChanged && this.keep()),
+    ] }));
   }
 }

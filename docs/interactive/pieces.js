@@ -3,7 +3,7 @@
 
 const PIECES = {
   backward: {
-    scripts: ["operations.js", "number_grid.js", "backward.js"],
+    scripts: ["operations.js", "number_grid.js", "mistakes.js", "backward.js"],
     start: (root) => new BackwardPiece(root, root.dataset.tab),
   },
   orchard: {
@@ -29,7 +29,14 @@ const PIECES = {
     start: (root) => new LivePiece(root),
   },
   lab: {
-    scripts: ["operations.js", "number_grid.js", "tinyunet_source.js", "python.js", "lab.js"],
+    scripts: [
+      "operations.js",
+      "number_grid.js",
+      "tinyunet_source.js",
+      "python.js",
+      "codemirror.js",
+      "lab.js",
+    ],
     start: (root) => new LabPiece(root),
   },
 };

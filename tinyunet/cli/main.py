@@ -10,6 +10,7 @@ import errno
 import sys
 import warnings
 from dataclasses import fields
+from functools import partial
 
 import tinyunet
 from tinyunet.backend import DEVICES
@@ -18,7 +19,7 @@ from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
 from tinyunet.cli.export import run_export
-from tinyunet.cli.learn import add_learn_options, run_learn
+from tinyunet.cli.learn import run_learn
 from tinyunet.cli.predict import run_predict
 from tinyunet.cli.rasterize import run_rasterize
 from tinyunet.cli.terminal import Stream
@@ -80,9 +81,6 @@ def show_warning(message, *place) -> None:
 # -- What can be typed -----------------------------------------------------------------------------
 
 
-FLAG = {"action": "store_true"}
-
-
 class Parser(argparse.ArgumentParser):
     """An argument parser that complains in one line, as all of tinyunet does."""
 
@@ -103,125 +101,114 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=version, help="Show the version.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, run, summary: str) -> Parser:
+    def command(name: str, run, summary: str):
         added = commands.add_parser(name, help=summary, description=summary)
         added.set_defaults(run=run)
-        return added
+        return added, partial(add_option, added)
 
-    train = command("train", run_train, "Train a network on images and their masks.")
+    train, _ = command("train", run_train, "Train a network on images and their masks.")
     settings = [each.name for each in fields(TrainingConfig) if each.name != "out"]
     # What was not typed stays out of the result, so that --resume can tell what a person wants.
     add_options(train, [*settings, "out"], default=argparse.SUPPRESS)
 
-    check = command("check", run_check, "Find what is wrong with images and masks.")
+    check, add = command("check", run_check, "Find what is wrong with images and masks.")
     add_options(check, ("images", "masks", "val_images", "val_masks", *READING, "crop_size"))
-    check.add_argument("--out", metavar="DIR", help="Folder for the report and a contact sheet.")
+    add("--out DIR", "Folder for the report and a contact sheet.")
 
     summary = "Measure how much a random split of these images flatters a network."
-    cross = command("crossvalidate", run_crossvalidate, summary)
-    add = cross.add_argument
+    cross, add = command("crossvalidate", run_crossvalidate, summary)
     add_options(cross, ("images", "masks"))
-    add("--out", metavar="DIR", required=True, help="Folder for the scores and their picture.")
-    folds = "Number of parts, each of which is judged once (default: 5)."
-    add("--folds", type=whole(2, 100), default=5, metavar="N", help=folds)
+    add("--out DIR", "Folder for the scores and their picture.", required=True)
+    add("--folds N", "Number of parts, each of which is judged once.", 5, type=whole(2, 100))
     splits = "How tiles are divided: at random, by region, or both (default: random,spatial)."
-    add("--split", type=splits_of, default=SPLITS, metavar="A,B", help=splits)
-    steps = "Number of training steps of each network (default: 300)."
-    add("--steps", type=whole(1), default=300, metavar="N", help=steps)
-    channels = "Number of channels of the first level (default: 8)."
-    add("--base-channels", type=whole(1, 4096), default=8, metavar="N", help=channels)
+    add("--split A,B", splits, SPLITS, type=splits_of)
+    add("--steps N", "Number of training steps of each network.", 300, type=whole(1))
+    channels = "Number of channels of the first level."
+    add("--base-channels N", channels, 8, type=whole(1, 4096))
     more = ("depth", "batch_size", "crop_size", "class_weights", "lr", "seed", "device", "threads")
     add_options(cross, (*READING, *more))
 
     summary = "Turn polygons into the mask of a georeferenced scene."
-    add = command("rasterize", run_rasterize, summary).add_argument
-    add("scene", metavar="SCENE", help="A georeferenced image.")
-    add("polygons", metavar="POLYGONS", help="A GeoPackage, GeoJSON or shapefile.")
-    add("--out", metavar="MASK", required=True, help="The GeoTIFF to write.")
-    field = "Attribute that tells the class (default: none, all polygons are class 1)."
-    add("--field", metavar="NAME", help=field)
-    add("--layer", metavar="NAME", help="Layer of a GeoPackage that has several (default: first).")
-    outside = "What pixels outside of all polygons become: 255 does not count (default: 0)."
-    add("--outside", type=int, choices=(0, 255), default=0, help=outside)
+    _, add = command("rasterize", run_rasterize, summary)
+    add("SCENE", "A georeferenced image.")
+    add("POLYGONS", "A GeoPackage, GeoJSON or shapefile.")
+    add("--out MASK", "The GeoTIFF to write.", required=True)
+    add("--field NAME", "Attribute that tells the class (default: none, all are class 1).")
+    add("--layer NAME", "Layer of a GeoPackage that has several (default: first).")
+    outside = "What pixels outside of all polygons become: 255 does not count."
+    add("--outside", outside, 0, choices=(0, 255))
 
-    add = command("tile", run_tile, "Cut scenes and their masks into tiles.").add_argument
-    add("scene", metavar="SCENE", help="An image, georeferenced or not, or a folder of images.")
-    add(
-        "mask",
-        metavar="MASK",
-        help="The mask of the image, or a folder of masks.",
-    )
-    add("--out", metavar="DIR", required=True, help="New folder for images/ and masks/.")
-    size = "Height and width of a tile in pixels (default: 256)."
-    add("--size", type=whole(1), default=256, metavar="N", help=size)
-    overlap = "Number of pixels that neighboring tiles share (default: 0)."
-    add("--overlap", type=whole(0), default=0, metavar="N", help=overlap)
-    add("--skip-empty", **FLAG, help="Leave out tiles whose mask stores nothing but 0.")
+    _, add = command("tile", run_tile, "Cut scenes and their masks into tiles.")
+    add("SCENE", "An image, georeferenced or not, or a folder of images.")
+    add("MASK", "The mask of the image, or a folder of masks.")
+    add("--out DIR", "New folder for images/ and masks/.", required=True)
+    add("--size N", "Height and width of a tile in pixels.", 256, type=whole(1))
+    add("--overlap N", "Number of pixels that neighboring tiles share.", 0, type=whole(0))
+    add("--skip-empty", "Leave out tiles whose mask stores nothing but 0.", False)
 
-    predict = command("predict", run_predict, "Find the class of each pixel of an image.")
-    add = predict.add_argument
-    add("model", metavar="MODEL", help="The model file, such as RUN/model.npz.")
-    add("images", metavar="IMAGE_OR_DIR", nargs="+", help="Images, or folders of images.")
-    add = group(predict, "output")
-    add("--out", metavar="DIR", required=True, help="Folder for the results.")
+    predict, add = command("predict", run_predict, "Find the class of each pixel of an image.")
+    add("MODEL", "The model file, such as RUN/model.npz.")
+    add("IMAGE_OR_DIR", "Images, or folders of images.", dest="images", nargs="+")
+    add("--out DIR", "Folder for the results.", required=True)
     probabilities = "Also write a TIFF for each class, with its probability as 0 to 255."
-    add("--probabilities", **FLAG, help=probabilities)
-    add("--polygons", **FLAG, help="Also write the classes as polygons, a GeoPackage.")
+    add("--probabilities", probabilities, False)
+    add("--polygons", "Also write the classes as polygons, a GeoPackage.", False)
     applicability = "Also map where the image looks like the training images to the network."
-    add("--applicability", **FLAG, help=applicability)
-    area = "Leave out polygons of a smaller area (default: 0)."
-    add("--min-area", type=float, default=0, metavar="A", help=area)
+    add("--applicability", applicability, False)
+    add("--min-area A", "Leave out polygons of a smaller area.", 0, type=float)
     add_window_options(predict)
 
-    evaluate = command("evaluate", run_evaluate, "Compare a model's predictions with masks.")
-    add = evaluate.add_argument
-    add("model", metavar="MODEL", help="The model file, such as RUN/model.npz.")
-    add("images", metavar="IMAGES", help="Folder of the test images.")
-    add("masks", metavar="MASKS", help="Folder of the masks of the test images.")
-    add = group(evaluate, "output")
-    add("--json", metavar="FILE", help="Also write the scores as JSON.")
-    drawn = "Also draw the confusion matrix, the calibration and the worst images."
-    add("--out", metavar="DIR", help=drawn)
+    evaluate, add = command("evaluate", run_evaluate, "Compare a model's predictions with masks.")
+    add("MODEL", "The model file, such as RUN/model.npz.")
+    add("IMAGES", "Folder of the test images.")
+    add("MASKS", "Folder of the masks of the test images.")
+    add("--json FILE", "Also write the scores as JSON.")
+    add("--out DIR", "Also draw the confusion matrix, the calibration and the worst images.")
     objects = "Also count connected pieces: found, missed, merged, split, and false alarms."
-    add("--objects", **FLAG, help=objects)
+    add("--objects", objects, False)
     add_window_options(evaluate)
 
-    export = command("export", run_export, "Write a model as an ONNX file, for QGIS.")
-    add = export.add_argument
-    add("model", metavar="MODEL", help="The model file, such as RUN/model.npz.")
-    add("--out", metavar="FILE", required=True, help="The file to write, such as model.onnx.")
-    tile = "Height and width of the images that the file takes, in pixels (default: 512)."
-    add("--tile", type=whole(1), default=512, metavar="N", help=tile)
-    add("--resolution", type=float, metavar="CM", help="Size of a pixel on the ground, in cm.")
+    _, add = command("export", run_export, "Write a model as an ONNX file, for QGIS.")
+    add("MODEL", "The model file, such as RUN/model.npz.")
+    add("--out FILE", "The file to write, such as model.onnx.", required=True)
+    tile = "Height and width of the images that the file takes, in pixels."
+    add("--tile N", tile, 512, type=whole(1))
+    add("--resolution CM", "Size of a pixel on the ground, in cm.", type=float)
 
-    inspect = command("inspect", run_inspect, "Show a network layer by layer.")
-    add = inspect.add_argument
-    model = "A model file; without one, the network that the options describe."
-    add("model", metavar="MODEL", nargs="?", default=None, help=model)
+    inspect, add = command("inspect", run_inspect, "Show a network layer by layer.")
+    add("MODEL", "A model file; without one, the network that the options describe.", nargs="?")
     add_options(inspect, NETWORK, default=argparse.SUPPRESS)
-    add(
-        "--channels",
-        type=whole(1, 4096),
-        metavar="N",
-        default=3,
-        help="Number of channels of an image (default: 3).",
-    )
-    add(
-        "--classes",
-        type=whole(1, 4096),
-        metavar="N",
-        default=2,
-        help="Number of classes (default: 2).",
-    )
-    size = "Height and width of the image in pixels (default: 256)."
-    add("--size", default="256", metavar="N|HxW", help=size)
+    add("--channels N", "Number of channels of an image.", 3, type=whole(1, 4096))
+    add("--classes N", "Number of classes.", 2, type=whole(1, 4096))
+    add("--size N|HxW", "Height and width of the image in pixels.", "256")
 
-    learn = command("learn", run_learn, "Learn backpropagation by writing it.")
-    add_learn_options(learn.add_argument)
+    _, add = command("learn", run_learn, "Learn backpropagation by writing it.")
+    add("DIR", "Folder of the exercises; the first call makes it.", dest="folder")
+    add("--hint", "Give one more hint for the exercise you are at.", False)
+    add("--watch", "Check again whenever you save a file (Ctrl-C ends).", False)
+    add("--json", "Print the findings as JSON, for a teacher's script.", False)
+    names = "Train the U-Net with these operations of yours, such as relu,conv2d, or all."
+    add("--with NAMES", names, dest="with_names")
 
     command("gradcheck", run_gradcheck, "Check the gradient of every operation on this computer.")
     command("info", run_info, "Show what tinyunet runs on, and what is missing.")
     return top
+
+
+def add_option(parser, name: str, help: str, default=None, **more) -> None:
+    """Add an option, ``"--size N"``, or an argument, ``"SCENE"``; the help tells the default."""
+    flag, _, metavar = name.partition(" ")
+    if default is False:
+        more["action"] = "store_true"
+    elif "choices" in more:
+        more["type"] = type(default)
+    elif not flag.startswith("--"):
+        flag, metavar = more.pop("dest", flag.lower()), flag
+    if metavar:
+        more["metavar"] = metavar
+    if type(default) in (int, float, str) and "(default: " not in help:
+        help = f"{help[:-1]} (default: {default})."
+    parser.add_argument(flag, help=help, default=default, **more)
 
 
 def whole(lowest: int, highest: int = 10**6):
@@ -246,23 +233,18 @@ def splits_of(text: str) -> list[str]:
     return splits
 
 
-def group(parser: Parser, title: str):
-    """Begin a group of options; returns the function that adds one to it."""
-    return parser.add_argument_group(title).add_argument
-
-
 def add_window_options(parser: Parser) -> None:
     """Describe how an image is divided."""
-    add = group(parser, "computation")
-    tile = f"Height and width of the tiles of the image in pixels (default: {DEFAULT_TILE})."
-    add("--tile", type=whole(1), default=DEFAULT_TILE, metavar="N", help=tile)
+    add = partial(add_option, parser.add_argument_group("computation"))
+    tile = "Height and width of the tiles of the image in pixels."
+    add("--tile N", tile, DEFAULT_TILE, type=whole(1))
     margin = f"Number of pixels seen around each tile (default: {DEFAULT_MARGIN})."
-    add("--margin", type=whole(0), metavar="N", help=margin)
+    add("--margin N", margin, type=whole(0))
     tta = "Average the predictions of the eight flips and quarter turns: slower, usually better."
-    add("--tta", **FLAG, help=tta)
+    add("--tta", tta, False)
     batch = "Number of tiles computed at once (default: one for each thread)."
-    add("--batch-size", type=whole(1), metavar="N", help=batch)
+    add("--batch-size N", batch, type=whole(1))
     threads = "Number of threads that share the work (default: all cores)."
-    add("--threads", type=whole(1, 256), metavar="N", help=threads)
+    add("--threads N", threads, type=whole(1, 256))
     device = "Where to compute (default: auto, a GPU if there is one)."
-    add("--device", choices=DEVICES, default="auto", help=device)
+    add("--device", device, "auto", choices=DEVICES)

@@ -66,8 +66,7 @@ def check_operation(
     if np.shape(result[0]) != np.shape(right) or not np.allclose(result[0], right):
         raise Wrong(
             "forward no longer gives what it gave at first. It was right as it was: undo the "
-            "change, "
-            "or move your file away and run this again for a new one."
+            "change, or move your file away and run this again for a new one."
         )
     refuse_dots(result[1](np.ones(np.shape(right))))
     names = argument_names(ours)
@@ -472,8 +471,7 @@ def check_unet(module: ModuleType) -> None:
         )
         ways[f"concat{level}", "swap"] = (
             f"the two gradients that the backward of concat{level} returns are exchanged: first "
-            "that "
-            "of the skip, then that of what came from below."
+            "that of the skip, then that of what came from below."
         )
         ways[f"pool{level}", "all"] = (
             f"nothing comes back through pool{level}: the way below it is lost where skip{level} "
@@ -518,6 +516,8 @@ def compare(what: str, mine, right: np.ndarray, others: list[tuple[np.ndarray, s
     refuse_dots(mine)
     if not isinstance(mine, np.ndarray) or mine.shape != right.shape:
         raise Wrong(f"{what} is {describe(mine)}: it should be an array of shape {right.shape}.")
+    if not np.isfinite(mine).all():
+        raise Wrong(f"{what} has entries that are NaN or infinite: is something divided by 0?")
     if np.allclose(mine, right, rtol=1e-9, atol=1e-12):
         return
     for wrong, says in others:
@@ -683,6 +683,9 @@ def check_adam(adam: Callable) -> None:
             (value1, "it does not move."),
         ],
     )
+    # In the first step the corrected m is g itself, and the root of s is its size.
+    right = value - lr * g1 / (abs(g1) + epsilon)
+    compare("after the first step the value", value1, right, [])
 
 
 def check_optimizers(module: ModuleType) -> None:

@@ -85,11 +85,9 @@ EXERCISES = (
             "The derivative of log(sum of exp(logits)) with respect to logits[k] is "
             "exp(logits[k]) / sum of exp(logits). Forward has computed that already.",
             "For one pixel the gradient is p[k], and minus 1 at the true class. Forward has an "
-            "array "
-            "that is 1 just there.",
+            "array that is 1 just there.",
             "The loss is the mean over all pixels, so each pixel's part is divided by their "
-            "number. "
-            "And all of it is multiplied by dloss, whatever that is.",
+            "number. And all of it is multiplied by dloss, whatever that is.",
         ),
         ("softmax_cross_entropy",),
     ),
@@ -101,8 +99,7 @@ EXERCISES = (
         (
             "Make an array of zeros in the shape of x. Then loop over u and v as forward does.",
             "In forward, columns[:, :, :, u, v] is a copy of a part of x. In backward, the same "
-            "part "
-            "of dx gets dcolumns[:, :, :, u, v].",
+            "part of dx gets dcolumns[:, :, :, u, v].",
             "The parts overlap. What is already there must stay: add to it.",
         ),
     ),
@@ -114,11 +111,9 @@ EXERCISES = (
         (
             "dbias is as in exercise 2, word for word.",
             "For dweight, loop over u and v and make the shifted image as forward does. The "
-            "product "
-            "is shifted @ weight[u, v], and exercise 3 says what dweight of a product is.",
+            "product is shifted @ weight[u, v], and exercise 3 says what dweight of a product is.",
             "For a matrix product over all pixels at once, turn both into matrices with one row "
-            "for "
-            "each pixel: shifted.reshape(-1, channels) and dy.reshape(-1, filters).",
+            "for each pixel: shifted.reshape(-1, channels) and dy.reshape(-1, filters).",
         ),
     ),
     Exercise(
@@ -129,8 +124,8 @@ EXERCISES = (
         (
             "Begin with zeros in the shape of x, and loop over u and v.",
             "For one tap, exercise 3 gives the gradient of the shifted image: dy times the "
-            "transpose "
-            "of weight[u, v]. (The @ of an image and a matrix treats each pixel as a row.)",
+            "transpose of weight[u, v]. (The @ of an image and a matrix treats each pixel as a "
+            "row.)",
             "Add it to the part of dx that lies where the shifted image was cut out of x.",
         ),
     ),
@@ -145,8 +140,7 @@ EXERCISES = (
             "Collect the gradient in an array of the shape of padded: dpadded[seen_by(u, v)] += "
             "...",
             "At the end dx is dpadded without its border: rows and columns from padding on, as "
-            "many "
-            "as x has. (dpadded[:, padding:-padding] is empty where padding is 0.)",
+            "many as x has. (dpadded[:, padding:-padding] is empty where padding is 0.)",
         ),
         ("conv2d",),
     ),
@@ -182,8 +176,8 @@ EXERCISES = (
         "docs/transposed_convolution.md",
         checks.check_transposed_convolution,
         (
-            "Loop over u and v. The part of dy that belongs to this place of the stamp is "
-            "dy[:, u::2, v::2], with C channels.",
+            "Loop over u and v. The part of dy that belongs to this place of the stamp is dy[:, "
+            "u::2, v::2], with C channels.",
             "Forward has x @ weight[u, v].T there. So dx gets that part times the transpose of "
             "weight[u, v].T, which is weight[u, v] itself; and it gets this four times.",
             "dweight[u, v] has the shape (C, F): the part of dy with a row for each pixel, "
@@ -213,8 +207,8 @@ EXERCISES = (
             "gamma was multiplied by, and that is not x.",
             "For dx, write dx_hat = dy * gamma first, then the formula of the text, term by term. "
             "`mean of` is .mean(axis=pixels).",
-            "The second mean is that of the product: (dx_hat * x_hat).mean(axis=pixels). All three "
-            "terms are divided by the deviation.",
+            "The second mean is that of the product: (dx_hat * x_hat).mean(axis=pixels). All "
+            "three terms are divided by the deviation.",
         ),
         ("batch_norm2d",),
     ),
@@ -237,8 +231,7 @@ EXERCISES = (
             "Write the lines of the formulas one after the other; what stands on the right of `=` "
             "in a line may have been computed in the line above.",
             "The value moves by the *new* velocity. In Adam, m and s are computed from the new "
-            "mean "
-            "and the new mean_square, and are not returned.",
+            "mean and the new mean_square, and are not returned.",
             "new_value = value - ... makes a new array. beta1**t is beta1 to the power t.",
         ),
         ("adam",),
@@ -250,12 +243,11 @@ EXERCISES = (
         checks.check_unet,
         (
             "Go through forward from its last line to its first, and call the backward of each "
-            "line "
-            "with the gradient of what stands on the left of its `=`.",
+            "line with the gradient of what stands on the left of its `=`.",
             "The backward of concat0 returns two: dskip0, dy = concat0_backward(dy). Keep dskip0 "
             "until you come to where skip0 was made; dy goes on to up0.",
-            "skip1 goes into pool1 and into concat1. So what pool1_backward returns and dskip1 are "
-            "added before encoder1_backward gets them.",
+            "skip1 goes into pool1 and into concat1. So what pool1_backward returns and dskip1 "
+            "are added before encoder1_backward gets them.",
         ),
         ("unet",),
     ),

@@ -218,41 +218,22 @@ def read_mask(path: str | Path) -> np.ndarray:
     return stored_values(open_mask(path))[0]
 
 
-def open_pair(pair: Pair, exif: str | None = None) -> tuple[Raster, Raster]:
+def open_pair(pair: Pair) -> tuple[Raster, Raster]:
     """Open an image and its mask, and see that they show the same pixels.
-
-    Parameters
-    ----------
-    pair : Pair
-    exif : str, optional
-        What to do where EXIF data say that the image is to be turned, but the mask is not: "turn"
-        if the mask was drawn on the turned image, "stored" if on the stored pixels. Without it,
-        the size must tell.
-
-    Returns
-    -------
-    image, mask : Raster
-        The image is turned or not, as fits the mask.
 
     Raises
     ------
     UserError
-        If one cannot be read, their sizes or places differ, or it cannot be told whether the image
-        is to be turned.
+        If one cannot be read, their sizes or places differ, or EXIF data turn the image only: the
+        mask may have been drawn on the turned image, or on the pixels as they are stored.
     """
     image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
-    if image.turned and not mask.turned and exif != "turn":
-        stored = open_raster(image.path, turn=False)
-        fits = [each.shape[:2] == mask.shape[:2] for each in (image, stored)]
-        if all(fits) and exif is None:
-            raise UserError(
-                f"{image.path}: its EXIF data say that it is to be turned, and those of the mask "
-                f"{mask.path.name} do not: give --exif turn if the mask was drawn on the turned "
-                "image, --exif stored if on the stored pixels"
-            )
-        if fits[1]:
-            warn_once("EXIF data say that images are to be turned; masks show that they are not")
-            image = stored
+    if image.turned and not mask.turned:
+        raise UserError(
+            f"{image.path}: its EXIF data say that it is to be turned, and those of the mask "
+            f"{mask.path.name} do not: if the mask was drawn on the turned image, turn the pixels "
+            "(magick mogrify -auto-orient), else remove the mark (exiftool -Orientation=)"
+        )
     if image.shape[:2] != mask.shape[:2]:
         raise UserError(
             f"{mask.path}: has {size(mask)} pixels, but its image {image.path.name} has "
@@ -306,7 +287,6 @@ def load_pairs(
     image_format: ImageFormat | None = None,
     bands: Sequence[int] | None = None,
     alpha: str | None = None,
-    exif: str | None = None,
     cache: int = CACHE,
     progress: bool = False,
     refused: list[UserError] | None = None,
@@ -328,8 +308,6 @@ def load_pairs(
         Of a model, for images to be shown to it. Without it, that of the first image.
     bands, alpha
         See `tinyunet.data.images.prepare`.
-    exif
-        See `open_pair`.
     cache : int
         Bytes that images and masks may take in memory; scenes beyond are read by windows.
     progress : bool
@@ -350,7 +328,7 @@ def load_pairs(
         warn_once(f"the classes are those of {listing}")
     for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
         with refusals(refused):
-            image, mask = open_pair(pair, exif)
+            image, mask = open_pair(pair)
             if image_format is None:
                 image = prepare(image, bands, alpha)
                 image_format = ImageFormat.of(image, bands, alpha)

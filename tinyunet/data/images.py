@@ -8,7 +8,6 @@ Nothing is reinterpreted on the way: the fourth channel is alpha only where the 
 2 bits stay 0 to 3, and white stays 0 where it is stored so.
 """
 
-import contextlib
 import functools
 import os
 import threading
@@ -21,30 +20,32 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from tinyunet.errors import UserError
-
-# A PNG of a few kilobytes can claim far more, and would fill the memory on decoding: a
-# "decompression bomb". Larger scenes are GeoTIFFs, which are read by windows.
-MAX_PIXELS = 500_000_000
+from tinyunet.errors import UserError, problems_named
 
 ALL = slice(None)
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
+ORIENTATION = 274  # in EXIF data
 
-# TIFF tags
-COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES = 259, 262, 266, 274, 277
-BITS, STRIPS, PLANAR, PREDICTOR, TILES, EXTRA_SAMPLES, SAMPLE_FORMAT = (
-    258,
-    273,
-    284,
-    317,
-    324,
-    338,
-    339,
-)
-GEO_TAGS = (33550, 33922, 34264, 34735, 42112, 42113)
+# The TIFFs that Pillow reads right: photometric interpretation, bits of each channel, ...
+PLAIN_LAYOUTS = {
+    (1, (1,)),
+    (1, (8,)),
+    (1, (16,)),
+    (1, (32,)),
+    (2, (8, 8, 8)),
+    (2, (8, 8, 8, 8)),
+    (3, (8,)),
+    (5, (8, 8, 8, 8)),
+}
+# ... and what each of these tags may hold, as the first is where there is none.
+PLAIN_TAGS = {
+    259: ("a rare compression", (1, 5, 8, 32773, 32946)),
+    266: ("its bits in reverse order", (1,)),
+    284: ("its channels one after the other", (1,)),
+    317: ("a predictor for floats", (1, 2)),
+} | dict.fromkeys((33550, 33922, 34264, 34735, 42112, 42113), ("a place or missing data", (None,)))
 
-COLORS = {"1": "1-bit gray", "CMYK": "CMYK", "LAB": "LAB", "HSV": "HSV"}
-PHOTOMETRICS = {0: "gray with white as 0", 5: "CMYK", 6: "YCbCr", 8: "LAB", 9: "LAB", 10: "LAB"}
+GRAYS = {"1": "1-bit gray", "L;2": "2-bit gray", "L;4": "4-bit gray"}
 BAND_NAMES = {"R": "red", "G": "green", "B": "blue", "A": "alpha", "L": "gray", "1": "gray"}
 
 
@@ -67,10 +68,8 @@ class Place:
     def shifted(self, row: float, column: float) -> "Place":
         """Give the place of a part whose upper left pixel is (row, column) of this image."""
         a, b, c, d, e, f = self.transform
-        return replace(
-            self,
-            transform=(a, b, a * column + b * row + c, d, e, d * column + e * row + f),
-        )
+        x, y = a * column + b * row + c, d * column + e * row + f
+        return replace(self, transform=(a, b, x, d, e, y))
 
 
 @dataclass(frozen=True)
@@ -127,20 +126,25 @@ class Raster:
         pixels, valid = self.read(rows, columns)
         return np.ones(pixels.shape[:2], bool) if valid is None else valid
 
+    def altered(self, change: Callable, names, **others) -> "Raster":
+        """Give the same image with ``change(pixels, valid)`` applied to all that is read."""
+        return replace(
+            self,
+            shape=(*self.shape[:2], len(names)),
+            band_names=tuple(names),
+            read=lambda rows, columns: change(*self.read(rows, columns)),
+            **others,
+        )
+
     def bands(self, numbers) -> "Raster":
         """Give the same image with the bands of these indices only, counted from 0."""
-
-        def read(rows=ALL, columns=ALL):
-            pixels, valid = self.read(rows, columns)
-            return pixels[:, :, list(numbers)], valid
-
-        names = tuple(self.band_names[number] for number in numbers)
-        same = list(numbers) == list(range(len(self.band_names)))
-        without_alpha = "alpha" in self.band_names and "alpha" not in names
-        color = self.color if same or without_alpha else color_of(names)
-        return replace(
-            self, shape=(*self.shape[:2], len(names)), band_names=names, color=color, read=read
-        )
+        chosen = list(numbers)
+        names = [self.band_names[number] for number in chosen]
+        if names == list(self.band_names):
+            return self
+        without_alpha = [name for name in self.band_names if name != "alpha"]
+        color = self.color if names == without_alpha else color_of(names)
+        return self.altered(lambda pixels, valid: (pixels[:, :, chosen], valid), names, color=color)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -151,170 +155,106 @@ def read_image(path: str | Path) -> np.ndarray:
     UserError
         See `open_raster`.
     """
-    raster = open_raster(path)
-    return with_palette_as_colors(raster).pixels()
+    return with_palette_as_colors(open_raster(path)).pixels()
 
 
-def open_raster(path: str | Path, turn: bool = True) -> Raster:
-    """Open an image file of any kind, turned as its EXIF data say if `turn`.
+def open_raster(path: str | Path) -> Raster:
+    """Open an image file of any kind, turned as its EXIF data say.
 
     Raises
     ------
     UserError
-        If there is no such file, it is empty, broken, no image, has a layout that needs rasterio
-        where that is not installed, or claims to be larger than `MAX_PIXELS`.
+        If there is no such file, it is empty, broken, no image, or has a layout that needs rasterio
+        where that is not installed.
     """
     path = Path(path)
     try:
-        if path.stat().st_size == 0:
-            raise UserError(f"{path}: is empty (0 bytes)")
         with open(path, "rb") as file:
-            start = file.read(12)
+            start = file.read(26)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        special, tags = inspect_tiff(path)
-        if special:
-            return open_with_rasterio(path, special, tags)
-    elif start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
-        return open_with_rasterio(path, "is a JPEG 2000")
-    return open_with_pillow(path, turn)
+    if not start:
+        raise UserError(f"{path}: is empty (0 bytes)")
+    special = special_in(path, start)
+    return open_with_rasterio(path, special) if special else open_with_pillow(path)
 
 
-# --- Which TIFFs Pillow reads right ------------------------------------------------------------
+def special_in(path: Path, start: bytes) -> str:
+    """Say what is special about a file of which these are the first bytes; "" if Pillow is right.
 
-
-def inspect_tiff(path: Path) -> tuple[str, dict]:
-    """Say what is special about a TIFF, "" if Pillow reads it right; and give its tags."""
-    with open(path, "rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow's, about odd tags
-        header = file.read(8)
-        if header[2:4] in (b"+\0", b"\0+"):
-            return "is a BigTIFF", {}
-        try:
-            tags = TiffImagePlugin.ImageFileDirectory_v2(header)
-            file.seek(tags.next)
-            tags.load(file)
-            known = dict(tags)
-            special = special_in(known) or ("has several pages" if tags.next else "")
-        except Exception as error:  # a broken file can surface in Pillow as any kind of exception
-            raise UserError(f"{path}: is a broken TIFF ({_first_line(error)})") from error
-    beside = _beside(path)
-    return special or (f"has {beside[0].name} beside it" if beside else ""), known
-
-
-def special_in(tags: dict) -> str:
-    """Find the first thing in a TIFF's tags that Pillow is not known to read right."""
-    samples, bits = tags.get(SAMPLES, 1), tags.get(BITS, (1,))
-    kinds, photometric = set(tags.get(SAMPLE_FORMAT, (1,))), tags.get(PHOTOMETRIC)
-    extra = tuple(tags.get(EXTRA_SAMPLES, ()))
-    plain = {(1, 1): (1, 8, 16), (2, 3): (8,), (2, 4): (8,), (3, 1): (8,), (5, 4): (8,)}
-    offsets = tags.get(STRIPS) or tags.get(TILES) or (0,)
-    if any(tag in tags for tag in GEO_TAGS):
-        return "is georeferenced or marks missing data"
-    if photometric in PHOTOMETRICS and photometric != 5:
-        return f"is {PHOTOMETRICS[photometric]}"
-    if tags.get(COMPRESSION, 1) not in (1, 5, 8, 32773, 32946):
-        return f"has compression {tags[COMPRESSION]}"
-    if samples > 1 and tags.get(PLANAR, 1) != 1:
-        return "stores its channels one after the other"
-    if kinds == {3} and (photometric, samples) == (1, 1) and set(bits) == {32}:
-        return "" if tags.get(PREDICTOR, 1) in (1, 2) else "has a predictor for floats"
-    if kinds != {1} or len(set(bits)) != 1 or bits[0] not in plain.get((photometric, samples), ()):
-        kind = {1: "", 2: " signed", 3: " floating-point"}.get(min(kinds), "")
-        return f"has {samples} channel(s) of {bits[0]}-bit{kind} numbers"
-    if extra != ((2,) if (photometric, samples) == (2, 4) else ()):
-        return "has a fourth channel that is not plain transparency"
-    if tags.get(FILL_ORDER, 1) != 1:
-        return "stores its bits in reverse order"
-    if not all(offsets):
-        return "has parts that are not stored"
-    return ""
-
-
-def _beside(path: Path) -> list[Path]:
-    """List the files beside an image that say where it lies, or which of its pixels are data."""
+    A file beside it can say where it lies (a world file), or which of its pixels are data.
+    """
     ending = path.suffix[1:].lower()
-    names = {f".{ending[:1]}{ending[-1:]}w", f".{ending}w", ".wld"}
-    candidates = [path.with_suffix(suffix) for name in names for suffix in (name, name.upper())]
-    candidates += [path.with_name(path.name + suffix) for suffix in (".aux.xml", ".msk")]
-    return [candidate for candidate in candidates if candidate.is_file()]
+    beside = [path.with_suffix(f".{name}w") for name in (ending[:1] + ending[-1:], ending)]
+    beside += [path.with_suffix(".wld")]
+    beside += [path.with_name(path.name + name) for name in (".aux.xml", ".msk")]
+    for other in beside:
+        if other.is_file():
+            return f"has {other.name} beside it"
+    if start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
+        return "is a JPEG 2000"
+    if start[1:4] == b"PNG" and start[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6"):
+        return "has color channels of 16 bits"
+    if start[:4] in (b"II+\0", b"MM\0+"):
+        return "is a BigTIFF"
+    return special_in_tiff(path) if start[:4] in (b"II*\0", b"MM\0*") else ""
+
+
+def special_in_tiff(path: Path) -> str:
+    """Find the first thing in a TIFF's tags that Pillow is not known to read right."""
+    with (
+        problems_named(path, "is a broken TIFF"),
+        open(path, "rb") as file,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # of Pillow's, about odd tags
+        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(tags.next)
+        tags.load(file)
+        layout = tags.get(262), tuple(tags.get(258, (1,)))
+        kind = 3 if layout == (1, (32,)) else 1  # floats, or unsigned integers
+        extra = (2,) if layout == (2, (8, 8, 8, 8)) else ()  # unassociated alpha
+        if layout not in PLAIN_LAYOUTS or tags.get(277, 1) != len(layout[1]):
+            return f"has an unusual layout: bits per channel {layout[1]}, color model {layout[0]}"
+        if set(tags.get(339, (1,))) != {kind} or tuple(tags.get(338, ())) != extra:
+            return "has an unusual type of number, or a channel that is not plain transparency"
+        for tag, (what, allowed) in PLAIN_TAGS.items():
+            if tags.get(tag, allowed[0]) not in allowed:
+                return f"has {what}"
+        if not all(tags.get(273) or tags.get(324) or (0,)):
+            return "has parts that are not stored"
+        return "has several pages" if tags.next else ""
 
 
 # --- Pillow ------------------------------------------------------------------------------------
 
 
-def open_with_pillow(path: Path, turn: bool = True) -> Raster:
+def open_with_pillow(path: Path) -> Raster:
     """Decode an image with Pillow."""
     try:
-        with warnings.catch_warnings(), without_pillows_limit():
-            warnings.simplefilter("ignore")  # of Pillow's, about odd metadata
-            image = Image.open(path, formats=FORMATS)
-        with image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UserError(
-                    f"{path}: claims {height:,} x {width:,} pixels, more than the {MAX_PIXELS:,} "
-                    "that are decoded at once: convert it to a tiled GeoTIFF, which is read by "
-                    "windows (gdal_translate -co TILED=YES)"
-                )
-            stored = image.tile[0][3] if image.tile else ""
-            raw_mode = str(stored if isinstance(stored, str) else stored[0])
-            if len(image.getbands()) > 1 and ";16" in raw_mode:
-                return open_with_rasterio(path, "has color channels of 16 bits")
-            frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-            kind = image.format
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+        with problems_named(path, "is broken or incomplete"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow's, about odd metadata and many pixels
+            with Image.open(path, formats=FORMATS) as image:
+                kind, stored = image.format, str(image.tile[0][3]) if image.tile else ""
+                frames = getattr(image, "n_frames", 1) if kind != "MPO" else 1
                 image.load()
-                turned = turn and image.getexif().get(ORIENTATION, 1) in range(2, 9)
-                if turned:
-                    ImageOps.exif_transpose(image, in_place=True)
-    except UserError:
+                turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
+                ImageOps.exif_transpose(image, in_place=True)
+    except UserError as error:
+        # A PNG of a few kilobytes can claim to be huge, and would fill the memory on decoding: a
+        # "decompression bomb". GDAL reads what is really there, by windows.
+        if isinstance(error.__cause__, Image.DecompressionBombError):
+            return open_with_rasterio(path, "has very many pixels")
+        if isinstance(error.__cause__, Image.UnidentifiedImageError):
+            raise UserError(
+                f"{path}: is not an image that is read here ({', '.join(FORMATS)}, JPEG 2000), or "
+                "is broken at its very start"
+            ) from error
         raise
-    except Image.UnidentifiedImageError as error:
-        raise UserError(
-            f"{path}: is not an image that is read here (PNG, JPEG, TIFF, BMP, WebP, GIF, "
-            "JPEG 2000), or is broken at its very start"
-        ) from error
-    except Exception as error:  # a broken file can surface in Pillow as any kind of exception
-        if isinstance(error, OSError) and error.strerror:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        raise UserError(
-            f"{path}: is broken or incomplete ({_first_line(error)}): copy or export it again"
-        ) from error
     if frames > 1:
         warn_once(f"{path}: has {frames} frames or pages; only the first is read")
-    array, palette, names, color = _from_pillow(image, raw_mode)
-    place = None
-    if _beside(path) and kind != "TIFF":
-        place = open_with_rasterio(path, f"has {_beside(path)[0].name} beside it").place
-        if place is not None and turned:
-            warn_once(f"{path}: is stored turned or mirrored; its place is not kept")
-            place = None
-    finite = np.isfinite(array).all(axis=2) if array.dtype.kind == "f" else None
-
-    def read(rows=ALL, columns=ALL):
-        return array[rows, columns], None if finite is None else finite[rows, columns]
-
-    return Raster(
-        path,
-        array.shape,
-        array.dtype,
-        names,
-        color,
-        read,
-        place=place,
-        palette=palette,
-        turned=turned,
-        lossy=kind in ("JPEG", "MPO", "WEBP"),
-    )
-
-
-def _from_pillow(image: Image.Image, raw_mode: str):
-    """Give the pixels (H, W, C) as stored, the palette or None, band names and color model."""
     palette = None
     if image.mode in ("YCbCr", "RGBX", "PA", "RGBa"):
         image = image.convert("RGB" if image.mode in ("YCbCr", "RGBX") else "RGBA")
@@ -323,47 +263,36 @@ def _from_pillow(image: Image.Image, raw_mode: str):
         colors = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         palette[: len(colors)] = colors
     array = np.array(image)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
-    color = COLORS.get(image.mode)
-    # Pillow spreads 2 and 4 bits over 0 to 255, as a picture needs; a class is the stored number.
-    for bits in (2, 4):
-        if image.mode == "L" and raw_mode.startswith(f"L;{bits}"):
-            array, color = array // (255 // (2**bits - 1)), f"{bits}-bit gray"
+    array = array.astype("u1" if array.dtype == bool else array.dtype.newbyteorder("="), copy=False)
     names = tuple(BAND_NAMES.get(band, band) for band in image.getbands())
-    names = names if array.ndim == 3 else ("gray",)
-    array = array if array.ndim == 3 else array[:, :, np.newaxis]
-    return array, palette, names, color or color_of(names)
+    if array.ndim == 2:
+        array, names = array[:, :, np.newaxis], ("gray",)
+    color = {"CMYK": "CMYK", "1": GRAYS["1"]}.get(image.mode) or color_of(names)
+    if image.mode == "L" and stored in GRAYS:
+        # Pillow spreads 2 and 4 bits over 0 to 255, as a picture needs; a class is the number.
+        array, color = array // (255 // (2 ** int(stored[2]) - 1)), GRAYS[stored]
+    finite = np.isfinite(array).all(axis=2) if array.dtype.kind == "f" else None
+
+    def read(rows=ALL, columns=ALL):
+        return array[rows, columns], None if finite is None else finite[rows, columns]
+
+    lossy = kind in ("JPEG", "MPO", "WEBP")
+    return Raster(path, array.shape, array.dtype, names, color, read, None, palette, turned, lossy)
 
 
 def color_of(names) -> str:
     """Tell the color model from the names of the bands."""
-    known = {("gray",): "gray", ("red", "green", "blue"): "RGB"}
+    known = {
+        ("gray",): "gray",
+        ("red", "green", "blue"): "RGB",
+        ("cyan", "magenta", "yellow", "black"): "CMYK",
+    }
     return known.get(tuple(name for name in names if name != "alpha"), "bands")
-
-
-_LIMIT_LOCK = threading.Lock()
-
-
-@contextlib.contextmanager
-def without_pillows_limit() -> Iterator[None]:
-    """Lift Pillow's own limit of pixels, a global that is too low for scenes; ours stands in."""
-    with _LIMIT_LOCK:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
 
 
 def warn_once(message: str) -> None:
     """Warn; Python shows a message from one place only once."""
     warnings.warn(message, stacklevel=2)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 # --- rasterio ----------------------------------------------------------------------------------
@@ -379,7 +308,7 @@ def import_rasterio(path: str | Path, special: str):
         import rasterio.warp
     except ImportError as error:
         raise UserError(
-            f"{path}: {special}, which is read with rasterio: pip install 'tinyunet[geo]'"
+            f"{path}: {special}, so it needs rasterio: pip install 'tinyunet[geo]'"
         ) from error
     return rasterio
 
@@ -392,7 +321,9 @@ def _handle(path: Path, version: tuple):
     """Keep the latest files open, and with them GDAL's cache of their blocks."""
     import rasterio
 
-    return rasterio.open(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is not georeferenced
+        return rasterio.open(path)
 
 
 def _open_handle(path: Path):
@@ -400,78 +331,53 @@ def _open_handle(path: Path):
     return _handle(path, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
 
-def open_with_rasterio(path: Path, special: str, tags: dict | None = None) -> Raster:
-    """Open an image with rasterio; its pixels are read when they are asked for.
-
-    `tags` are those of a TIFF, where known.
-    """
+def open_with_rasterio(path: Path, special: str) -> Raster:
+    """Open an image with rasterio; its pixels are read when they are asked for."""
     rasterio = import_rasterio(path, special)
-    photometric = (tags or {}).get(PHOTOMETRIC)
-    try:
-        with _GDAL_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is not georeferenced
-            file = _open_handle(path)
+    with problems_named(path, f"{special}, and is broken"), _GDAL_LOCK:
+        file = _open_handle(path)
+        if file.count == 0:
+            raise UserError(f"{path}: holds several images, none of them at the top")
+        if len(file.subdatasets) > 1:
             pages = len(file.subdatasets)
-            if file.count == 0:
-                raise UserError(f"{path}: holds several images, none of them at the top")
-            dtypes, shape = set(file.dtypes), (*file.shape, file.count)
-            interpretation = [color.name for color in file.colorinterp]
-            names = [
-                description or (color if color not in ("undefined", "palette") else f"band {k}")
-                for k, (description, color) in enumerate(
-                    zip(file.descriptions, interpretation, strict=True), start=1
-                )
-            ]
-            identity = file.transform == rasterio.Affine.identity()
-            place = None
-            if not identity or file.crs:
-                crs = file.crs.to_wkt() if file.crs else ""
-                place = Place(tuple(file.transform)[:6], crs)
-            palette, bits = None, file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
-            if interpretation[0] == "palette" and file.count == 1:
-                palette = np.zeros((256, 3), np.uint8)
-                for number, rgba in file.colormap(1).items():
-                    palette[number % 256] = rgba[:3]
-            lossy = file.compression is not None and "JPEG" in file.compression.name.upper()
-            nodata = file.nodata
-            flags = {flag.name for flags in file.mask_flag_enums for flag in flags}
-    except rasterio.errors.RasterioError as error:
-        raise UserError(f"{path}: {special}, and is broken ({_first_line(error)})") from error
-    except UserError:
-        raise
-    except Exception as error:  # the tags may hold anything
-        raise UserError(f"{path}: is broken or incomplete ({_first_line(error)})") from error
-    if pages > 1:
-        warn_once(f"{path}: has {pages} frames or pages; only the first is read")
-    if photometric in (5, 6, 8, 9, 10) and interpretation == ["red", "green", "blue", "alpha"]:
-        raise UserError(  # what GDAL gives is a conversion
-            f"{path}: stores {PHOTOMETRICS[photometric]} in a way that is not read as it is: save "
-            "it as RGB"
-        )
-    if len(dtypes) > 1 or min(dtypes).startswith("complex"):
-        raise UserError(f"{path}: has bands of {', '.join(sorted(dtypes))}: save all as one type")
-    if names.count("gray") == 1 and len(names) > 1 and "alpha" not in names:
+            warn_once(f"{path}: has {pages} frames or pages; only the first is read")
+        stored = file.tags(ns="IMAGE_STRUCTURE") | file.tags(1, ns="IMAGE_STRUCTURE")
+        if (space := stored.get("SOURCE_COLOR_SPACE")) in ("CMYK", "CIELAB"):
+            raise UserError(f"{path}: stores {space}, which GDAL converts: save it as RGB")
+        dtypes = sorted(set(file.dtypes))
+        if len(dtypes) > 1 or dtypes[0].startswith("complex"):
+            raise UserError(f"{path}: has bands of {', '.join(dtypes)}: save all as one real type")
+        colors = [color.name for color in file.colorinterp]
+        names = [
+            description or (f"band {k}" if color in ("undefined", "palette") else color)
+            for k, (description, color) in enumerate(zip(file.descriptions, colors, strict=True), 1)
+        ]
+        place, palette = None, None
+        if file.crs or file.transform != rasterio.Affine.identity():
+            crs = file.crs.to_wkt() if file.crs else ""
+            place = Place(tuple(file.transform)[:6], crs)
+        if colors == ["palette"]:
+            palette, names = np.zeros((256, 3), np.uint8), ["gray"]
+            for number, rgba in file.colormap(1).items():
+                palette[number % 256] = rgba[:3]
+        nodata, lossy = file.nodata, "JPEG" in stored.get("COMPRESSION", "")
+        flags = {flag.name for flags in file.mask_flag_enums for flag in flags}
+        shape = (*file.shape, file.count)
+    if len(names) > 1 and "gray" in names and "alpha" not in names:
         names[names.index("gray")] = "band 1"
-    if palette is not None:
-        names = ["gray"]
-    is_rgb = photometric == 6  # JPEG, which GDAL turns into RGB
-    color = color_of(names) if is_rgb else PHOTOMETRICS.get(photometric) or color_of(names)
-    if bits in ("1", "2", "4"):
-        color = f"{bits}-bit {color}"
-    dtype = np.dtype("float32" if min(dtypes) in ("float16", "float64") else min(dtypes))
-
-    def read(rows=ALL, columns=ALL):
-        return _read_with_rasterio(path, dtype, rows, columns)
-
+    color = "gray with white as 0" if "MINISWHITE" in stored else color_of(names)
+    if stored.get("NBITS") in ("1", "2", "4"):
+        color = f"{stored['NBITS']}-bit {color}"
+    dtype = np.dtype("float32" if dtypes[0] in ("float16", "float64") else dtypes[0])
     return Raster(
         path,
         shape,
         dtype,
         tuple(names),
         color,
-        read,
-        place=place,
-        palette=palette,
+        functools.partial(_read_with_rasterio, path, dtype),
+        place,
+        palette,
         lossy=lossy,
         nodata=nodata,
         by_windows=True,
@@ -479,36 +385,26 @@ def open_with_rasterio(path: Path, special: str, tags: dict | None = None) -> Ra
     )
 
 
-def _read_with_rasterio(path: Path, dtype, rows: slice, columns: slice):
+def _read_with_rasterio(path: Path, dtype, rows: slice = ALL, columns: slice = ALL):
     """Read a window: its pixels (h, w, C), and which are data, or None if all are."""
-    import rasterio
     from rasterio.enums import MaskFlags
     from rasterio.windows import Window
 
-    try:
-        with _GDAL_LOCK:
-            file = _open_handle(path)
-            (top, bottom, _), (left, right, _) = (
-                part.indices(side) for part, side in zip((rows, columns), file.shape, strict=True)
-            )
-            window = Window(left, top, right - left, bottom - top)
-            bands = file.read(window=window)
-            flags, valid = file.mask_flag_enums[0], None
-            if MaskFlags.nodata in flags:
-                each = file.read_masks(window=window) != 0
-                # An RGB pixel may have a 0 in one band; -9999 is data in none.
-                valid = each.any(axis=0) if dtype.kind == "u" else each.all(axis=0)
-            elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-                valid = file.read_masks(1, window=window) != 0
-    except (rasterio.errors.RasterioError, OSError) as error:
-        raise UserError(
-            f"{path}: is broken or incomplete ({_first_line(error)}): copy or export it again"
-        ) from error
+    with problems_named(path, "is broken or incomplete"), _GDAL_LOCK:
+        file = _open_handle(path)
+        window = Window.from_slices(rows, columns, *file.shape)
+        bands = file.read(window=window)
+        flags, valid = file.mask_flag_enums[0], None
+        if MaskFlags.nodata in flags:
+            each = file.read_masks(window=window) != 0
+            # An RGB pixel may have a 0 in one band; -9999 is data in none.
+            valid = each.any(axis=0) if dtype.kind == "u" else each.all(axis=0)
+        elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+            valid = file.read_masks(1, window=window) != 0
     if dtype.kind == "f":
         finite = np.isfinite(bands).all(axis=0)
         valid = finite if valid is None else valid & finite
-    pixels = np.ascontiguousarray(np.moveaxis(bands, 0, 2)).astype(dtype, copy=False)
-    return pixels, valid
+    return np.ascontiguousarray(np.moveaxis(bands, 0, 2)).astype(dtype, copy=False), valid
 
 
 # --- What the numbers mean ---------------------------------------------------------------------
@@ -518,15 +414,12 @@ def with_palette_as_colors(raster: Raster) -> Raster:
     """Give an image that stores numbers for colors as the colors, (H, W, 3)."""
     if raster.palette is None:
         return raster
+    names, dtype = ("red", "green", "blue"), np.dtype(np.uint8)
 
-    def read(rows=ALL, columns=ALL):
-        pixels, valid = raster.read(rows, columns)
+    def colored(pixels, valid):
         return raster.palette[pixels[:, :, 0]], valid
 
-    names = ("red", "green", "blue")
-    return replace(
-        raster, shape=(*raster.shape[:2], 3), band_names=names, color="RGB", read=read, palette=None
-    )
+    return raster.altered(colored, names, color="RGB", dtype=dtype, palette=None)
 
 
 @dataclass(frozen=True)
@@ -556,10 +449,7 @@ class ImageFormat:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         words = (self.dtype, self.color, *self.band_names, self.alpha or "")
-        numbers = self.bands or ()
-        if not all(isinstance(word, str) for word in words) or not all(
-            isinstance(number, int) for number in numbers
-        ):
+        if {*map(type, words)} != {str} or {*map(type, self.bands or ())} - {int}:
             raise ValueError(f"{self!r} is no format of images")
 
     def __str__(self) -> str:
@@ -591,44 +481,37 @@ def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
         If there is no such band, or it is not said what transparency means.
     """
     raster = with_palette_as_colors(raster)
-    if bands is not None:
-        if not set(bands) <= set(range(1, raster.shape[2] + 1)):
-            raise UserError(
-                f"{raster.path}: has the bands 1 to {raster.shape[2]} "
-                f"({', '.join(raster.band_names)}), not all of {', '.join(map(str, bands))}"
-            )
-        if not (alpha == "valid" and "alpha" in raster.band_names):
-            return raster.bands([number - 1 for number in bands])
-    if "alpha" not in raster.band_names or alpha == "channel":
-        return raster
-    index = raster.band_names.index("alpha")
-    if alpha is None and not all(
-        (raster.pixels(*part)[..., index] == full_alpha(raster)).all()
-        for part in blocks(raster.shape)
-    ):
+    names = raster.band_names
+    if bands is not None and not set(bands) <= set(range(1, len(names) + 1)):
+        raise UserError(
+            f"{raster.path}: has the bands 1 to {len(names)} ({', '.join(names)}), not all of "
+            f"{', '.join(map(str, bands))}"
+        )
+    if "alpha" in names and alpha is None and bands is None and not is_opaque(raster):
         raise UserError(
             f"{raster.path}: is partly transparent; say what that means: --alpha valid "
             "(transparent pixels are missing data), --alpha drop (nothing), or --alpha channel "
             "(the network sees it)"
         )
-    kept = [k for k in range(raster.shape[2]) if k != index]
-    if bands is not None:
-        kept = [number - 1 for number in bands]
+    visible = [k for k, name in enumerate(names) if name != "alpha" or alpha == "channel"]
+    kept = visible if bands is None else [number - 1 for number in bands]
     chosen = raster.bands(kept)
-    if alpha != "valid":
+    if alpha != "valid" or "alpha" not in names:
         return chosen
+    index = names.index("alpha")
 
-    def read(rows=ALL, columns=ALL):
-        pixels, valid = raster.read(rows, columns)
-        shown = pixels[:, :, index] > 0
-        return pixels[:, :, kept], shown if valid is None else shown & valid
+    def shown(pixels, valid):
+        opaque = pixels[:, :, index] > 0
+        return pixels[:, :, kept], opaque if valid is None else opaque & valid
 
-    return replace(chosen, read=read, complete=False)
+    return raster.altered(shown, chosen.band_names, color=chosen.color, complete=False)
 
 
-def full_alpha(raster: Raster):
-    """Give the value of alpha that hides nothing."""
-    return np.iinfo(raster.dtype).max if raster.dtype.kind in "iu" else 1
+def is_opaque(raster: Raster) -> bool:
+    """Tell whether alpha hides nothing of an image, not even a little."""
+    index = raster.band_names.index("alpha")
+    full = np.iinfo(raster.dtype).max if raster.dtype.kind in "iu" else 1
+    return all((raster.pixels(*part)[..., index] == full).all() for part in blocks(raster.shape))
 
 
 def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
@@ -646,18 +529,19 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
     if (wanted.color, raster.color, wanted.dtype) == ("RGB", "gray", str(raster.dtype)):
         warn_once("gray images are given to a model of RGB images: the same in all three channels")
         raster = replace(raster.bands([0, 0, 0]), color="RGB", band_names=wanted.band_names)
-    unnamed = tuple(f"band {k}" for k in range(1, raster.shape[2] + 1))
-    unnamed = unnamed in (raster.band_names, wanted.band_names)
-    if unnamed and len(raster.band_names) == len(wanted.band_names):
-        if raster.band_names != wanted.band_names:
-            warn_once(f"bands without names are taken for {', '.join(wanted.band_names)}")
-        raster = replace(raster, color=wanted.color, band_names=wanted.band_names)
-    names = [tuple(map(str.casefold, each.band_names)) for each in (raster, wanted)]
-    found = ImageFormat.of(raster)
-    if (found.dtype, found.color, names[0]) != (wanted.dtype, wanted.color, names[1]):
+    unnamed = tuple(f"band {k}" for k in range(1, len(wanted.band_names) + 1))
+    found, needed = raster.band_names, wanted.band_names
+    if unnamed in (found, needed) and len(found) == len(needed) and found != needed:
+        warn_once(f"bands without names are taken for {', '.join(needed)}")
+        raster = replace(raster, color=wanted.color, band_names=needed)
+    kinds = [
+        (each.color, str(each.dtype), *map(str.casefold, each.band_names))
+        for each in (raster, wanted)
+    ]
+    if kinds[0] != kinds[1]:
         raise UserError(
-            f"{raster.path}: is {found}, and {wanted} is needed, as the images of the training "
-            "are: their numbers mean something else; convert it"
+            f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed, as the images of "
+            "the training are: their numbers mean something else; convert it"
         )
     return raster
 
@@ -673,10 +557,8 @@ def blocks(shape, side: int = 2048) -> Iterator[tuple[slice, slice]]:
     """Divide the rows and columns of an array (H, W, ...) into blocks of limited size."""
     for top in range(0, shape[0], side):
         for left in range(0, shape[1], side):
-            yield (
-                slice(top, min(top + side, shape[0])),
-                slice(left, min(left + side, shape[1])),
-            )
+            bottom, right = min(top + side, shape[0]), min(left + side, shape[1])
+            yield slice(top, bottom), slice(left, right)
 
 
 # --- Names of files ----------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def cut_tiles(
         (folder / "images").mkdir()
         (folder / "masks").mkdir()
         for pair in pairs:
-            rasters = open_pair(pair, exif="turn")
+            rasters = open_pair(pair)
             height, width = rasters[0].shape[:2]
             if size > min(height, width):
                 raise UserError(

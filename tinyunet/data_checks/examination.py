@@ -25,7 +25,6 @@ def examine(
     val_masks: str | Path | None = None,
     table: ClassTable | None = None,
     crop_size: int = 128,
-    exif: str | None = None,
     progress: bool = False,
     **options,
 ) -> Report:
@@ -39,7 +38,7 @@ def examine(
         The same for validation; both or none.
     crop_size : int
         Height and width of the crops that training will cut.
-    table, exif, progress, **options
+    table, progress, **options
         As in `tinyunet.data.dataset.load_pairs`.
 
     Raises
@@ -50,7 +49,7 @@ def examine(
     """
     if (val_images is None) != (val_masks is None):
         raise UserError("validation needs images and masks: give both or none")
-    report = look(images, masks, table, exif=exif, progress=progress, **options)
+    report = look(images, masks, table, progress=progress, **options)
     if not len(report.dataset):
         return report
     refused: list[UserError] = []
@@ -62,7 +61,7 @@ def examine(
         check_copies(report, report)
     else:
         image_format = report.dataset.image_format
-        keywords = {"image_format": image_format, "exif": exif, "progress": progress}
+        keywords = {"image_format": image_format, "progress": progress}
         judge = look(val_images, val_masks, report.table, **keywords)
         for severity, text in judge.findings:
             report.add(severity, f"in the validation set: {text}")

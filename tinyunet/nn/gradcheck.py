@@ -114,9 +114,9 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
     checked = floating_arguments(arguments, names)
     # Random numbers of its own: whoever draws x from default_rng(0) must not get dy = x.
     rng = np.random.default_rng((seed, 2015))
-    y, backward = call_forward(function, arguments, names)
+    y, backward, given = call_forward(function, arguments, names)
     dy = random_like(y, rng)
-    gradients = call_backward(backward, y, dy, arguments, checked, names)
+    gradients = call_backward(backward, y, dy, given, checked, names)
 
     def loss(*moved_arguments):
         return float((function(*moved_arguments)[0] * dy).sum())
@@ -363,9 +363,9 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
         If the two products differ.
     """
     names = argument_names(function, 1)
-    result, backward = call_forward(function, [x], names)
+    result, backward, given = call_forward(function, [x], names)
     y = random_like(result, np.random.default_rng((seed, 2015)))
-    (adjoint,) = call_backward(backward, result, y, [x], [0], names)
+    (adjoint,) = call_backward(backward, result, y, given, [0], names)
     forth, back = float((result * y).sum()), float((x * adjoint).sum())
     scale = float(((result * y) ** 2).sum() ** 0.5 + ((x * adjoint) ** 2).sum() ** 0.5)
     error = abs(forth - back) / scale if scale else 0.0

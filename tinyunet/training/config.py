@@ -14,7 +14,6 @@ from tinyunet.errors import UserError
 CHOICES = {
     "val_split": ("random", "spatial"),
     "alpha": ("valid", "drop", "channel"),
-    "exif": ("turn", "stored"),
     "upsampling": ("transpose", "nearest"),
     "padding": ("same", "valid"),
     "norm": ("batch", "none"),
@@ -48,7 +47,7 @@ GROUPS = {
     "steps": "training",
     "preview_interval": "output",
 }
-READING = ("classes", "class_names", "ignore_index", "bands", "alpha", "exif")
+READING = ("classes", "class_names", "ignore_index", "bands", "alpha")
 NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 
 # What may differ between a run and the one that resumes it: where things are, how long to go on,
@@ -89,8 +88,6 @@ class TrainingConfig:
         Bands of the images to use, counted from 1, such as 4,1,2 (default: all).
     alpha : str, optional
         Whether transparent pixels are missing data, mean nothing, or alpha is a channel.
-    exif : str, optional
-        Whether masks were drawn on images turned as their EXIF data say, or as stored.
     cache : int
         Gigabytes of memory for images; larger scenes are read by windows (default: 2).
     elastic : bool
@@ -158,7 +155,6 @@ class TrainingConfig:
     ignore_index: int | None = None
     bands: list[int] | None = None
     alpha: str | None = None
-    exif: str | None = None
     cache: int = 2_000_000_000
     elastic: bool = False
     base_channels: int = 16

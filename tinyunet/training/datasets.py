@@ -24,7 +24,6 @@ def load_datasets(
             find_pairs(config.val_images, config.val_masks),
             training.table,
             image_format=training.image_format,
-            exif=config.exif,
             cache=config.cache,
             progress=progress,
         )
@@ -61,7 +60,6 @@ def load_training(config: TrainingConfig, state: TrainingState | None, progress:
         image_format=image_format,
         bands=config.bands,
         alpha=config.alpha,
-        exif=config.exif,
         cache=config.cache,
         progress=progress,
     )

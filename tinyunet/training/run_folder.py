@@ -29,13 +29,12 @@ from tinyunet.checkpoint import (
     expect,
     load_model,
     load_training_state,
-    problems_named,
     save_model,
     save_training_state,
 )
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import filled
-from tinyunet.errors import UserError
+from tinyunet.errors import UserError, problems_named
 from tinyunet.inference.applicability import sample_features
 from tinyunet.inference.evaluation import Scores
 from tinyunet.inference.sliding_window import predict_classes

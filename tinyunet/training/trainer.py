@@ -22,10 +22,9 @@ from pathlib import Path
 
 from tinyunet.atomic_io import make_folder, sole_writer
 from tinyunet.backend import use_device, xp
-from tinyunet.checkpoint import problems_named
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import plain
-from tinyunet.errors import UserError
+from tinyunet.errors import UserError, problems_named
 from tinyunet.inference.evaluation import evaluate
 from tinyunet.nn.losses import LOSSES
 from tinyunet.progress import is_watched, tqdm
