@@ -60,6 +60,27 @@ def tidy(app, page, source):
     source[0] = re.sub(r"\n\n( *```\n)", r"\n\1", text)
 
 
+def offer_narrow(app, page, template, context, doctree):
+    """Let a browser with a narrow screen take a figure's narrow form, where there is one."""
+
+    def with_narrow(image):
+        narrow = f"{image[1]}_narrow.svg"
+        if not (Path(app.srcdir) / "images" / narrow).exists():
+            return image[0]
+        source = f'<source media="(max-width: 40em)" srcset="_images/{narrow}">'
+        return f"<picture>{source}{image[0]}</picture>"
+
+    body = context.get("body", "")
+    context["body"] = re.sub(r'<img [^>]*src="_images/(\w+)\.svg"[^>]*>', with_narrow, body)
+
+
+def copy_narrow(app, error):
+    """Lay the narrow figures beside the others; Sphinx takes only those that a page names."""
+    if not error and app.builder.format == "html":
+        for figure in (Path(app.srcdir) / "images").glob("*_narrow.svg"):
+            shutil.copy(figure, Path(app.outdir) / "_images")
+
+
 def copy_mathjax(app, error):
     """Lay MathJax into the finished book: of the package that brings it, what a page needs."""
     if error or app.builder.format != "html":
@@ -111,6 +132,8 @@ def write_example(app, error):
 def setup(app):
     """Register what is done to each page and to the finished book."""
     app.connect("source-read", tidy)
+    app.connect("html-page-context", offer_narrow)
+    app.connect("build-finished", copy_narrow)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", pack_source)
     app.connect("build-finished", write_example)

@@ -177,7 +177,18 @@ def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, ca
     model = trained / "run" / "model.npz"
     assert call("evaluate", model, trained / "images", trained / "masks", "--out", out) == 0
     assert "worst.png" in capsys.readouterr().out
-    assert sorted(os.listdir(out)) == ["confusion.png", "worst.png"]
+    assert sorted(os.listdir(out)) == ["calibration.png", "confusion.png", "worst.png"]
+
+
+def test_evaluate_counts_objects_when_asked(trained, tmp_path, capsys):
+    pytest.importorskip("scipy", reason="needs the extra 'demos'")
+    arguments = [trained / "run" / "model.npz", trained / "images", trained / "masks"]
+    assert call("evaluate", *arguments, "--objects", "--json", tmp_path / "s.json") == 0
+    assert "false alarms" in capsys.readouterr().out
+    report = json.loads((tmp_path / "s.json").read_text())
+    objects = report["objects"]  # six blobs, each one piece
+    assert sum(objects[name][1] for name in ("found", "missed", "merged", "split")) == 6
+    assert len(report["calibration"]["pixels"]) == 10
 
 
 def test_check_says_what_is_wrong_and_keeps_it(folder, capsys):

@@ -43,10 +43,29 @@ def test_wide_figures_are_scrolled_and_show_it(browser, book):
         "return [...document.querySelectorAll('article p:has(> img)')].map((p) => "
         "[p.clientWidth, p.scrollWidth, getComputedStyle(p).backgroundImage])"
     )
-    assert len(figures) == 4
+    assert len(figures) == 3
     for shown, whole, shade in figures:
         assert shown <= 400 < whole
         assert shade.count("linear-gradient") == 2
+
+
+@pytest.mark.parametrize("page", ["index", "seeing_structures", "wiring", "your_images"])
+def test_the_figures_that_matter_most_are_whole_on_a_phone(browser, book, page):
+    shown = (
+        "return [...document.querySelectorAll('article picture img')].map((img) =>"
+        "[img.currentSrc.endsWith('_narrow.svg'), img.naturalWidth > 0, img.width])"
+    )
+    for width in (400, 1280):
+        set_screen(browser, width, 800, touch=width < 600)
+        browser.get((book / f"{page}.html").as_uri())
+        browser.execute_script(
+            "for (const img of document.querySelectorAll('img')) img.loading = 'eager'"
+        )
+        wait_for(browser, "[...document.images].every((img) => img.complete)")
+        figures = browser.execute_script(shown)
+        assert figures
+        for is_narrow, is_there, wide in figures:
+            assert is_narrow == (width == 400) and is_there and wide <= width
 
 
 @pytest.mark.parametrize("page", ["README", *PAGES])

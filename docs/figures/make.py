@@ -2,7 +2,8 @@
 
 Each script beside this one belongs to a chapter and lists its figures in `FIGURES`: the name of the
 picture, and the function that draws it. A function takes `quick`: if true, whatever has to be
-trained is trained for a few steps only, to see that it draws (the tests do this).
+trained is trained for a few steps only, to see that it draws (the tests do this). Those in `NARROW`
+are drawn a second time for narrow screens, and saved as ``NAME_narrow.svg``.
 
     python docs/figures/make.py                    # all of them
     python docs/figures/make.py convolution
@@ -26,7 +27,9 @@ CHAPTERS = sorted(
 
 def figures(chapter):
     """List a chapter's figures: name of the picture and the function that draws it."""
-    drawings = importlib.import_module(chapter).FIGURES
+    module = importlib.import_module(chapter)
+    narrow = {f"{name}_narrow": draw for name, draw in getattr(module, "NARROW", {}).items()}
+    drawings = module.FIGURES | narrow
     return {name: functools.partial(in_style, draw) for name, draw in drawings.items()}
 
 

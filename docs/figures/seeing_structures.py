@@ -207,7 +207,7 @@ def meadow_with_trees(places, rng):
     return photograph(land, rng)
 
 
-def seeing_structures_trees(quick):
+def seeing_structures_trees(quick, narrow=False):
     """Show meadows with more and more trees, and what the small network of the page sees."""
     network, standardization, _ = interactive("train_orchard").read()
     rng = np.random.default_rng(5)
@@ -216,9 +216,10 @@ def seeing_structures_trees(quick):
         grid = (np.mgrid[:side, :side].reshape(2, -1).T - (side - 1) / 2) * 12.5
         planted[f"{side**2} tree{'s' * (side != 1)}"] = grid
     planted["90 crowded"] = rng.uniform(-28, 28, (90, 2))
-    figure, axes = panels(2, 6, height=3.3)
+    figure, axes = panels(4, 3, width=4.6, height=7) if narrow else panels(2, 6, height=3.3)
+    pairs = [*zip(*axes[:2], strict=True), *(zip(*axes[2:], strict=True) if narrow else ())]
     shares = {}
-    for (photo_place, map_place), (title, places) in zip(axes.T, planted.items(), strict=True):
+    for (photo_place, map_place), (title, places) in zip(pairs, planted.items(), strict=True):
         photo = meadow_with_trees(places, rng)
         classes = network(standardization.transform(photo)[None])[0].argmax(axis=-1)
         which = FOREST if len(places) == 90 else ORCHARD
@@ -241,3 +242,4 @@ FIGURES = {
     "seeing_structures_window": seeing_structures_window,
     "seeing_structures_models": seeing_structures_models,
 }
+NARROW = {"seeing_structures_trees": functools.partial(seeing_structures_trees, narrow=True)}

@@ -1,5 +1,6 @@
 """Figures of the chapter on wiring the U."""
 
+import functools
 from argparse import Namespace
 
 import numpy as np
@@ -31,7 +32,7 @@ PAPER = LEVEL(0)
 GAP = 14.0  # between two boxes of a level; all measures are of a sheet 640 wide
 
 
-def wiring_u(quick):
+def wiring_u(quick, narrow=False):
     """Draw a U-Net as `summarize` sees it: boxes as high as the image, as wide as its channels."""
     size, tall, wide = 128, 0.7, 0.5  # tall for a pixel, wide for a channel
     rows = [
@@ -39,7 +40,8 @@ def wiring_u(quick):
         for row in summarize(UNet(3, 5, base_channels=16, depth=3), size).rows
         if row.kind != "ReLU"
     ]
-    figure, axes = canvas(640, 362)
+    figure, axes = canvas(690, 362, width=5) if narrow else canvas(640, 362)
+    first_left, small = (110, 8) if narrow else (78, 10)
     tops = {}  # of the levels, by the images' size
     top = 30.0
     for row in rows:
@@ -55,7 +57,7 @@ def wiring_u(quick):
         style = {"facecolor": color, "edgecolor": INK, "linewidth": 0.8}
         axes.add_patch(Rectangle((left, low), width, tall * height, **style))
         if label:
-            write(axes, low - 9, left + width / 2, f"{channels}", size=10)
+            write(axes, low - 9, left + width / 2, f"{channels}", size=small)
         return left + width
 
     def middle(shape):
@@ -65,8 +67,8 @@ def wiring_u(quick):
         write(axes, middle(shape), left - 8, f"{shape[1]} x {shape[2]}", size=10, ha="right")
 
     first = (1, size, size, 3)
-    size_label(78, first)
-    right = box(78, first, PAPER)
+    size_label(first_left, first)
+    right = box(first_left, first, PAPER)
     write(axes, tops[size] + tall * size + 10, right - 1, "image", size=10)
     before, color, forks = first, BLUE, []
     for row in rows:
@@ -91,13 +93,13 @@ def wiring_u(quick):
             center = right - wide * before[3] / 2
             end = tops[shape[1]] + tall * shape[1] + 3
             arrow(axes, (tops[before[1]] - 18, center), (end, center))
-            write(axes, end + 11, center + 7, "upsampling", size=10, ha="left")
+            write(axes, end + 11, center + 7, "up", size=10, ha="left")
             left = center - width / 2
         else:  # the join: the skip, and beside it what came up
             start, skip = forks.pop()
             box(left, before, ORANGE, label=False)
             box(left - wide * skip[3], skip, BLUE, label=False)
-            write(axes, tops[shape[1]] - 9, left, f"{shape[3]}", size=10)
+            write(axes, tops[shape[1]] - 9, left, f"{shape[3]}", size=small)
             right = left + wide * before[3]
             end = left - wide * skip[3] - 2
             arrow(axes, (middle(shape), start + 2), (middle(shape), end))
@@ -322,3 +324,4 @@ FIGURES = {
     "wiring_receptive_field": wiring_receptive_field,
     "wiring_levels": wiring_levels,
 }
+NARROW = {"wiring_u": functools.partial(wiring_u, narrow=True)}

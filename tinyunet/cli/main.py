@@ -163,7 +163,9 @@ def parser() -> Parser:
     add("IMAGES", "Folder of the test images.")
     add("MASKS", "Folder of the masks of the test images.")
     add("--json FILE", "Also write the scores as JSON.")
-    add("--out DIR", "Also draw the confusion matrix and the worst images.")
+    add("--out DIR", "Also draw the confusion matrix, the calibration and the worst images.")
+    objects = "Also count connected pieces: found, missed, merged, split, and false alarms."
+    add("--objects", objects, False)
     add_window_options(evaluate)
 
     _, add = command("export", run_export, "Write a model as an ONNX file, for QGIS.")
