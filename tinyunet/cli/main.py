@@ -106,10 +106,15 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added, partial(add_option, added)
 
-    train, _ = command("train", run_train, "Train a network on images and their masks.")
+    train, add = command("train", run_train, "Train a network on images and their masks.")
     settings = [each.name for each in fields(TrainingConfig) if each.name != "out"]
     # What was not typed stays out of the result, so that --resume can tell what a person wants.
     add_options(train, [*settings, "out"], default=argparse.SUPPRESS)
+    paper = (
+        "Train as the U-Net paper did: valid padding, crops of 572, one a batch, elastic "
+        "deformation, weight map, dropout, SGD; other options go before this one."
+    )
+    add("--paper", paper, False)
 
     check, add = command("check", run_check, "Find what is wrong with images and masks.")
     add_options(check, ("images", "masks", "val_images", "val_masks", *READING, "crop_size"))
