@@ -14,7 +14,7 @@ from functools import partial
 
 import tinyunet
 from tinyunet.backend import DEVICES
-from tinyunet.cli.crossvalidate import SPLITS, run_crossvalidate
+from tinyunet.cli.crossvalidate import run_crossvalidate
 from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
@@ -125,8 +125,8 @@ def parser() -> Parser:
     add_options(cross, ("images", "masks"))
     add("--out DIR", "Folder for the scores and their picture.", required=True)
     add("--folds N", "Number of parts, each of which is judged once.", 5, type=whole(2, 100))
-    splits = "How tiles are divided: at random, by region, or both (default: random,spatial)."
-    add("--split A,B", splits, SPLITS, type=splits_of)
+    splits = "How tiles are divided: at random, by region, or both."
+    add("--split", splits, "random,spatial", choices=("random", "spatial", "random,spatial"))
     add("--steps N", "Number of training steps of each network.", 300, type=whole(1))
     channels = "Number of channels of the first level."
     add("--base-channels N", channels, 8, type=whole(1, 4096))
@@ -228,14 +228,6 @@ def whole(lowest: int, highest: int = 10**6):
 
     number.__name__ = "int"  # for argparse: invalid int value
     return number
-
-
-def splits_of(text: str) -> list[str]:
-    """Read which splits are meant, such as random,spatial."""
-    splits = text.split(",")
-    if len(set(splits)) < len(splits) or not set(splits) <= set(SPLITS):
-        raise argparse.ArgumentTypeError(f"choose from {','.join(SPLITS)}")
-    return splits
 
 
 def add_window_options(parser: Parser) -> None:
