@@ -174,7 +174,7 @@ class TrainingConfig:
     steps: int = 1000
     batch_size: int = 8
     crop_size: int = 128
-    sampling: str = "uniform"
+    sampling: str = "balanced"
     optimizer: str = "adam"
     momentum: float = 0.99
     lr: float = 1e-3
