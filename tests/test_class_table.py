@@ -314,3 +314,29 @@ def test_more_than_255_classes_have_16_bits():
     labels = table.labels(np.array([[0, 299]]), np.array([[False, True]]))
     assert labels.dtype == np.uint16
     np.testing.assert_array_equal(labels, [[65535, 299]])
+
+
+def test_a_small_area_of_a_value_in_the_middle_is_a_class(tmp_path):
+    mask = np.zeros((40, 40), np.uint8)
+    mask[:, 20:] = 255
+    mask[5:15, 5:15] = 128
+    assert len(table_of(save(tmp_path, [mask])).names) == 3
+
+
+def test_numbers_of_classes_may_be_scattered_as_single_pixels(tmp_path):
+    mask = np.zeros((40, 40), np.uint8)
+    mask[:, 20:] = 2
+    mask[::4, ::4] = 1
+    assert len(table_of(save(tmp_path, [mask])).names) == 3
+
+
+def test_two_numbers_far_apart_are_two_classes(tmp_path):
+    assert len(table_of(save(tmp_path, [np.array([0, 5], np.uint8)[BLOBS % 2]])).names) == 2
+
+
+@pytest.mark.parametrize("levels", [[0, 1, 0], [1, 2, 1], [0, 2, 2]])
+def test_there_may_be_names_of_classes_that_no_mask_holds(tmp_path, levels):
+    folder = save(tmp_path, [np.array(levels, np.uint8)[BLOBS]])
+    table = table_of(folder, names=("a", "b", "c", "d"))
+    assert table.names == ("a", "b", "c", "d")
+    assert [int(words[0]) for words in table.values] == [0, 1, 2, 3]

@@ -23,7 +23,8 @@ from tinyunet.cli.main import main, parser
 from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
-from tinyunet.training.config import TrainingConfig
+from tinyunet.nn.unet import UNet
+from tinyunet.training.config import PAPER, TrainingConfig
 
 ROOT = Path(__file__).parent.parent
 SMALL = (
@@ -90,6 +91,20 @@ def test_resume_needs_only_what_changes(folder, capsys):
     assert (settings["steps"], settings["base_channels"], settings["crop_size"]) == (14, 2, 16)
     assert call("train", "images", "masks", "--out", "run", "--resume", "--base-channels", "8") == 2
     assert "base_channels 2, which cannot be changed to 8" in capsys.readouterr().err
+
+
+def test_paper_is_the_recipe_of_2015_and_other_options_go_before_it(folder):
+    pytest.importorskip("scipy", reason="the weight map needs the extra 'demos'")
+    smaller = "--base-channels 2 --depth 1 --crop-size 36 --steps 2 --device cpu".split()
+    assert call("train", "images", "masks", "--out", "run", "--paper", *smaller) == 0
+    settings = json.loads(Path("run/config.json").read_text())
+    expected = PAPER | {"base_channels": 2, "crop_size": 36, "depth": 1, "steps": 2}
+    assert {name: settings[name] for name in expected} == expected
+    assert (settings["padding"], settings["batch_size"]) == ("valid", 1)
+    assert (settings["optimizer"], settings["momentum"]) == ("sgd", 0.99)
+    assert settings["network"]["norm"] is None
+    network = UNet(1, 2, base_channels=1, padding=PAPER["padding"])
+    assert network.output_size(PAPER["crop_size"], PAPER["crop_size"]) == (388, 388)
 
 
 def test_evaluate_prints_a_table_and_writes_json(trained, tmp_path, capsys):
@@ -177,7 +192,18 @@ def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, ca
     model = trained / "run" / "model.npz"
     assert call("evaluate", model, trained / "images", trained / "masks", "--out", out) == 0
     assert "worst.png" in capsys.readouterr().out
-    assert sorted(os.listdir(out)) == ["confusion.png", "worst.png"]
+    assert sorted(os.listdir(out)) == ["calibration.png", "confusion.png", "worst.png"]
+
+
+def test_evaluate_counts_objects_when_asked(trained, tmp_path, capsys):
+    pytest.importorskip("scipy", reason="needs the extra 'demos'")
+    arguments = [trained / "run" / "model.npz", trained / "images", trained / "masks"]
+    assert call("evaluate", *arguments, "--objects", "--json", tmp_path / "s.json") == 0
+    assert "false alarms" in capsys.readouterr().out
+    report = json.loads((tmp_path / "s.json").read_text())
+    objects = report["objects"]  # six blobs, each one piece
+    assert sum(objects[name][1] for name in ("found", "missed", "merged", "split")) == 6
+    assert len(report["calibration"]["pixels"]) == 10
 
 
 def test_check_says_what_is_wrong_and_keeps_it(folder, capsys):
@@ -355,7 +381,7 @@ def test_train_explains_its_options_in_groups_with_the_defaults_that_hold():
         known = {"all cores": None, "all": None, "2": 2_000_000_000 if name == "cache" else "2"}
         assert known.get(default, default) in (expected, str(expected)), name
     assert told.keys() >= {"steps", "lr", "momentum", "depth", "val_split", "crop_size"}
-    assert {action.dest for action in options} - {"help"} <= set(vars(settings))
+    assert {action.dest for action in options} - {"help", "paper"} <= set(vars(settings))
 
 
 def test_the_defaults_of_prediction_are_told_and_hold(capsys):

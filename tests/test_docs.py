@@ -19,6 +19,7 @@ WITHOUT_EXAMPLES = {
     "api_data",
     "api_tools",
     "course",
+    "course_unit",
     "glossary",
     "index",
     "learning_live",

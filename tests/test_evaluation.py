@@ -1,6 +1,7 @@
 """The scores: against the definitions with sets of pixels, and the rules about what counts."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,20 @@ from hypothesis.extra import numpy as arrays
 from tinyunet.checkpoint import Model
 from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
-from tinyunet.inference.evaluation import Scores, confusion_matrix, evaluate, evaluate_each
+from tinyunet.inference.evaluation import (
+    OUTCOMES,
+    Scores,
+    confusion_matrix,
+    count_by_confidence,
+    count_objects,
+    evaluate,
+    evaluate_each,
+)
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
 from tinyunet.nn.losses import CrossEntropy
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import draw_calibration
 
 
 @st.composite
@@ -268,6 +278,135 @@ def test_each_image_is_compared_with_its_own_mask_without_a_word(capsys):
     masks = [np.zeros(image.shape[:2], np.uint8) for image in images]
     model = Model(UNet(1, 2, base_channels=2, depth=1), Standardization([0.0], [1.0]))
     dataset = Dataset(list("abcde"), images, masks)
-    confusions = [confusion for confusion, _ in evaluate_each(model, dataset, threads=3)]
+    confusions = [counts.confusion for counts in evaluate_each(model, dataset, threads=3)]
     assert [confusion.sum() for confusion in confusions] == [16, 32, 48, 64, 80]
     assert capsys.readouterr().err == ""
+
+
+# -- Calibration -----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.integers(1, 300))
+def test_the_calibration_is_that_of_scikit_learn(seed, count):
+    calibration = pytest.importorskip("sklearn.calibration", reason="needs the extra 'demos'")
+    rng = np.random.default_rng(seed)
+    sure = rng.integers(0, 101, count) / 100  # on the edges of bins, too
+    right = rng.random(count) < sure
+    pixels, probability, correct = count_by_confidence(sure, right).T
+    assert pixels.sum() == count
+    found = pixels > 0
+    if right.any() and not right.all():
+        expected = calibration.calibration_curve(right, sure, n_bins=10)
+        np.testing.assert_allclose(correct[found] / pixels[found], expected[0])
+        np.testing.assert_allclose(probability[found] / pixels[found], expected[1])
+    scores = Scores.from_confusion([[1, 0], [0, 1]])
+    scores = replace(scores, calibration=np.stack([pixels, probability, correct], axis=1))
+    shares = pixels[found] / count
+    gaps = abs(correct[found] / pixels[found] - probability[found] / pixels[found])
+    assert scores.calibration_error == pytest.approx((shares * gaps).sum())
+
+
+def test_evaluate_counts_how_sure_the_network_is_of_pixels_that_count():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(19, 34, 1)).astype(np.float32)
+    mask = rng.integers(0, 3, image.shape[:2])
+    mask[:4] = 255
+    model = Model(UNet(1, 3, base_channels=2, depth=1, seed=2), Standardization([0.5], [2.0]))
+    model.ignore_index = 255
+    scores = evaluate(model, Dataset(["a"], [image], [mask]), tile=8, margin=12)
+    standardized = model.standardization.transform(image)
+    probabilities = predict_probabilities(model.network, standardized, margin=12)[mask != 255]
+    right = probabilities.argmax(axis=-1) == mask[mask != 255]
+    expected = count_by_confidence(probabilities.max(axis=-1), right)
+    np.testing.assert_allclose(scores.calibration, expected, rtol=1e-3)
+    report = json.loads(json.dumps(scores.as_json(["a", "b", "c"]), allow_nan=False))
+    assert sum(report["calibration"]["pixels"]) == (mask != 255).sum()
+    assert report["calibration"]["error"] == scores.calibration_error
+    assert "calibr. error" in scores.table(["a", "b", "c"])
+
+
+def test_the_picture_of_the_calibration_is_drawn_with_empty_bins():
+    calibration = np.zeros((10, 3))
+    calibration[6:] = [[10, 6.5, 5], [0, 0, 0], [20, 17, 12], [70, 68, 66]]
+    scores = replace(Scores.from_confusion([[1, 0], [0, 1]]), calibration=calibration)
+    assert draw_calibration(scores).mode == "RGB"
+
+
+# -- Objects ---------------------------------------------------------------------------------------
+
+
+def drawn(*rows):
+    return np.array([[letter == "#" for letter in row] for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "outcome"),
+    [
+        ("###.###", "###.###", [2, 0, 0, 0, 0]),
+        ("###....", "......#", [0, 1, 0, 0, 1]),
+        ("####...", "..##...", [0, 1, 0, 0, 0]),  # exactly half is not found
+        ("####...", ".###...", [1, 0, 0, 0, 0]),
+        ("###.###", "#######", [0, 0, 2, 0, 0]),
+        ("#####.#", "#######", [1, 0, 1, 0, 0]),  # the larger one is found all the same
+        ("#######", "###.###", [0, 0, 0, 1, 0]),
+        ("#######", "#####.#", [1, 0, 0, 0, 0]),
+        ("#......", "####...", [0, 1, 0, 0, 1]),
+        (".......", "##.#...", [0, 0, 0, 0, 2]),
+    ],
+)
+def test_each_object_is_found_missed_merged_or_split(truth, prediction, outcome):
+    pytest.importorskip("scipy", reason="needs the extra 'demos'")
+    assert count_objects(drawn(truth), drawn(prediction)).tolist() == outcome
+    tall = [drawn(*word) for word in (truth, prediction)]
+    assert count_objects(*tall).tolist() == outcome
+
+
+@given(st.integers(0, 10**6), st.integers(1, 14), st.integers(1, 17), st.floats(0.2, 0.8))
+def test_objects_follow_the_definition_with_sets_of_pixels(seed, height, width, share):
+    ndimage = pytest.importorskip("scipy.ndimage", reason="needs the extra 'demos'")
+    rng = np.random.default_rng(seed)
+    truth = rng.random((height, width)) < share
+    prediction = np.where(rng.random((height, width)) < 0.8, truth, rng.random(truth.shape) < share)
+
+    def pieces(mask):
+        numbers, count = ndimage.label(mask)
+        return [set(zip(*np.nonzero(numbers == k), strict=True)) for k in range(1, count + 1)]
+
+    true, predicted = pieces(truth), pieces(prediction)
+    expected = dict.fromkeys(OUTCOMES, 0)
+    for one in true:
+        around = [p for p in predicted if 2 * len(one & p) > len(one)]
+        if any(2 * len(one & p) > len(one | p) for p in predicted):
+            expected["found"] += 1
+        elif any(2 * len(o & p) > len(o) for p in around for o in true if o is not one):
+            expected["merged"] += 1
+        elif sum(2 * len(one & p) > len(p) for p in predicted) > 1:
+            expected["split"] += 1
+        else:
+            expected["missed"] += 1
+    everything = set().union(*true)
+    expected["false alarms"] = sum(2 * len(p & everything) <= len(p) for p in predicted)
+    assert count_objects(truth, prediction).tolist() == list(expected.values())
+
+
+def test_objects_of_each_class_are_counted_over_tiles_and_ignored_pixels_are_none():
+    pytest.importorskip("scipy", reason="needs the extra 'demos'")
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(19, 34, 1)).astype(np.float32)
+    mask = np.repeat(np.repeat(rng.integers(0, 3, (5, 9)), 4, axis=0), 4, axis=1)[:19, :34]
+    mask[:4] = 255
+    model = Model(UNet(1, 3, base_channels=2, depth=1, seed=2), Standardization([0.5], [2.0]))
+    model.ignore_index = 255
+    dataset, options = Dataset(["a"], [image], [mask]), {"tile": 8, "margin": 12}
+    assert evaluate(model, dataset, **options).objects is None
+    scores = evaluate(model, dataset, objects=True, **options)
+    prediction = np.where(mask == 255, 255, predict_classes(model, image, margin=12))
+    for index, counts in enumerate(scores.objects):
+        expected = count_objects(mask == index, prediction == index)
+        np.testing.assert_array_equal(counts, expected)
+    report = scores.as_json(["a", "b", "c"])["objects"]
+    assert list(report) == ["found", "missed", "merged", "split", "false_alarms"]
+    assert report["found"] == scores.objects[:, 0].tolist()
+    table = scores.table(["a", "b", "c"]).splitlines()
+    assert table[-4].split() == ["objects", "found", "missed", "merged", "split", "false", "alarms"]
+    assert table[-1].split() == ["c", *map(str, scores.objects[2])]

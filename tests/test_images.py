@@ -117,6 +117,17 @@ def test_a_scene_that_is_read_by_windows_holds_the_same_as_one_in_memory(tmp_pat
         np.testing.assert_array_equal(first, second)
 
 
+def test_as_many_images_stay_in_memory_as_the_cache_has_room_for(tmp_path):
+    for name in "abc":
+        geotiff(tmp_path / "images" / f"{name}.tif", numbers(), photometric="rgb")
+        geotiff(tmp_path / "masks" / f"{name}.tif", numbers(1) % 3)
+    pairs = find_pairs(tmp_path / "images", tmp_path / "masks")
+    each = H * W * (3 + 2)  # bytes of three channels, of the label and of what is valid
+    for room, whole in ((3 * each, 3), (3 * each - 1, 2), (each, 1), (0, 0)):
+        images = load_pairs(pairs, cache=room).images
+        assert [isinstance(image, np.ndarray) for image in images] == [k < whole for k in range(3)]
+
+
 # --- Transparency and bands ---
 
 

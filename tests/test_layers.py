@@ -403,7 +403,7 @@ def test_a_replaced_layer_has_the_name_of_its_place():
 def test_a_backward_after_evaluation_mode_says_so():
     layer = ReLU().eval()
     layer(np.ones((1, 2, 3, 1)))
-    with pytest.raises(RuntimeError, match="forward in evaluation mode saved no backward"):
+    with pytest.raises(RuntimeError, match="in evaluation mode none is saved"):
         layer.backward(np.ones((1, 2, 3, 1)))
 
 

@@ -1,5 +1,7 @@
 """Which mask belongs to which image: equal stems, suffixes, one folder, two files."""
 
+import warnings
+
 import pytest
 
 from tinyunet.data.pairing import find_pairs, list_images, match
@@ -82,6 +84,14 @@ def test_two_files_are_a_pair_whatever_their_names(tmp_path):
 def test_files_that_are_left_out_are_counted_by_name(tmp_path):
     touch(tmp_path, "a.png", "b.heic", "c.psd", "notes.txt", "a.pgw", "a.png.aux.xml", ".hidden.x")
     with pytest.warns(UserWarning, match="2 files left out, as not read here: b.heic, c.psd"):
+        assert list(list_images(tmp_path)) == ["a"]
+
+
+def test_folders_inside_are_neither_images_nor_worth_a_word(tmp_path):
+    (touch(tmp_path, "a.png") / "old").mkdir()
+    (tmp_path / "tiles.png").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert list(list_images(tmp_path)) == ["a"]
 
 

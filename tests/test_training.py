@@ -282,7 +282,7 @@ def test_balanced_sampling_is_what_the_run_learns_from(tmp_path):
 
 def test_the_loop_that_demos_use_draws_the_batches_of_the_run(tmp_path):
     data = blobs()
-    trainer = Trainer(tiny(tmp_path, seed=7), data, data)
+    trainer = Trainer(tiny(tmp_path, seed=7, sampling="uniform"), data, data)
     batches = random_batches(
         data, trainer.model.standardization, batch_size=4, crop_size=16, seed=7
     )

@@ -124,3 +124,14 @@ def test_an_error_beside_a_border_counts_there():
     prediction = np.eye(2)[np.array([mask])]
     prediction[0, 0, 3] = 1, 0  # one of these 12 pixels is wrong
     assert load("skip_connections").errors(prediction, [mask]) == (1 / 12, 0)
+
+
+# -- applicability.py ----------------------------------------------------------------------------
+
+
+def test_the_area_of_applicability_of_four_places_and_of_an_image_is_drawn(tmp_path, capsys):
+    mine = tmp_path / "mine.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)).save(mine)
+    said = run_demo("applicability", tmp_path, capsys, "--steps", "2", "--scenes", "2", str(mine))
+    shares = [int(n) for n in re.findall(r": (\d+) % lies outside the area", said)]
+    assert len(shares) == 4 and f"{shares[0]} % of a new scene lies outside" in said

@@ -132,7 +132,7 @@ def test_other_sizes_and_no_width_are_refused():
 
 def test_without_scipy_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(UserError, match="need scipy: pip install"):
+    with pytest.raises(UserError, match="needs scipy: pip install"):
         weight_map(np.zeros((4, 4), int))
 
 

@@ -139,7 +139,7 @@ class Segmenter:
     def predict(self, image: np.ndarray | str | Path, **options) -> np.ndarray:
         """Return the class (H, W) of each pixel of an image (H, W, C), or of an image file.
 
-        `options` may be `tile`, `margin`, `batch_size`, `threads`: see
+        `options` may be `tile`, `margin`, `batch_size`, `threads`, `tta`: see
         `tinyunet.inference.sliding_window.sliding_window`.
         """
         return predict_classes(self._trained(), self._checked(image), **options)

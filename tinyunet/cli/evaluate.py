@@ -11,7 +11,7 @@ from tinyunet.data.images import filled
 from tinyunet.data.pairing import find_pairs
 from tinyunet.inference.evaluation import Scores, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
-from tinyunet.plots.pictures import draw_confusion, draw_mistakes, worst_images
+from tinyunet.plots.pictures import draw_calibration, draw_confusion, draw_mistakes, worst_images
 
 
 def run_evaluate(options) -> None:
@@ -30,17 +30,18 @@ def run_evaluate(options) -> None:
         margin=options.margin,
         threads=options.threads,
         tta=options.tta,
+        objects=options.objects,
         progress=on_terminal(),
     )
-    confusions = [confusion for confusion, _ in results]
-    scores = Scores.from_confusion(sum(confusions), model.ignore_index)
+    confusions = [counts.confusion for counts in results]
+    scores = Scores.from_counts(results, model.ignore_index)
     if options.json:
         text = json.dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
         save_text(text + "\n", options.json)
     drawn = draw_errors(model, dataset, scores, confusions, options) if options.out else []
     print(scores.table(model.class_names))
     if drawn:
-        print(f"\nIn {options.out}: {' and '.join(drawn)}.")
+        print(f"\nIn {options.out}: {', '.join(drawn)}.")
 
 
 def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
@@ -50,6 +51,7 @@ def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
     save_picture(picture, out / "confusion.png")
     names = ("tile", "margin", "batch_size", "threads", "tta")
     window_options = {name: getattr(options, name) for name in names}
+    save_picture(draw_calibration(scores), out / "calibration.png")
     cases = []
     for index in worst_images(confusions):
         image, truth = dataset.images[index][:, :], dataset.masks[index][:, :]
@@ -58,7 +60,7 @@ def draw_errors(model, dataset, scores, confusions, options) -> list[str]:
         image = filled(image, None if valid is None else valid[:, :])
         cases.append((dataset.stems[index], image, truth, prediction))
     if not cases:
-        return ["confusion.png"]
+        return ["confusion.png", "calibration.png"]
     picture = draw_mistakes(cases, model.class_names, model.ignore_index)
     save_picture(picture, out / "worst.png")
-    return ["confusion.png", "worst.png"]
+    return ["confusion.png", "calibration.png", "worst.png"]

@@ -14,7 +14,7 @@ from functools import partial
 
 import tinyunet
 from tinyunet.backend import DEVICES
-from tinyunet.cli.crossvalidate import SPLITS, run_crossvalidate
+from tinyunet.cli.crossvalidate import run_crossvalidate
 from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
@@ -106,10 +106,15 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added, partial(add_option, added)
 
-    train, _ = command("train", run_train, "Train a network on images and their masks.")
+    train, add = command("train", run_train, "Train a network on images and their masks.")
     settings = [each.name for each in fields(TrainingConfig) if each.name != "out"]
     # What was not typed stays out of the result, so that --resume can tell what a person wants.
     add_options(train, [*settings, "out"], default=argparse.SUPPRESS)
+    paper = (
+        "Train as the U-Net paper did: valid padding, crops of 572, one a batch, elastic "
+        "deformation, weight map, dropout, SGD; other options go before this one."
+    )
+    add("--paper", paper, False)
 
     check, add = command("check", run_check, "Find what is wrong with images and masks.")
     add_options(check, ("images", "masks", "val_images", "val_masks", *READING, "crop_size"))
@@ -120,8 +125,8 @@ def parser() -> Parser:
     add_options(cross, ("images", "masks"))
     add("--out DIR", "Folder for the scores and their picture.", required=True)
     add("--folds N", "Number of parts, each of which is judged once.", 5, type=whole(2, 100))
-    splits = "How tiles are divided: at random, by region, or both (default: random,spatial)."
-    add("--split A,B", splits, SPLITS, type=splits_of)
+    splits = "How tiles are divided: at random, by region, or both."
+    add("--split", splits, "random,spatial", choices=("random", "spatial", "random,spatial"))
     add("--steps N", "Number of training steps of each network.", 300, type=whole(1))
     channels = "Number of channels of the first level."
     add("--base-channels N", channels, 8, type=whole(1, 4096))
@@ -163,7 +168,9 @@ def parser() -> Parser:
     add("IMAGES", "Folder of the test images.")
     add("MASKS", "Folder of the masks of the test images.")
     add("--json FILE", "Also write the scores as JSON.")
-    add("--out DIR", "Also draw the confusion matrix and the worst images.")
+    add("--out DIR", "Also draw the confusion matrix, the calibration and the worst images.")
+    objects = "Also count connected pieces: found, missed, merged, split, and false alarms."
+    add("--objects", objects, False)
     add_window_options(evaluate)
 
     _, add = command("export", run_export, "Write a model as an ONNX file, for QGIS.")
@@ -221,14 +228,6 @@ def whole(lowest: int, highest: int = 10**6):
 
     number.__name__ = "int"  # for argparse: invalid int value
     return number
-
-
-def splits_of(text: str) -> list[str]:
-    """Read which splits are meant, such as random,spatial."""
-    splits = text.split(",")
-    if len(set(splits)) < len(splits) or not set(splits) <= set(SPLITS):
-        raise argparse.ArgumentTypeError(f"choose from {','.join(SPLITS)}")
-    return splits
 
 
 def add_window_options(parser: Parser) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tinyunet.distributed import mpi
 from tinyunet.errors import UserError
-from tinyunet.training.config import TrainingConfig
+from tinyunet.training.config import PAPER, TrainingConfig
 from tinyunet.training.run_folder import settings_to_resume
 from tinyunet.training.trainer import train
 
@@ -14,6 +14,7 @@ def run_train(options) -> None:
     """Train a network; under ``mpiexec``, with the other processes that it started."""
     names = {field.name for field in fields(TrainingConfig)}
     typed = {name: value for name, value in vars(options).items() if name in names}
+    typed = (PAPER if options.paper else {}) | typed
     with mpi.find_communicator() as communicator:
         if typed.pop("resume", False):
             config = settings_to_resume(typed.pop("out"), **typed)

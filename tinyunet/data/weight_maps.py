@@ -170,5 +170,5 @@ def scipys_ndimage():
     try:
         from scipy import ndimage
     except ImportError as error:
-        raise UserError("border weights need scipy: pip install 'tinyunet[demos]'") from error
+        raise UserError("this needs scipy: pip install 'tinyunet[demos]'") from error
     return ndimage

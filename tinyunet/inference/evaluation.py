@@ -17,6 +17,17 @@ is 93 % accurate. Its IoU for the other class is 0, and the mean IoU tells. So d
 which is 0 for a prediction no better than guessing with the same shares, and 1 for a perfect one
 (J. Cohen, A coefficient of agreement for nominal scales, 1960).
 
+**Calibration** asks something else: when the network gives its answer a probability of 0.9, is it
+right nine times in ten? The pixels are divided by the probability of the class that was chosen, in
+ten bins; in each, the mean probability is compared with the share that is right. The expected
+calibration error is the mean of the differences, each bin counting by its pixels.
+
+**Objects.** Where things are counted, such as cells or roofs, look at connected pieces of a class.
+One of the truth is *found* if a predicted one shares more than half of what the two cover together;
+else *merged* if more than half of it lies in a predicted one that holds more than half of another,
+too; else *split* if two or more predicted ones lie in it by more than half; else *missed*. A
+predicted one is a *false alarm* if no more than half of it is of the class.
+
 Three rules:
 
 - **Ignored pixels don't count.** Where the truth is `ignore_index`, nothing enters the table.
@@ -31,14 +42,20 @@ Three rules:
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from tinyunet.backend import to_host
+from tinyunet.data.weight_maps import scipys_ndimage
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
-from tinyunet.inference.sliding_window import DEFAULT_TILE, choose_class, predict_tiles
+from tinyunet.inference.sliding_window import DEFAULT_TILE, choose_class, predict_tiles, without
+from tinyunet.nn.operations import operations
 from tinyunet.progress import tqdm
+
+BINS = 10  # of the probabilities, for the calibration
+OUTCOMES = ("found", "missed", "merged", "split", "false alarms")
 
 
 def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None = None):
@@ -79,6 +96,69 @@ def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None =
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
+def count_by_confidence(probabilities, right) -> np.ndarray:
+    """Count pixels by the probability of the class that was chosen for them.
+
+    Parameters
+    ----------
+    probabilities : array of float
+    right : array of bool, of the same shape
+        Whether that class is the true one.
+
+    Returns
+    -------
+    array (BINS, 3)
+        For each bin of probabilities: pixels, the sum of their probabilities, how many are right.
+    """
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probabilities.ravel())
+    weights = (None, probabilities.ravel(), right.ravel())
+    return np.stack([np.bincount(bins, weight, minlength=BINS) for weight in weights], axis=1)
+
+
+def count_objects(truth, prediction) -> np.ndarray:
+    """Count what became of the connected pieces of a class; see the top of this module.
+
+    Parameters
+    ----------
+    truth, prediction : array (H, W) of bool
+        Where the class is, and where it was predicted.
+
+    Returns
+    -------
+    array (5,) of int64
+        How many were found, missed, merged and split, and how many are false alarms.
+    """
+    label = scipys_ndimage().label
+    (true, true_count), (predicted, predicted_count) = label(truth), label(prediction)
+    true_area, predicted_area = np.bincount(true.ravel()), np.bincount(predicted.ravel())
+    both = truth & prediction
+    pairs = true[both].astype(np.int64) * (predicted_count + 1) + predicted[both]
+    pairs, shared = np.unique(pairs, return_counts=True)
+    i, j = np.divmod(pairs, predicted_count + 1)  # true object i and predicted object j overlap
+
+    iou = shared / (true_area[i] + predicted_area[j] - shared)
+    found = set(i[iou > 0.5])
+    inside = 2 * shared > true_area[i]  # most of i lies in j
+    held = np.bincount(j[inside], minlength=predicted_count + 1)
+    merged = set(i[inside & (held[j] > 1)]) - found
+    pieces = np.bincount(i[2 * shared > predicted_area[j]], minlength=true_count + 1)
+    split = set(np.flatnonzero(pieces > 1)) - found - merged
+    missed = true_count - len(found) - len(merged) - len(split)
+    of_the_class = np.bincount(j, shared, minlength=predicted_count + 1)
+    false_alarms = np.count_nonzero(2 * of_the_class[1:] <= predicted_area[1:])
+    return np.array([len(found), missed, len(merged), len(split), false_alarms])
+
+
+class Counts(NamedTuple):
+    """What is counted on an image; counts of several images are added."""
+
+    confusion: np.ndarray  # (K, K) of int64
+    loss: float  # summed over the tiles by their weights; 0 if none was asked for
+    weight: float  # the sum of these weights
+    calibration: np.ndarray  # (BINS, 3), see `count_by_confidence`
+    objects: np.ndarray  # (K, 5) of int64, see `count_objects`; 0 if not asked for
+
+
 @dataclass(frozen=True)
 class Scores:
     """The scores that follow from a confusion matrix.
@@ -97,6 +177,10 @@ class Scores:
         Cohen's kappa, -1 to 1; None if truth and prediction are one and the same class.
     loss : float or None
         The loss that `evaluate` was asked for.
+    calibration : array (BINS, 3), optional
+        See `count_by_confidence`.
+    objects : array (K, 5), optional
+        See `count_objects`.
     """
 
     confusion: np.ndarray
@@ -108,6 +192,18 @@ class Scores:
     pixel_accuracy: float | None
     kappa: float | None
     loss: float | None = None
+    calibration: np.ndarray | None = None
+    objects: np.ndarray | None = None
+
+    @classmethod
+    def from_counts(cls, counts: list[Counts], ignore_index: int | None = None) -> "Scores":
+        """Compute all scores of images from what was counted on each."""
+        confusion, loss, weight, calibration, objects = (
+            sum(parts) for parts in zip(*counts, strict=True)
+        )
+        scores = cls.from_confusion(confusion, ignore_index)
+        objects = objects if objects.any() else None
+        return replace(scores, loss=ratio(loss, weight), calibration=calibration, objects=objects)
 
     @classmethod
     def from_confusion(cls, confusion, ignore_index: int | None = None) -> "Scores":
@@ -142,16 +238,38 @@ class Scores:
         """The classes that were predicted for at least one pixel that counts."""
         return [int(index) for index in np.flatnonzero(self.confusion.sum(axis=0))]
 
+    @property
+    def calibration_error(self) -> float | None:
+        """The expected calibration error, 0 to 1; None if no pixel counts."""
+        if self.calibration is None:
+            return None
+        pixels, sure, right = self.calibration.T
+        return ratio(abs(sure - right).sum(), pixels.sum())
+
     def as_json(self, class_names) -> dict:
         """Return everything in a form that `json.dumps` takes.
 
         The keys are ``classes`` (the names), ``iou``, ``dice``, ``precision`` and ``recall`` (a
         list each, None for a class that does not count), ``mean_iou``, ``pixel_accuracy``,
-        ``kappa`` and ``confusion`` (a list of rows).
+        ``kappa`` and ``confusion`` (a list of rows); where they were counted ``calibration``, with
+        a list for the bins each, and ``objects``, with a list for the classes each.
         """
         names = ("iou", "dice", "precision", "recall", "mean_iou", "pixel_accuracy", "kappa")
         scores = {name: getattr(self, name) for name in names}
-        return {"classes": list(class_names), **scores, "confusion": self.confusion.tolist()}
+        result = {"classes": list(class_names), **scores, "confusion": self.confusion.tolist()}
+        if self.calibration is not None:
+            result["calibration"] = {
+                "error": self.calibration_error,
+                "pixels": self.calibration[:, 0].tolist(),
+                "probability": [ratio(sure, pixels) for pixels, sure, _ in self.calibration],
+                "share_right": [ratio(right, pixels) for pixels, _, right in self.calibration],
+            }
+        if self.objects is not None:
+            result["objects"] = {
+                name.replace(" ", "_"): counts
+                for name, counts in zip(OUTCOMES, self.objects.T.tolist(), strict=True)
+            }
+        return result
 
     def table(self, class_names) -> str:
         """Return the scores as a table to read, one line a class, and the confusion in percent."""
@@ -169,6 +287,8 @@ class Scores:
             f"{'mean IoU':{width}} {format_score(self.mean_iou)}",
             f"{'pixel accuracy':{width}} {format_score(self.pixel_accuracy)}",
             f"{'kappa':{width}} {format_score(self.kappa)}",
+            *[f"{'calibr. error':{width}} {format_score(self.calibration_error)}"]
+            * (self.calibration is not None),
             "",
             "Of 100 pixels of the class on the left, so many were predicted as each class:",
             " " * width + "".join(f" {name[:column]:>{column}}" for name in class_names),
@@ -177,6 +297,10 @@ class Scores:
             shares = [f"{100 * count / row.sum():.1f}" if row.sum() else "-" for count in row]
             cells = [f" {share:>{column}}" for share in shares]
             lines.append(f"{name:{width}}" + "".join(cells))
+        if self.objects is not None:
+            lines += ["", f"{'objects':{width}} " + " ".join(f"{name:>7}" for name in OUTCOMES)]
+            for name, row in zip(class_names, self.objects, strict=True):
+                lines.append(f"{name:{width}} " + " ".join(f"{count:7}" for count in row))
         return "\n".join(lines)
 
 
@@ -209,10 +333,8 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
     Scores
         Of all pixels of all images together.
     """
-    confusions, losses = zip(*evaluate_each(model, dataset, loss, **options), strict=True)
-    value, weight = np.sum(losses, axis=0)
-    scores = Scores.from_confusion(sum(confusions), model.ignore_index)
-    return replace(scores, loss=ratio(value, weight))
+    counts = evaluate_each(model, dataset, loss, **options)
+    return Scores.from_counts(counts, model.ignore_index)
 
 
 def evaluate_each(
@@ -224,8 +346,9 @@ def evaluate_each(
     margin=None,
     threads=None,
     tta=False,
+    objects=False,
     progress=False,
-) -> list[tuple]:
+) -> list[Counts]:
     """Predict every image of a data set, and compare each by itself with its mask.
 
     Parameters
@@ -239,14 +362,15 @@ def evaluate_each(
         How many images are predicted at once; without it, as many as there are cores.
     tta : bool
         As in `tinyunet.inference.sliding_window.sliding_window`.
+    objects : bool
+        Count connected pieces of each class, too.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
-    list of tuple
-        For each image the confusion matrix (K, K) of int64, and a pair of floats: the loss, summed
-        over the tiles by their weights, and the sum of the weights. Without a loss both are 0.
+    list of Counts
+        For each image.
     """
     classes = model.network.config["classes"]
     replicas = Replicas(model.network, threads)  # for its threads: each takes an image
@@ -258,16 +382,31 @@ def evaluate_each(
         image, mask = dataset.images[first + offset], dataset.masks[first + offset]
         valid = dataset.valid_of(first + offset)
         confusion, total, weight_of_all = np.zeros((classes, classes), np.int64), 0.0, 0.0
+        calibration, of_objects = np.zeros((BINS, 3)), np.zeros((classes, len(OUTCOMES)), np.int64)
+        whole = np.empty(mask.shape, np.int64) if objects else None
         for rows, columns, logits in predict_tiles(model, image, valid=valid, **options):
             truth = mask[rows, columns]
             prediction = to_host(choose_class(logits, model.ignore_index))
             confusion += confusion_matrix(truth, prediction, classes, model.ignore_index)
+            shares, _ = operations.softmax(without(model.ignore_index, logits))
+            counted = truth != model.ignore_index
+            sure, right = to_host(shares.max(axis=-1))[counted], (prediction == truth)[counted]
+            calibration += count_by_confidence(sure, right)
+            if whole is not None:
+                whole[rows, columns] = prediction
             weight = loss.weight(truth[np.newaxis]) if loss else 0.0
             if weight:
                 value, _ = loss(logits[np.newaxis], truth[np.newaxis])
                 total += weight * float(value)
                 weight_of_all += weight
-        return confusion, (total, weight_of_all)
+        if whole is not None:
+            truth = mask[:, :]
+            whole[truth == model.ignore_index] = -1
+            of_objects += [
+                count_objects(truth == k, whole == k) * (k != model.ignore_index)
+                for k in range(classes)
+            ]
+        return Counts(confusion, total, weight_of_all, calibration, of_objects)
 
     model.network.eval()
     with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress) as bar:

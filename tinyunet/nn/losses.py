@@ -43,11 +43,9 @@ class CrossEntropy(Loss):
         self, logits: Array, labels: Array, pixel_weights: Array | None = None
     ) -> tuple[Array, Callable]:
         """Give the loss of logits (N, H, W, K) and its backward; labels come from the host."""
-        if pixel_weights is not None:
-            pixel_weights = to_device(pixel_weights)
-        return operations.softmax_cross_entropy(
-            logits, labels, pixel_weights=pixel_weights, **self.settings()
-        )
+        weights = None if pixel_weights is None else to_device(pixel_weights)
+        settings = self.settings() | {"pixel_weights": weights}
+        return operations.softmax_cross_entropy(logits, labels, **settings)
 
     def weight(self, labels: np.ndarray, pixel_weights: np.ndarray | None = None) -> float:
         """Sum the pixels' weights of host labels (N, H, W): what the mean is divided by."""

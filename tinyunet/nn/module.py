@@ -104,15 +104,9 @@ class Layer:
         backward, self._backward = self._backward, None
         if backward is not None:
             return backward
-        reason = (
-            "there is no saved backward. Call forward first, once for each backward; and forward "
-            "must return self.save_backward((y, backward))"
-        )
+        reason = "call forward first, each time; it must return self.save_backward((y, backward))"
         if not self.saves_backward:
-            reason = (
-                "forward in evaluation mode saved no backward. Call train() before forward, or "
-                "eval(save_backward=True) for gradients in evaluation mode"
-            )
+            reason = "in evaluation mode none is saved: call train() or eval(save_backward=True)"
         raise RuntimeError(f"{type(self).__name__}.backward: {reason}")
 
     def input_extent(self, count: int, axis: int) -> int:

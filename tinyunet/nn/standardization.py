@@ -83,10 +83,8 @@ class Standardization:
             If the number of channels is another.
         """
         if image.shape[-1] != len(self.mean):
-            raise UserError(
-                f"the image has {image.shape[-1]} channel(s), but {len(self.mean)} are expected, "
-                "as in the images of the training"
-            )
+            channels, due = image.shape[-1], len(self.mean)
+            raise UserError(f"the image has {channels} channel(s), those of the training {due}")
         result = (image.astype(np.float32) - self.mean) / self.std
         if valid is not None:
             result[~valid] = 0

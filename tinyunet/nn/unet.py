@@ -262,11 +262,9 @@ def check_config(config: dict[str, Any]) -> None:
     UserError
         If a number is out of range, or a word none of the known ones.
     """
-    for name, *allowed in (
-        ("padding", "same", "valid"),
-        ("upsampling", "transpose", "nearest"),
-        ("norm", None, "batch"),
-    ):
+    choices = {"padding": ("same", "valid"), "upsampling": ("transpose", "nearest")}
+    choices["norm"] = (None, "batch")
+    for name, allowed in choices.items():
         if config[name] not in allowed:
             raise UserError(f"{name} {config[name]!r}: choose one of {allowed}")
     for name in ("in_channels", "classes", "base_channels", "depth"):

@@ -299,6 +299,39 @@ def draw_confusion(
 
 
 @plain_style()
+def draw_calibration(scores: Scores) -> Image.Image:
+    """Draw how often the network is right over how sure it is, and how many pixels that is.
+
+    Parameters
+    ----------
+    scores : Scores
+        With a calibration.
+
+    Returns
+    -------
+    PIL.Image.Image, RGB
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure((5, 5.6), dpi=DPI, layout="constrained")
+    above, below = figure.subplots(2, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
+    pixels, sure, right = scores.calibration[scores.calibration[:, 0] > 0].T
+    above.plot([0, 1], [0, 1], "--", color="gray", label="as sure as it is right")
+    above.plot(sure / pixels, right / pixels, "o-", color=BLUE, label="this model")
+    above.set(ylim=(0, 1.02), ylabel="share that is right")
+    above.legend(loc="upper left")
+    middles = (np.arange(len(scores.calibration)) + 0.5) / len(scores.calibration)
+    shares = scores.calibration[:, 0] / max(pixels.sum(), 1)
+    below.bar(middles, 100 * shares, width=0.8 / len(middles), color=BLUE)
+    below.set(xlim=(0, 1.02), xlabel="probability of the chosen class", ylabel="% of pixels")
+    for axes in (above, below):
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return as_image(figure)
+
+
+@plain_style()
 def draw_folds(
     folds: Mapping[str, Sequence[Scores]], together: Mapping[str, Scores], names: Sequence[str]
 ) -> Image.Image:

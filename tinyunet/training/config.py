@@ -57,6 +57,14 @@ MAY_CHANGE = (
     *("steps", "patience", "preview_interval", "cache"),
 )
 
+# As in O. Ronneberger, P. Fischer and T. Brox, U-Net (2015): ``tinyunet train --paper``. The paper
+# does not tell the learning rate.
+PAPER = {
+    **{"base_channels": 64, "padding": "valid", "norm": "none", "dropout": 0.5},
+    **{"crop_size": 572, "batch_size": 1, "sampling": "uniform", "elastic": True},
+    **{"weight_map": True, "class_weights": "auto", "optimizer": "sgd", "momentum": 0.99},
+}
+
 
 @dataclass
 class TrainingConfig:
@@ -166,7 +174,7 @@ class TrainingConfig:
     steps: int = 1000
     batch_size: int = 8
     crop_size: int = 128
-    sampling: str = "uniform"
+    sampling: str = "balanced"
     optimizer: str = "adam"
     momentum: float = 0.99
     lr: float = 1e-3
