@@ -204,7 +204,7 @@ def test_training_features_that_do_not_fit_are_refused(tmp_path, changed):
     header, arrays = checkpoint.pack(tiny_model())
     arrays |= {f"training_features/{name}": array for name, array in changed.items()}
     (tmp_path / "model.npz").write_bytes(npz(header=np.array(json.dumps(header)), **arrays))
-    with pytest.raises(UserError, match="model.npz is"):
+    with pytest.raises(UserError, match="model.npz: is"):
         load_model(tmp_path / "model.npz")
 
 
