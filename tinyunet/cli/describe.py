@@ -48,26 +48,16 @@ def parse_size(text: str) -> tuple[int, int]:
 def run_gradcheck(options) -> int:
     """Print how far each operation's gradient is from a numerical one; status 1 if any is wrong."""
     use_device("cpu")
-    outcomes = []
-
-    def noted():
-        for outcome in run_cases():
-            outcomes.append(outcome)
-            yield outcome
-
-    for line in table(noted()):
-        print(line, flush=True)
-    return 1 if any(outcome.error is None for outcome in outcomes) else 0
-
-
-def table(outcomes):
-    """Write outcomes as a table that a person can read, a line at a time."""
-    yield f"{'operation':34}  {'largest relative error':>22}  {'seconds':>7}"
-    yield f"{'-' * 34}  {'-' * 22}  {'-' * 7}"
-    for outcome in outcomes:
+    print(f"{'operation':34}  {'largest relative error':>22}  {'seconds':>7}")
+    print(f"{'-' * 34}  {'-' * 22}  {'-' * 7}")
+    wrong = False
+    for outcome in run_cases():
         error = "WRONG" if outcome.error is None else f"{outcome.error:.1e}"
-        yield f"{outcome.name:34}  {error:>22}  {outcome.seconds:7.2f}"
-        yield from (f"    {line}" for line in outcome.message.splitlines())
+        print(f"{outcome.name:34}  {error:>22}  {outcome.seconds:7.2f}", flush=True)
+        for line in outcome.message.splitlines():
+            print(f"    {line}")
+        wrong |= outcome.error is None
+    return int(wrong)
 
 
 def run_info(options) -> None:

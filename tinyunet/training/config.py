@@ -261,7 +261,7 @@ def add_options(parser: argparse.ArgumentParser, names: Iterable[str], **more) -
     **more
         For each option: ``default=argparse.SUPPRESS`` leaves out what was not typed.
     """
-    hints, groups, title = get_type_hints(TrainingConfig), {}, ""
+    hints, groups, title = get_type_hints(TrainingConfig), {}, "settings"
     defaults = {each.name: each.default for each in fields(TrainingConfig)}
     texts = re.findall(r"    (\w+) : .*\n((?: {8}.+\n)+)", TrainingConfig.__doc__ or "")
     texts = {name: " ".join(text.split()) for name, text in texts}

@@ -170,9 +170,8 @@ class Training:
         )
         pixel_weights = None
         if config.weight_map:
-            if instances is None:
-                instances = [None] * len(labels)
-            weights = [self.pixel_weights(*masks) for masks in zip(labels, instances, strict=True)]
+            masks = (labels,) if instances is None else (labels, instances)
+            weights = [self.pixel_weights(*each) for each in zip(*masks, strict=True)]
             pixel_weights = self.center_crop(np.stack(weights))
         return images, self.center_crop(labels), pixel_weights
 
