@@ -145,6 +145,12 @@ def test_images_below_half_a_crop_are_a_problem(tmp_path, size, refused):
         assert "half the crop of 128" in found(report, "problem", "s0")
 
 
+def test_crops_that_the_network_cannot_halve_are_a_problem(tmp_path):
+    folders = make_set(tmp_path, count=2)
+    assert not examine(*folders, depth=3, crop_size=24).findings
+    assert found(examine(*folders, depth=4, crop_size=24), "problem", "a multiple of 16")
+
+
 def test_ambiguous_masks_are_a_problem_with_the_table_that_could_be_meant(tmp_path):
     images, masks = make_set(tmp_path, change_mask=lambda mask, i: COLORS[mask])
     report = examine(images, masks)

@@ -179,7 +179,7 @@ def everything(folder: Path) -> dict:
 
 
 COMMANDS = {
-    "check": "check images masks --out out/report",
+    "check": "check images masks --out out/report --depth 1",
     "table": "check images masks --val-images images --val-masks masks --ignore-index 255",
     "evaluate": "evaluate model.npz images masks --out out --json out.json --threads 1",
     "predict": "predict model.npz images --out out --probabilities --threads 1",

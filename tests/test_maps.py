@@ -269,6 +269,7 @@ def test_from_polygons_to_polygons_by_the_command_line(tmp_path, monkeypatch, ca
     assert "background" in call("rasterize scene.tif roofs.gpkg --out mask.tif").out
     files = "scene.tif mask.tif --classes mask_classes.txt"
     said = call(f"check {files} --out report").out
+    assert "12.50% of the pixels are missing data" in said and "0 problems" in said
     assert "bands (red, green, blue, band 4) of uint16, 240 x 288 pixels" in said
     small = "--base-channels 4 --depth 2 --steps 60 --crop-size 32 --batch-size 4 --threads 1"
     call(f"train {files} --out run --val-split spatial {small} --cache 0")

@@ -61,7 +61,7 @@ COMMANDS = {
     "predict model.npz scene.png --out out": ("--tile", "--margin", "--batch-size", "--threads"),
     "evaluate model.npz images masks": ("--tile", "--margin", "--batch-size", "--threads"),
     "tile scene.png mask.png --out tiles": ("--size", "--overlap"),
-    "check images masks": ("--crop-size", "--ignore-index"),
+    "check images masks": ("--depth", "--crop-size", "--ignore-index"),
     "inspect": ("--base-channels", "--depth", "--channels", "--classes", "--size"),
 }
 NUMBERS = ("-1", "0", "1e999", "nan", "10000000", "9" * 30, "9" * 5000)

@@ -8,7 +8,7 @@ from tinyunet.data_checks import examine, save_report
 
 def run_check(options) -> int:
     """Print what the doctor has to say, and keep it, if asked; 1 if training would stop."""
-    passed_on = "val_images val_masks class_names crop_size bands alpha".split()
+    passed_on = "val_images val_masks class_names depth crop_size bands alpha".split()
     report = examine(
         options.images,
         options.masks,

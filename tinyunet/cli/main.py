@@ -117,7 +117,8 @@ def parser() -> Parser:
     add("--paper", paper, False)
 
     check, add = command("check", run_check, "Find what is wrong with images and masks.")
-    add_options(check, ("images", "masks", "val_images", "val_masks", *READING, "crop_size"))
+    both = ("images", "masks", "val_images", "val_masks")
+    add_options(check, (*both, *READING, "depth", "crop_size"))
     add("--out DIR", "Folder for the report and a contact sheet.")
 
     summary = "Measure how much a random split of these images flatters a network."

@@ -24,6 +24,7 @@ def examine(
     val_images: str | Path | None = None,
     val_masks: str | Path | None = None,
     table: ClassTable | None = None,
+    depth: int = 4,
     crop_size: int = 128,
     progress: bool = False,
     **options,
@@ -36,6 +37,8 @@ def examine(
         Folders, or files.
     val_images, val_masks : path, optional
         The same for validation; both or none.
+    depth : int
+        How many times the network will halve a crop.
     crop_size : int
         Height and width of the crops that training will cut.
     table, progress, **options
@@ -56,6 +59,9 @@ def examine(
     with refusals(refused):
         check_crop(report.dataset, crop_size)
     report.add("problem", *map(str, refused))
+    if crop_size % 2**depth:
+        text = f"crops of {crop_size} cannot be halved {depth} times: give a multiple of {2**depth}"
+        report.add("problem", text)
     check_balance(report)
     if val_images is None:
         check_copies(report, report)
