@@ -18,7 +18,7 @@ class Work:
         How it is called on the command line, and in the table.
     batch, size, channels : int
         Images in a step, their height and width in pixels, and their channels.
-    base, depth, padding : int, int, str
+    base, depth, padding, norm : int, int, str, str or None
         Of the network.
     training : bool
         A training step (forward, loss, backward, optimizer), or only forward.
@@ -32,6 +32,7 @@ class Work:
     base: int = 16
     depth: int = 4
     padding: str = "same"
+    norm: str | None = None
     training: bool = True
 
     def network(self) -> UNet:
@@ -42,6 +43,7 @@ class Work:
             base_channels=self.base,
             depth=self.depth,
             padding=self.padding,
+            norm=self.norm,
         )
 
     def images_and_labels(self, network: UNet):
@@ -84,6 +86,16 @@ class Work:
 def networks(quick: bool = False) -> dict[str, Work]:
     """List what can be measured, by name; in a small edition to try the benchmark out."""
     works = [
+        Work("norm16", "training, batch norm, base 16, batch 8, 128 x 128", base=16, batch=8),
+        Work("norm32", "training, batch norm, base 32, batch 8, 128 x 128", base=32, batch=8),
+        Work("norm64", "training, batch norm, base 64, batch 8, 128 x 128", base=64, batch=8),
+        Work(
+            "norm-inference",
+            "inference, batch norm, base 16, one image of 1024 x 1024",
+            batch=1,
+            size=1024,
+            training=False,
+        ),
         Work("base16", "training, base 16, batch 4, 128 x 128", base=16, batch=4),
         Work("base32", "training, base 32, batch 4, 128 x 128", base=32, batch=4),
         Work("base64", "training, base 64, batch 2, 128 x 128", base=64, batch=2),
@@ -104,13 +116,14 @@ def networks(quick: bool = False) -> dict[str, Work]:
             training=False,
         ),
     ]
+    works = [replace(work, norm="batch") if "norm" in work.name else work for work in works]
     if quick:
         works = [
             replace(
                 work,
                 title=f"{work.title} (made small)",
                 base=work.base // 8,
-                size={"paper": 188, "inference": 64}.get(work.name, 32),
+                size=188 if work.name == "paper" else 32 if work.training else 64,
             )
             for work in works
         ]

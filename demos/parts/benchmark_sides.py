@@ -54,12 +54,18 @@ class TinyUNet:
 
         self.network = work.network()
         self.images, self.labels = work.images_and_labels(self.network)
-        self.replicas = parallel.Replicas(self.network, self.threads)
         self.loss = losses.CrossEntropy()
         if work.training:
             self.optimizer = operations.Adam(self.network.parameters(), lr=1e-3)
         else:
-            self.replicas.eval()
+            self.network = self.simplified(self.network.eval())
+        self.replicas = parallel.Replicas(self.network, self.threads)
+
+    def simplified(self, network):
+        """Make the network with which `tinyunet predict` computes."""
+        from tinyunet.fast.inference import for_inference
+
+        return for_inference(network)
 
     def train(self) -> float:
         """Do one step of training; returns the loss."""
@@ -97,6 +103,10 @@ class Plain(TinyUNet):
         self.replicas.run = lambda work, count: [work(index) for index in range(count)]
         threadpool_limits(self.threads, user_api="blas")
 
+    def simplified(self, network):
+        """Return the network as it is."""
+        return network
+
 
 # -- PyTorch ---------------------------------------------------------------------------------------
 
@@ -127,7 +137,7 @@ class Torch:
         self.network.train(work.training)
         self.loss = torch.nn.CrossEntropyLoss()
         if work.training:
-            self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3)
+            self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=True)
 
     def train(self) -> float:
         """Do one step of training; returns the loss."""
