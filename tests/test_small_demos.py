@@ -84,4 +84,4 @@ def test_tiles_with_half_the_receptive_field_around_have_no_seams(tmp_path, caps
     said = run(load("overlap_tile"), tmp_path, capsys, *settings)
     without, some, full = (float(n) for n in re.findall(r"(?:up to|and) (\d[^, ]*)", said))
     assert full < 1e-5 < some < without
-    assert "with 56, half the receptive field rounded up, 0.0" in said
+    assert "with 48, half the receptive field rounded up, 0.0" in said

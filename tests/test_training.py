@@ -253,25 +253,6 @@ def test_class_weights_come_from_the_training_masks(tmp_path, loss):
     )
 
 
-@pytest.mark.parametrize("class_weights", ["none", "auto"])
-def test_an_untrained_network_predicts_the_shares_of_the_training_masks(tmp_path, class_weights):
-    training, validation = bright_and_dark()
-    training.masks[0][:] = 2  # one image of a third class, which the other part lacks
-    config = tiny(tmp_path, class_weights=class_weights, class_names=["a", "b", "c"])
-    model = Trainer(config, training, validation).model
-    counts = count_classes(training.masks, 3) * 1.0
-    if class_weights == "auto":
-        counts *= suggest_class_weights(counts)
-    start = np.exp(model.network.head.bias.data)
-    np.testing.assert_allclose(start / start.sum(), counts / counts.sum(), rtol=1e-5)
-
-
-def test_a_class_that_the_training_masks_lack_starts_with_a_hundredth(tmp_path):
-    config = tiny(tmp_path, class_names=["dark", "bright", "absent"])
-    model = Trainer(config, *blobs().split(0.34, seed=0)).model
-    assert np.isclose(np.exp(model.network.head.bias.data[2]), 0.01)
-
-
 def test_dropout_differs_from_step_to_step_and_repeats_with_the_step(tmp_path):
     config = tiny(tmp_path, dropout=0.5, depth=2, norm="none", lr=1e-30)
     trainer = Trainer(config, *blobs().split(0.34, seed=0))

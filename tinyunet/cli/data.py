@@ -4,10 +4,13 @@ from tinyunet.cli.terminal import on_terminal
 from tinyunet.data.class_table import read_class_table
 from tinyunet.data.tiles import cut_tiles
 from tinyunet.data_checks import examine, save_report
+from tinyunet.training.config import TrainingConfig
 
 
 def run_check(options) -> int:
     """Print what the doctor has to say, and keep it, if asked; 1 if training would stop."""
+    sizes = {name: getattr(options, name) for name in ("depth", "crop_size")}
+    TrainingConfig(options.images, options.masks, out="", **sizes).check()
     passed_on = "val_images val_masks class_names depth crop_size bands alpha".split()
     report = examine(
         options.images,

@@ -93,9 +93,6 @@ class UNet(Layer):
         self.concats = [layers.Concat() for _ in rising]
         self.decoder = [self.block(2 * width, width, rng) for width in rising]
         self.head = layers.Conv2d(base_channels, classes, 1, rng=rng)
-        # A tenth of the usual size: at first all classes are about equally likely, so the first
-        # loss is about ln(classes), and the first steps need not undo random opinions.
-        self.head.weight.data *= 0.1
 
     def block(
         self, channels_in: int, channels_out: int, rng: np.random.Generator, dropout: float = 0.0

@@ -7,7 +7,7 @@ import numpy as np
 from tinyunet.backend import random_generator
 from tinyunet.checkpoint import Model
 from tinyunet.data.augmentation import check_crop, sample_with_instances
-from tinyunet.data.dataset import ClassPixels, Dataset, count_classes, number_of_classes
+from tinyunet.data.dataset import ClassPixels, Dataset, number_of_classes
 from tinyunet.data.weight_maps import (
     connected_components,
     scipys_ndimage,
@@ -46,18 +46,11 @@ def new_network(config: TrainingConfig, in_channels: int, classes: int) -> UNet:
     return UNet(in_channels, classes, norm=norm, **settings)
 
 
-def log_shares(counts: np.ndarray) -> np.ndarray:
-    """Return the logarithm (K,) of each class's share of the pixels (K,), a hundredth at least."""
-    return np.log(np.maximum(counts / max(counts.sum(), 1), 0.01))
-
-
 def new_model(config: TrainingConfig, training: Dataset, validation: Dataset) -> Model:
     """Make an untrained network that fits the images, and what belongs to it.
 
     The standardization is measured on the training images alone: the validation images stand for
-    those that nobody has seen yet. The biases of the last layer start where they give each class
-    its share of the pixels, whatever the image: so the features are free to tell the rare classes
-    apart from the first step on. (Lin et al. 2017, Focal Loss for Dense Object Detection, 3.3)
+    those that nobody has seen yet.
     """
     table, ignore_index = training.table, config.ignore_index
     names, metadata = config.class_names, {"settings": asdict(config)}
@@ -70,10 +63,6 @@ def new_model(config: TrainingConfig, training: Dataset, validation: Dataset) ->
         classes = number_of_classes(training.masks + validation.masks, config.ignore_index)
         names = [f"class {index}" for index in range(classes)]
     network = new_network(config, training.channels, len(names))
-    counts = count_classes(training.masks, len(names), ignore_index)
-    if config.class_weights == "auto":
-        counts = counts * suggest_class_weights(counts, ignore_index)
-    network.head.bias.data[...] = log_shares(counts)
     standardization = Standardization.fit(training.valid_pixels())
     return Model(network, standardization, list(names), ignore_index, metadata)
 
