@@ -91,7 +91,7 @@ def whole_scene_margin(quick):
     axes[0].text(21, 0.25, "the largest of all pixels", color=INK)
     axes[0].text(margins[1] + 1, 2 * middle[1], "the mean", color=INK)
     axes[0].set(
-        xlabel="margin in pixels (56: half the receptive field, rounded up)",
+        xlabel=f"margin in pixels ({margins[-1]}: half the receptive field, rounded up)",
         ylabel="difference",
         xticks=margins,
         ylim=(1e-9, 2),
