@@ -18,7 +18,7 @@ from PIL import Image
 import tinyunet
 from tests.test_training import blobs, write_folders
 from tinyunet import cuda
-from tinyunet.checkpoint import load_model
+from tinyunet.checkpoint import load_model, save_model
 from tinyunet.cli.main import main, parser
 from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
@@ -255,6 +255,36 @@ def test_a_bad_file_is_named_and_the_rest_is_predicted(trained, tmp_path, capsys
     assert "c.png: is gray of uint16" in said.err and "d.png: is not an image" in said.err
     assert sorted(path.stem for path in out.glob("?.png")) == ["a", "b", "e"]
     np.testing.assert_array_equal(*(np.array(Image.open(out / f"{k}.png")) for k in "ab"))
+
+
+@pytest.mark.parametrize("trained_on", ["files", "arrays"])
+def test_predict_and_evaluate_are_told_what_transparency_means(
+    trained_on, trained, tmp_path, capsys
+):
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (20, 28, 4), dtype=np.uint8)
+    pixels[:, :, 3] = 255
+    pixels[:7, :9, 3] = 0
+    for folder, array in (("i", pixels), ("m", rng.integers(0, 2, (20, 28), dtype=np.uint8))):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(array).save(tmp_path / folder / "a.png")
+    model = trained / "run" / "model.npz"
+    if trained_on == "arrays":
+        learned = load_model(model)
+        learned.metadata = {}
+        save_model(model := tmp_path / "model.npz", learned)
+    predict = ("predict", model, tmp_path / "i", "--out", tmp_path / "out")
+    evaluate = ("evaluate", model, tmp_path / "i", tmp_path / "m", "--json", tmp_path / "s.json")
+    for command in (predict, evaluate):
+        assert call(*command) == 2
+        assert "--alpha valid" in capsys.readouterr().err
+    for alpha, counted in (("valid", 20 * 28 - 63), ("drop", 20 * 28)):
+        assert call(*predict, "--alpha", alpha) == call(*evaluate, "--alpha", alpha) == 0
+        classes = np.array(Image.open(tmp_path / "out" / "a.png"))
+        assert (classes[:7, :9] == 255).all() == (alpha == "valid")
+        scores = json.loads((tmp_path / "s.json").read_text())
+        assert np.sum(scores["confusion"]) == counted
+    assert call(*predict, "--alpha", "channel") == 2
 
 
 def test_a_scene_becomes_tiles_that_can_be_trained_on(tmp_path, monkeypatch, capsys):

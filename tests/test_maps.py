@@ -99,21 +99,53 @@ def test_a_map_is_complete_or_not_there(tmp_path, when):
     assert sorted(os.listdir(tmp_path)) == ["m.qml", "m.tif"]
 
 
-def test_a_full_disk_leaves_no_half_map(tmp_path):
-    program = f"""
-import numpy as np, resource, signal
-from tests.test_maps import *
+def in_a_process(program):
+    program = "import os, resource, signal\nfrom tests.test_maps import *\n" + program
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("made", ["map", "polygons"])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, made):
+    done = in_a_process(f"""
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-labels = np.random.default_rng(0).integers(0, 3, (1500, 1500)).astype(np.uint8)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
+labels = np.random.default_rng(0).integers(0, 3, (300, 300)).astype(np.uint8)
+if {made!r} == "polygons":
     write_map({str(tmp_path / "m.tif")!r}, labels)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    if {made!r} == "polygons":
+        save_polygons({str(tmp_path / "m.tif")!r}, {str(tmp_path / "p.gpkg")!r}, NAMES)
+    else:
+        write_map({str(tmp_path / "m.tif")!r}, labels)
 except UserError as error:
     print("told:", error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+""")
     assert "told: cannot write" in done.stdout, done.stderr
-    assert not [name for name in os.listdir(tmp_path) if not name.endswith(".qml")]
+    expected = {"m.qml"} | ({"m.tif"} if made == "polygons" else set())
+    assert expected - {"m.qml"} <= set(os.listdir(tmp_path)) <= expected
+
+
+@pytest.mark.parametrize("when", ["while a map is filled", "while polygons are written"])
+def test_what_a_killed_process_leaves_is_gone_after_the_next(tmp_path, when):
+    done = in_a_process(f"""
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if "polygons" in {when!r}:
+    pyogrio.raw.write = lambda path, **_: (path.write_bytes(b"half"), die())
+with class_map({str(tmp_path / "m.tif")!r}, (60, 80), PLACE, NAMES, COLORS, None) as target:
+    if "map" in {when!r}:
+        target[0:60, 0:80] = blobs()
+        die()
+    target[0:60, 0:80] = blobs()
+save_polygons({str(tmp_path / "m.tif")!r}, {str(tmp_path / "p.gpkg")!r}, NAMES)
+""")
+    assert done.returncode == -9, done.stderr
+    assert any(name.startswith(".tinyunet-") for name in os.listdir(tmp_path))
+    assert not (tmp_path / "p.gpkg").exists()
+    assert (tmp_path / "m.tif").exists() == ("polygons" in when)
+    write_map(tmp_path / "next.tif", blobs())
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
 
 # --- Polygons ---

@@ -19,8 +19,8 @@ def run_evaluate(options) -> None:
     use_device(options.device)
     model = load_model(options.model)
     pairs = find_pairs(options.images, options.masks)
-    table, image_format = meaning_of(model)
-    dataset = load_pairs(pairs, table, image_format=image_format)
+    table, image_format = meaning_of(model, options.alpha)
+    dataset = load_pairs(pairs, table, image_format=image_format, alpha=options.alpha)
     if table.ignored:
         model.ignore_index = table.ignore_index
     results = evaluate_each(

@@ -163,6 +163,7 @@ def parser() -> Parser:
     add("--applicability", applicability, False)
     add("--min-area A", "Leave out polygons of a smaller area.", 0, type=float)
     add_window_options(predict)
+    add_options(predict, ("alpha",))
 
     evaluate, add = command("evaluate", run_evaluate, "Compare a model's predictions with masks.")
     add("MODEL", "The model file, such as RUN/model.npz.")
@@ -173,6 +174,7 @@ def parser() -> Parser:
     objects = "Also count connected pieces: found, missed, merged, split, and false alarms."
     add("--objects", objects, False)
     add_window_options(evaluate)
+    add_options(evaluate, ("alpha",))
 
     _, add = command("export", run_export, "Write a model as an ONNX file, for QGIS.")
     add("MODEL", "The model file, such as RUN/model.npz.")

@@ -57,7 +57,7 @@ def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> Non
 
     The results of an image that lies somewhere on Earth are TIFF files that lie there too.
     """
-    raster = open_for(model, path)
+    raster = open_for(model, path, options.alpha)
     image, valid = pixels_of(raster)
     check_image(model.network, image)
     make_folder(out)
@@ -112,11 +112,11 @@ def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> Non
                 save_picture(file.read(index), name, compression="tiff_deflate")
 
 
-def open_for(model: Model, path: Path) -> Raster:
+def open_for(model: Model, path: Path, alpha: str | None) -> Raster:
     """Open an image as the model needs it, or say what it is instead."""
-    image_format = meaning_of(model)[1]
+    image_format = meaning_of(model, alpha)[1]
     raster = open_raster(path)
-    return in_format(raster, image_format) if image_format else prepare(raster)
+    return in_format(raster, image_format) if image_format else prepare(raster, alpha=alpha)
 
 
 def pixels_of(raster: Raster):

@@ -378,14 +378,16 @@ def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool =
     return pixels, in_memory, None if valid is None or valid.all() else valid
 
 
-def meaning_of(model) -> tuple[ClassTable, ImageFormat | None]:
+def meaning_of(model, alpha: str | None = None) -> tuple[ClassTable, ImageFormat | None]:
     """Give what a model remembers of its masks and images: class table and image format.
 
-    A model that was trained on arrays has class numbers, and knows no image format.
+    `alpha` says anew what transparency means. A model that was trained on arrays has class numbers,
+    and knows no image format.
     """
     stored = model.metadata.get("class_table")
     if stored:
-        image_format = ImageFormat(**model.metadata["image_format"])
+        remembered = model.metadata["image_format"]
+        image_format = ImageFormat(**remembered | ({"alpha": alpha} if alpha else {}))
         return parse_class_table(stored), image_format
     names = model.class_names
     values = tuple((str(k),) for k in range(len(names)))

@@ -1,11 +1,10 @@
 """Maps that lie where their image lies: class maps, probabilities, polygons, masks from polygons.
 
-Everything here is written by rasterio and pyogrio (GDAL) under another name first, read back, and
-renamed: a map is complete, or not there at all.
+Everything here is written by rasterio and pyogrio (GDAL) in a hidden folder first, maps are read
+back, and then it is renamed: it is complete, or not there at all (see `tinyunet.atomic_io`).
 """
 
 import contextlib
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from tinyunet.atomic_io import save_picture, save_text
+from tinyunet.atomic_io import aside, save_picture, save_text
 from tinyunet.data.class_table import ClassTable, numbered
 from tinyunet.data.images import Place, Raster, import_rasterio, open_raster
 from tinyunet.errors import UserError
@@ -47,7 +46,6 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     """
     path = Path(path)
     rasterio = import_rasterio(path, "is a GeoTIFF to be written")
-    partial = path.with_name(path.name + ".partial")
     if place is not None:
         keywords["transform"] = rasterio.Affine(*place.transform)
         if place.crs:
@@ -55,8 +53,12 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     if min(shape[:2]) >= 512:
         keywords |= TILED
     try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
-            warnings.simplefilter("ignore")  # that it is not georeferenced
+        with (
+            aside(path) as partial,
+            warnings.catch_warnings(),
+            rasterio.Env(GDAL_PAM_ENABLED="NO"),
+        ):
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(
                 partial,
                 "w",
@@ -73,13 +75,8 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
             with rasterio.open(partial) as file:  # a full disk shows only now
                 for _, window in file.block_windows(1):
                     file.read(1, window=window)
-        os.replace(partial, path)
-    except (rasterio.errors.RasterioError, OSError) as error:
+    except rasterio.errors.RasterioError as error:
         raise UserError(f"cannot write {path}: {error}") from error
-    finally:
-        for leftover in (partial, partial.with_name(partial.name + ".aux.xml")):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
 
 
 def save_like(pixels: np.ndarray, valid, raster: Raster, path: Path, place: Place | None) -> None:
@@ -166,8 +163,7 @@ def class_map(
     path = Path(path)
     nodata = nodata_of(len(names))
     dtype = "uint8" if nodata == 255 else "uint16"
-    partial = path.with_name(path.name + ".map")
-    try:
+    with aside(path) as partial:
         with raster_file(partial, shape, dtype, place, nodata=nodata) as file:
             table = {k: (*map(int, color), 255) for k, color in enumerate(colors)}
             file.write_colormap(1, table | {nodata: (0, 0, 0, 0)})
@@ -180,10 +176,6 @@ def class_map(
         save_text(qgis_style(names, colors), path.with_suffix(".qml"))
         if finish is not None:
             finish(partial)
-        os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def nodata_of(classes: int) -> int:
@@ -263,9 +255,8 @@ def save_polygons(
     areas = shapely.area(np.array(geometries, dtype=object))
     kept = np.flatnonzero(areas >= min_area)
     classes = np.array(numbers, dtype=np.int32)[kept]
-    partial = Path(path).with_name(f".{Path(path).stem}.partial.gpkg")
     try:
-        with warnings.catch_warnings():
+        with aside(path) as partial, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is no coordinate system
             pyogrio.raw.write(
                 partial,
@@ -282,13 +273,8 @@ def save_polygons(
                 geometry_type="Polygon",
                 crs=crs,
             )
-        os.replace(partial, path)
-    except (pyogrio.errors.DataSourceError, RuntimeError, OSError) as error:
+    except (pyogrio.errors.DataSourceError, RuntimeError) as error:
         raise UserError(f"cannot write {path}: {error}") from error
-    finally:
-        for ending in ("", "-journal", "-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                partial.with_name(partial.name + ending).unlink()
     return len(kept)
 
 

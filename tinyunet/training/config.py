@@ -43,6 +43,7 @@ RANGES = {
 # The first setting of each group in --help, and settings that other commands have as well.
 GROUPS = {
     "val_images": "data",
+    "alpha": "data",
     "base_channels": "network",
     "steps": "training",
     "preview_interval": "output",
