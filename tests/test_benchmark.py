@@ -81,4 +81,4 @@ def test_the_profile_shows_layers_and_functions():
 def test_an_unknown_network_is_refused_in_words():
     done = run_benchmark("--networks", "base17")
     assert done.returncode == 2
-    assert "'base17' is none of base16, base32" in done.stderr
+    assert "'base17' is none of norm16, norm32" in done.stderr

@@ -41,7 +41,7 @@ def small_model(channels=3, classes=3, seed=0, **options):
     in_float64(network, seed)
     for _, parameter in network.named_parameters():
         parameter.data = parameter.data.astype("float32")
-    network.head.weight.data *= 20  # an untrained network would hardly prefer any class
+    network.head.weight.data *= 2  # an untrained network would hardly prefer any class
     names = [f"class {index}" for index in range(classes)]
     return Model(network.eval(), Standardization([100.0] * channels, [50.0] * channels), names)
 
