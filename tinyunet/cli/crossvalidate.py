@@ -7,7 +7,6 @@ the same for both, so the difference of the scores is what the neighbors gave aw
 """
 
 import json
-from dataclasses import fields
 
 import numpy as np
 
@@ -21,15 +20,14 @@ from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.plots.pictures import draw_folds
 from tinyunet.progress import tqdm
-from tinyunet.training.config import TrainingConfig
+from tinyunet.training.config import TrainingConfig, settings_in
 from tinyunet.training.datasets import load_training
 from tinyunet.training.setup import Training, new_model
 
 
 def run_crossvalidate(options) -> None:
     """Train and judge a network for each fold of each split; print and leave what came out."""
-    names = {field.name for field in fields(TrainingConfig)}
-    config = TrainingConfig(**{name: v for name, v in vars(options).items() if name in names})
+    config = TrainingConfig(**settings_in(options))
     config.check()
     use_device(config.device)
     dataset = cut_into_tiles(load_training(config, None, on_terminal()), config.crop_size)

@@ -1,20 +1,17 @@
 """``tinyunet train``: a network learns from a folder of images."""
 
-from dataclasses import fields
 from pathlib import Path
 
 from tinyunet.distributed import mpi
 from tinyunet.errors import UserError
-from tinyunet.training.config import PAPER, TrainingConfig
+from tinyunet.training.config import PAPER, TrainingConfig, settings_in
 from tinyunet.training.run_folder import settings_to_resume
 from tinyunet.training.trainer import train
 
 
 def run_train(options) -> None:
     """Train a network; under ``mpiexec``, with the other processes that it started."""
-    names = {field.name for field in fields(TrainingConfig)}
-    typed = {name: value for name, value in vars(options).items() if name in names}
-    typed = (PAPER if options.paper else {}) | typed
+    typed = (PAPER if options.paper else {}) | settings_in(options)
     with mpi.find_communicator() as communicator:
         if typed.pop("resume", False):
             config = settings_to_resume(typed.pop("out"), **typed)

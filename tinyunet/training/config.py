@@ -251,6 +251,12 @@ FORMS = {
 }
 
 
+def settings_in(options: argparse.Namespace) -> dict:
+    """Pick what belongs to a `TrainingConfig` among all that was typed."""
+    names = {each.name for each in fields(TrainingConfig)}
+    return {name: value for name, value in vars(options).items() if name in names}
+
+
 def add_options(parser: argparse.ArgumentParser, names: Iterable[str], **more) -> None:
     """Give a parser an option for each of these settings, described as in `TrainingConfig`.
 
