@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.test_training import blobs, write_folders
-from tinyunet.cli.crossvalidate import cut_into_tiles, folds_of
 from tinyunet.cli.main import main
 from tinyunet.data.dataset import Dataset
+from tinyunet.data.splits import cut_into_tiles, folds_of
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores
 from tinyunet.plots.pictures import draw_folds

@@ -14,6 +14,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from tinyunet.backend import random_generator
 from tinyunet.data.dataset import Dataset, count_classes
 from tinyunet.data.images import blocks, warn_once
 from tinyunet.errors import UserError
@@ -179,3 +180,55 @@ def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
         "aside; 'tinyunet evaluate' judges all of an image"
     )
     return validation.parts(places)
+
+
+def cut_into_tiles(dataset: Dataset, side: int) -> Dataset:
+    """Cut images into tiles that are named by their place; tiles from ``tinyunet tile`` stay."""
+    if all(NAME.fullmatch(stem) for stem in dataset.stems):
+        return dataset
+    places = []
+    for index, (stem, mask) in enumerate(zip(dataset.stems, dataset.masks, strict=True)):
+        for rows, columns in blocks(mask.shape, side):
+            # What is narrower than half a crop can't be mirrored to a whole one.
+            if 2 * min(rows.stop - rows.start, columns.stop - columns.start) >= side:
+                places.append((f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns))
+    return dataset.parts(places)
+
+
+def folds_of(dataset: Dataset, split: str, count: int, seed: int):
+    """Divide tiles into folds; returns for each a pair of data sets, to train and to judge.
+
+    A random fold is drawn from everywhere. A spatial fold is a region: tiles in the order of their
+    scenes and, within a scene, along its longer side; those that overlap it train no network.
+
+    Raises
+    ------
+    UserError
+        If there are fewer tiles than folds.
+    """
+    if len(dataset) < count:
+        raise UserError(
+            f"{len(dataset)} tiles can't be divided into {count} folds: choose a smaller "
+            "--crop-size or fewer --folds"
+        )
+    found = [NAME.fullmatch(stem) for stem in dataset.stems]
+    scenes = np.unique([match["scene"] for match in found], return_inverse=True)[1]
+    starts = np.array([[int(match["row"]), int(match["column"])] for match in found])
+    stops = starts + [mask.shape for mask in dataset.masks]
+    if split == "random":
+        order = random_generator(seed).permutation(len(dataset))
+    else:
+        places = starts.copy()  # along the longer side first
+        for scene in np.unique(scenes):
+            height, width = stops[scenes == scene].max(axis=0)
+            if width > height:
+                places[scenes == scene] = places[scenes == scene, ::-1]
+        order = np.lexsort((places[:, 1], places[:, 0], scenes))
+    parts = []
+    for fold in np.array_split(order, count):
+        taken = np.isin(np.arange(len(dataset)), fold)
+        if split == "spatial":  # (tiles, 1, 2) beside (1, tiles of the fold, 2)
+            apart = (starts[:, None] >= stops[fold]) | (stops[:, None] <= starts[fold])
+            taken = ((scenes[:, None] == scenes[fold]) & ~apart.any(axis=2)).any(axis=1)
+        parts.append((dataset.subset(np.flatnonzero(~taken)), dataset.subset(sorted(fold))))
+    return parts
