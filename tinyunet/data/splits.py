@@ -25,6 +25,11 @@ JUDGED = 4_000_000  # pixels of large scenes that are predicted at each checkpoi
 WINDOW = 512  # pixels a side of what is picked for that
 
 
+def tile_of(stem: str, index: int, rows: slice, columns: slice) -> tuple:
+    """Describe a part of an image for `Dataset.parts`, with a name that says where it lies."""
+    return f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns
+
+
 def spatial_split(
     dataset: Dataset, fraction: float, buffer: int = 0, smallest: int = 1
 ) -> tuple[Dataset, Dataset]:
@@ -174,7 +179,7 @@ def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
         most = min(len(windows), max(1, judged // large // side**2))
         for k in np.linspace(0, len(windows) - 1, most).round().astype(int):
             rows, columns = windows[k]
-            places.append((f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns))
+            places.append(tile_of(stem, index, rows, columns))
     warn_once(
         f"validation looks at windows of {WINDOW} x {WINDOW} pixels, spread over what is set "
         "aside; 'tinyunet evaluate' judges all of an image"
@@ -191,7 +196,7 @@ def cut_into_tiles(dataset: Dataset, side: int) -> Dataset:
         for rows, columns in blocks(mask.shape, side):
             # What is narrower than half a crop can't be mirrored to a whole one.
             if 2 * min(rows.stop - rows.start, columns.stop - columns.start) >= side:
-                places.append((f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns))
+                places.append(tile_of(stem, index, rows, columns))
     return dataset.parts(places)
 
 
