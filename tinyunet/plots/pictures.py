@@ -184,7 +184,7 @@ def contact_sheet(
     Parameters
     ----------
     panels : sequence of (title, image, mask)
-        Images (H, W, C); masks (H, W) of classes, or (H, W, 3) in colors of their own.
+        Images (H, W, C); masks (H, W) of classes.
     class_names : sequence of str
         For the legend below.
     ignore_index : int, optional
@@ -202,7 +202,7 @@ def contact_sheet(
         painted = overlay(image, mask if colors is None else colors[mask], ignore_index)
         cells += [(title, image), ("with its mask", painted)]
     rows = [cells[start : start + 4] for start in range(0, len(cells), 4)]
-    masks = [mask for _, _, mask in panels if mask.ndim == 2]
+    masks = [mask for _, _, mask in panels]
     return draw_grid(rows, legend_of(class_names, masks, ignore_index, colors))
 
 
