@@ -15,6 +15,7 @@ from tinyunet.data.dataset import Dataset, read_mask
 from tinyunet.data.images import read_image
 from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
+from tinyunet.inference.applicability import sample_features
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
 from tinyunet.progress import tqdm
@@ -132,7 +133,7 @@ class Segmenter:
                 bar.update()
         self.losses = [float(value) for value in losses]
         model.metadata["image_kind"] = kind_of(dataset.images[0])
-        model.network.eval()
+        model.training_features = sample_features(model, dataset, self.seed, config.threads)
         self._model = model
         return self
 
