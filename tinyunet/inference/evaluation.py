@@ -295,8 +295,8 @@ class Scores:
         The keys are ``classes`` (the names), ``iou``, ``dice``, ``precision`` and ``recall`` (a
         list each, None for a class that does not count), ``mean_iou``, ``pixel_accuracy``,
         ``kappa`` and ``confusion`` (a list of rows); where they were counted ``calibration``, with
-        a list for the bins each, ``objects``, with a list for the classes each, and, of class 1 of two,
-        ``iou_by_threshold`` for the thresholds 0.01 to 0.99.
+        a list for the bins each, ``objects``, with a list for the classes each, and, of two
+        classes, ``iou_by_threshold``, of class 1 for the thresholds 0.01 to 0.99.
         """
         names = ("iou", "dice", "precision", "recall", "mean_iou", "pixel_accuracy", "kappa")
         scores = {name: getattr(self, name) for name in names}
