@@ -22,6 +22,7 @@ from tinyunet.checkpoint import load_model, save_model
 from tinyunet.cli.main import main, parser
 from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
+from tinyunet.inference.evaluation import CHANCE
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
 from tinyunet.nn.unet import UNet
 from tinyunet.training.config import PAPER, TrainingConfig
@@ -89,7 +90,7 @@ def test_train_leaves_a_run_and_says_where_the_model_is(folder, capsys):
 def test_of_two_classes_train_names_the_threshold_and_predict_asks_for_it(trained, tmp_path):
     model = load_model(trained / "run" / "model.npz")
     curve = model.metadata["validation"]["iou_by_threshold"]
-    assert curve[round(100 * model.threshold) - 1] == max(curve)
+    assert curve[round(100 * model.threshold) - 1] >= max(curve) - CHANCE
     counts = []
     for model.threshold in (0.01, 0.99):
         save_model(tmp_path / "model.npz", model)

@@ -338,7 +338,7 @@ def test_the_picture_of_the_calibration_is_drawn_with_empty_bins():
 
 
 @given(st.integers(0, 10**6), st.integers(1, 60))
-def test_the_best_threshold_has_the_highest_iou_by_its_definition(seed, count):
+def test_the_threshold_is_nearest_to_a_half_of_those_with_the_highest_iou(seed, count):
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 2, (2, count))
     probabilities = rng.integers(0, 201, (2, count)) / 200  # on the thresholds, too
@@ -356,10 +356,13 @@ def test_the_best_threshold_has_the_highest_iou_by_its_definition(seed, count):
         found, there = probabilities > threshold / 100, truth == 1
         ious.append((found & there).sum() / (found | there).sum())
     np.testing.assert_allclose(scores.threshold_curve, ious)
+    good = [k for k, iou in enumerate(ious, start=1) if iou >= max(ious) - 0.005]
     best = scores.best_threshold
-    assert best is None if not any(ious) else ious[round(best * 100) - 1] == max(ious)
-    same = [k for k, iou in enumerate(ious, start=1) if iou == max(ious)]
-    assert best is None or abs(best - 0.5) == min(abs(k / 100 - 0.5) for k in same)
+    if any(ious):
+        assert round(best * 100) in good
+        assert abs(best - 0.5) == pytest.approx(min(abs(k / 100 - 0.5) for k in good))
+    else:
+        assert best is None
 
 
 @given(st.integers(1, 99), st.sampled_from([None, 255]))

@@ -32,8 +32,9 @@ def run_train(options) -> None:
         model = load_model(Path(config.out) / "model.npz")
         if model.threshold is not None:
             curve, name = model.metadata["validation"]["iou_by_threshold"], model.class_names[1]
+            found = curve[round(100 * model.threshold) - 1]
             print(
                 f"A pixel is {name} where its probability is above {model.threshold:.2f}: the "
-                f"validation IoU of {name} is {max(curve):.3f} there, and {curve[49]:.3f} at 0.50."
+                f"validation IoU of {name} is {found:.3f} there, and {curve[49]:.3f} at 0.50."
             )
         print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")

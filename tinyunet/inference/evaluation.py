@@ -31,7 +31,8 @@ predicted one is a *false alarm* if no more than half of it is of the class.
 **A threshold.** Of two classes the more probable one is not always the best answer: with balanced
 crops or weighted classes a network finds too much of the rare class, and the IoU of class 1 is
 highest where more than a probability of 0.5 is asked for. So the IoU is computed for 99 thresholds,
-0.01 to 0.99, from the counts of pixels that exceed each.
+0.01 to 0.99, from the counts of pixels that exceed each. The curve is flat at its top, and where
+exactly it is highest is chance, so the threshold nearest to 0.5 that is almost as good is taken.
 
 Three rules:
 
@@ -61,6 +62,7 @@ from tinyunet.progress import tqdm
 
 BINS = 10  # of the probabilities, for the calibration
 THRESHOLDS = np.arange(1, 100) / 100
+CHANCE = 0.005  # of an IoU: a smaller difference of two thresholds may be that of other images
 OUTCOMES = ("found", "missed", "merged", "split", "false alarms")
 
 
@@ -283,11 +285,11 @@ class Scores:
 
     @property
     def best_threshold(self) -> float | None:
-        """The threshold with the highest IoU of class 1, of several that nearest to 0.5."""
+        """The threshold for class 1: the nearest to 0.5 whose IoU is `CHANCE` from the highest."""
         if self.threshold_curve is None or not self.threshold_curve.any():
             return None
-        best = THRESHOLDS[self.threshold_curve == self.threshold_curve.max()]
-        return float(min(best, key=lambda threshold: abs(threshold - 0.5)))
+        good = THRESHOLDS[self.threshold_curve >= self.threshold_curve.max() - CHANCE]
+        return float(min(good, key=lambda threshold: abs(threshold - 0.5)))
 
     def as_json(self, class_names) -> dict:
         """Return everything in a form that `json.dumps` takes.

@@ -338,8 +338,9 @@ def draw_threshold_curve(scores: Scores, name: str) -> Image.Image:
 
     figure = Figure((5, 3.6), dpi=DPI, layout="constrained")
     axes, curve, best = figure.subplots(), scores.threshold_curve, scores.best_threshold
+    iou = curve[THRESHOLDS == best].item()
     axes.plot(THRESHOLDS, curve, color=BLUE)
-    axes.plot(best, curve.max(), "o", color=VERMILION, label=f"{curve.max():.3f} at {best:.2f}")
+    axes.plot(best, iou, "o", color=VERMILION, label=f"{iou:.3f} at {best:.2f}")
     axes.axvline(0.5, color="gray", linestyle="--", label=f"{curve[49]:.3f} at 0.50")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold of the probability")
     axes.set_ylabel(f"validation IoU of {shortened(name)}", parse_math=False)
