@@ -108,6 +108,8 @@ def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> Non
             if as_tiff:
                 with raster_file(name, shape, "uint8", raster.place) as tiff:
                     tiff.write(file.read(index), 1)
+                    if valid is not None:
+                        tiff.write_mask(valid[:, :])
             else:
                 save_picture(file.read(index), name, compression="tiff_deflate")
 
