@@ -22,7 +22,7 @@ from tests.strategies import convolutions, random_array
 from tinyunet import fast
 from tinyunet.backend import to_host
 from tinyunet.errors import UserError
-from tinyunet.fast.convolution import BAND_BYTES
+from tinyunet.fast.bands import BAND_BYTES
 from tinyunet.fast.threads import lend
 from tinyunet.nn import functional, optimizers
 from tinyunet.nn.gradcheck import check_gradients

@@ -11,7 +11,7 @@ from tests.comparing import assert_close
 from tests.networks import in_float64, small_images
 from tinyunet.backend import to_host
 from tinyunet.distributed.replicas import Replicas
-from tinyunet.fast.convolution import BAND_BYTES
+from tinyunet.fast.bands import BAND_BYTES
 from tinyunet.fast.inference import Convolution, for_inference
 from tinyunet.fast.threads import lend
 from tinyunet.nn.layers import BatchNorm2d, ReLU

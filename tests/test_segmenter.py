@@ -131,6 +131,16 @@ def test_a_saved_model_predicts_the_same_here_and_on_the_command_line(trained, t
     assert main([str(argument) for argument in arguments]) == 2
 
 
+def test_the_command_line_can_tell_where_a_saved_model_is_not_to_be_trusted(tmp_path, capsys):
+    data = blobs()
+    small().fit(data.images, data.masks, **QUICK).save(tmp_path / "model.npz")
+    strange = 255 * np.random.default_rng(0).integers(0, 2, (20, 28, 3)).astype(np.uint8)
+    Image.fromarray(strange).save(tmp_path / "strange.png")
+    arguments = [tmp_path / "model.npz", tmp_path / "strange.png", "--out", tmp_path / "out"]
+    assert main(["predict", *map(str, arguments), "--applicability"]) == 0
+    assert "lies outside the area of applicability" in capsys.readouterr().out
+
+
 def test_a_run_of_the_command_line_can_be_loaded(tmp_path):
     data = blobs()
     config = tiny(

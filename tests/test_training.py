@@ -33,7 +33,8 @@ from tinyunet.training.loop import random_batches, training_steps
 from tinyunet.training.run_folder import settings_to_resume
 from tinyunet.training.trainer import Trainer, load_datasets, train
 
-FILES = ["config.json", "curves.png", "last.npz", "metrics.csv", "model.npz", "preview.png"]
+FILES = "config.json curves.png last.npz metrics.csv model.npz preview.png threshold_curve.png"
+FILES = FILES.split()
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,10 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path):
     data = blobs().split(0.34, seed=0)
     result = train(tiny(tmp_path), data, progress=False)
     model = load_model(tmp_path / "run" / "model.npz")
+    scores = evaluate(model, data[1])
+    assert model.threshold == scores.best_threshold
+    assert scores.iou[1] == scores.threshold_curve[round(100 * model.threshold) - 1]
+    model.threshold = None  # the best checkpoint is chosen by the most probable class
     assert evaluate(model, data[1]).mean_iou == result.best_mean_iou
     assert model.metadata["step"] == result.best_step
     assert model.metadata["validation"]["mean_iou"] == result.best_mean_iou

@@ -17,6 +17,7 @@ from tinyunet.data.images import Raster, raster_of
 from tinyunet.data.maps import nodata_of
 from tinyunet.data.pairing import Pair, find_pairs
 from tinyunet.errors import UserError
+from tinyunet.inference.applicability import sample_features
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
 from tinyunet.progress import tqdm
@@ -138,7 +139,7 @@ class Segmenter:
                     bar.set_postfix_str(f"loss {float(value):.3f}")
                 bar.update()
         self.losses = [float(value) for value in losses]
-        model.network.eval()
+        model.training_features = sample_features(model, dataset, self.seed, config.threads)
         self._model = model
         return self
 

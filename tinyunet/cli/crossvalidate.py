@@ -2,8 +2,9 @@
 
 The images are cut into tiles. Each tile is judged once, by a network that was trained on the tiles
 of the other folds. In a *random* split the neighbors of a judged tile are among those; in a
-*spatial* one the folds are regions, and it is judged as new land would be. Tiles and networks are
-the same for both, so the difference of the scores is what the neighbors gave away.
+*spatial* one the folds are regions, and nothing trains that lies within the receptive field of a
+judged tile: it is judged as new land would be. The tiles, how many of them train, and the networks
+are the same for both, so the difference of the scores is what the neighbors gave away.
 """
 
 import json
@@ -16,7 +17,7 @@ from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.plots.pictures import draw_folds
 from tinyunet.progress import tqdm
 from tinyunet.training.config import TrainingConfig, settings_in
-from tinyunet.training.datasets import load_training
+from tinyunet.training.datasets import load_training, receptive_field
 from tinyunet.training.setup import Training, new_model
 
 
@@ -27,11 +28,12 @@ def run_crossvalidate(options) -> None:
     use_device(config.device)
     dataset = cut_into_tiles(load_training(config, None, on_terminal()), config.crop_size)
     splits, found = options.split.split(","), {}
+    buffer = receptive_field(config.depth)
     total = len(splits) * options.folds * config.steps
     with tqdm(total=total, desc="training", unit="step", disable=not on_terminal()) as bar:
         for split in splits:
             found[split] = []
-            for training, judged in folds_of(dataset, split, options.folds, config.seed):
+            for training, judged in folds_of(dataset, split, options.folds, config.seed, buffer):
                 model = new_model(config, training, judged)
                 for _ in Training(config, model, training).steps(0, config.steps):
                     bar.update()

@@ -1,9 +1,4 @@
-r"""Convolution in bands of rows that stay in the processor's cache, and a shorter way to ``dx``.
-
-**In bands.** The patch matrix is KH*KW times as large as the image. Making it whole would push it
-out to main memory and back; made *a band of rows at a time*, it stays in the cache. Backward
-makes the bands again instead of keeping them: that is cheaper than to read them back, and saves
-nine tenths of the memory. Bands are independent, so that threads can share them.
+r"""Convolution in bands (see `tinyunet.fast.bands`), and a shorter way to ``dx``.
 
 **dx without col2im.** For stride 1, pixel h of the padded image met row u of the kernel at output
 :math:`h - u`, so
@@ -16,11 +11,12 @@ in order, and sums inside the matrix product.
 A transposed convolution is the same two ways, exchanged: its forward is a convolution's ``dx``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from tinyunet.backend import Array, device_name, xp
-from tinyunet.fast.memory import strided_view
-from tinyunet.fast.threads import for_each, split_evenly, thread_count
+from tinyunet.backend import Array, xp
+from tinyunet.fast.bands import bands, rows_of
+from tinyunet.fast.patches import patch_matrix
+from tinyunet.fast.threads import for_each, split_evenly
 from tinyunet.nn.functional.patches import col2im
 from tinyunet.nn.functional.shapes import (
     Pair,
@@ -30,10 +26,6 @@ from tinyunet.nn.functional.shapes import (
     pair,
     transposed_size,
 )
-
-# How large a band's patch matrix may be. On a CPU: what the cache holds. On a GPU every band is a
-# kernel launch, so bands are there only to bound the memory.
-BAND_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
 
 
 def conv2d(
@@ -166,9 +158,6 @@ def sum_over_pixels(dy: Array) -> Array:
     return xp.ones(rows.shape[0], dtype=dy.dtype) @ rows
 
 
-# -- Bands -----------------------------------------------------------------------------------------
-
-
 def product_in_bands(
     parts: list[tuple[Array, Array]],
     bias: Array | None,
@@ -205,102 +194,6 @@ def product_in_bands(
     return y
 
 
-def bands(
-    output_shape: tuple, kernel_size: tuple, channels: int, filters: int, itemsize: int
-) -> Iterator[tuple[slice, slice]]:
-    """Cut the output into bands: whole images while they are small, else rows of one image.
-
-    Yields pairs of slices (images, rows). A band's patch matrix has at most BAND_BYTES, or as many
-    as the kernel: with less, the work would be to read the kernel over and over. There is at least
-    one band for each thread.
-    """
-    images, out_height, out_width, _ = output_shape
-    patch_length = kernel_size[0] * kernel_size[1] * channels
-    limit = max(BAND_BYTES[device_name()], patch_length * filters * itemsize)
-    fitting_rows = limit // (out_width * patch_length * itemsize)
-    rows = max(1, min(fitting_rows, images * out_height // thread_count()))
-    if rows >= out_height:
-        together = rows // out_height
-        for first in range(0, images, together):
-            yield slice(first, min(first + together, images)), slice(0, out_height)
-    else:
-        for image in range(images):
-            for first in range(0, out_height, rows):
-                yield slice(image, image + 1), slice(first, min(first + rows, out_height))
-
-
-def patch_matrix(x: Array, band: tuple, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
-    """Make the patches under the kernel for one band: (pixels of the band, KH*KW*C)."""
-    images, rows = band
-    (top, _), (left, right) = border
-    _, height, width, channels = x.shape
-    # The rows of the image that this band's windows touch; the border lies outside of it.
-    first = rows.start * stride[0] - top
-    last = (rows.stop - 1) * stride[0] - top + kernel_size[0]
-    # (A wide border can hold a band's windows alone: then it touches no row.)
-    inside = x[images, max(first, 0) : max(min(last, height), 0)]
-    patch_length = kernel_size[0] * kernel_size[1] * channels
-    only_sides = first >= 0 and last <= height and left + right > 0
-    if only_sides and stride[1] == 1 and width >= kernel_size[1]:
-        return patches_without_padding(inside, kernel_size, stride[0], left, right)
-    if first < 0 or last > height or left or right:
-        above = max(-first, 0)
-        padded = xp.zeros(
-            (inside.shape[0], last - first, left + width + right, channels), dtype=x.dtype
-        )
-        padded[:, above : above + inside.shape[1], left : left + width] = inside
-        inside = padded
-    # reshape copies the overlapping windows one by one; a 1 x 1 kernel has none and copies nothing
-    return sliding_windows(inside, kernel_size, stride).reshape(-1, patch_length)
-
-
-def patches_without_padding(
-    inside: Array, kernel_size: tuple, down: int, left: int, right: int
-) -> Array:
-    """Make the patches of a band that meets the border at its left and right end only.
-
-    On a wide image a band is a few rows, and padding them would take as long as the product.
-    """
-    windows = sliding_windows(inside, kernel_size, (down, 1))  # (n, rows, inner, KH, KW, C)
-    images, out_height, inner, kernel_height, kernel_width, channels = windows.shape
-    shape = (images, out_height, left + inner + right, kernel_height, kernel_width, channels)
-    patches = xp.empty(shape, dtype=inside.dtype)
-    patches[:, :, left : left + inner] = windows
-    # A window that begins k pixels outside sees the same as the outermost one within, and k zeros.
-    for k in range(1, left + 1):
-        patches[:, :, left - k, :, :k] = 0
-        patches[:, :, left - k, :, k:] = windows[:, :, 0, :, : max(kernel_width - k, 0)]
-    for k in range(1, right + 1):
-        kept = max(kernel_width - k, 0)
-        patches[:, :, k - right - 1, :, kept:] = 0
-        patches[:, :, k - right - 1, :, :kept] = windows[:, :, -1, :, kernel_width - kept :]
-    return patches.reshape(-1, kernel_height * kernel_width * channels)
-
-
 def repeated(values: Array, count: int) -> Array:
     """Lay a row of numbers out `count` times, end to end."""
     return xp.broadcast_to(values, (count, values.size)).reshape(-1)
-
-
-def rows_of(y: Array, band: tuple) -> Array:
-    """One band of an output (N, OH, OW, F) as a matrix (pixels, F)."""
-    return y[band].reshape(-1, y.shape[3])
-
-
-def sliding_windows(x: Array, kernel_size: tuple, stride: tuple) -> Array:
-    """View the patches without copying a pixel: shape (N, OH, OW, KH, KW, C).
-
-    Going one window down is `stride` rows further in the same memory, going down inside a window is
-    one row further. So the strides (bytes from one entry to the next) say it all. The view is for
-    reading: to write into it would change several windows at once.
-    """
-    (kernel_height, kernel_width), (down, right) = kernel_size, stride
-    images, height, width, channels = x.shape
-    out_height = (height - kernel_height) // down + 1
-    out_width = (width - kernel_width) // right + 1
-    per_image, per_row, per_pixel, per_channel = x.strides
-    return strided_view(
-        x,
-        (images, out_height, out_width, kernel_height, kernel_width, channels),
-        (per_image, per_row * down, per_pixel * right, per_row, per_pixel, per_channel),
-    )

@@ -16,7 +16,8 @@ import copy
 from functools import reduce
 
 from tinyunet.backend import Array, xp
-from tinyunet.fast.convolution import bands, product_in_bands
+from tinyunet.fast.bands import bands
+from tinyunet.fast.convolution import product_in_bands
 from tinyunet.fast.threads import for_each
 from tinyunet.nn.functional.concatenation import crop
 from tinyunet.nn.functional.pooling import check_divisible
