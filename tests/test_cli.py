@@ -191,16 +191,17 @@ def test_probabilities_do_not_depend_on_tiles_or_threads(trained, tmp_path):
 
 def test_a_map_lies_where_its_image_lies(trained, tmp_path):
     place = Place((0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0))
-    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
-    with raster_file(
-        tmp_path / "north.tif", image.shape, "uint8", place, photometric="rgb"
-    ) as file:
+    image = np.random.default_rng(0).integers(1, 255, (20, 30, 3)).astype(np.uint8)
+    image[:5] = 0
+    keywords = {"photometric": "rgb", "nodata": 0}
+    with raster_file(tmp_path / "north.tif", image.shape, "uint8", place, **keywords) as file:
         file.write(np.moveaxis(image, 2, 0))
     model, out = trained / "run" / "model.npz", tmp_path / "out"
     assert call("predict", model, tmp_path / "north.tif", "--out", out, "--probabilities") == 0
     for name in ("north.tif", "north_probability_1.tif"):
         made = open_raster(out / name)
         assert made.place == place and made.shape == (20, 30, 1)
+        assert not made.valid()[:5].any() and made.valid()[5:].all()
     assert not (out / "north.png").exists()
 
 

@@ -140,6 +140,7 @@ def parser() -> Parser:
     add("--out MASK", "The GeoTIFF to write.", required=True)
     add("--field NAME", "Attribute that tells the class (default: none, all are class 1).")
     add("--layer NAME", "Layer of a GeoPackage that has several (default: first).")
+    add("--classes FILE", "Class table of another scene: its names get the same numbers here.")
     outside = "What pixels outside of all polygons become: 255 does not count."
     add("--outside", outside, 0, choices=(0, 255), type=int)
 

@@ -10,8 +10,8 @@ import numpy as np
 from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
-from tinyunet.data.dataset import Windowed, meaning_of
-from tinyunet.data.images import Raster, filled, in_format, open_raster, plain, prepare
+from tinyunet.data.dataset import Windowed, open_for
+from tinyunet.data.images import Raster, filled, plain
 from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
@@ -111,15 +111,10 @@ def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> Non
             if as_tiff:
                 with raster_file(name, shape, "uint8", raster.place) as tiff:
                     tiff.write(file.read(index), 1)
+                    if valid is not None:
+                        tiff.write_mask(valid[:, :])
             else:
                 save_picture(file.read(index), name, compression="tiff_deflate")
-
-
-def open_for(model: Model, path: Path, alpha: str | None) -> Raster:
-    """Open an image as the model needs it, or say what it is instead."""
-    image_format = meaning_of(model, alpha)[1]
-    raster = open_raster(path)
-    return in_format(raster, image_format) if image_format else prepare(raster, alpha=alpha)
 
 
 def pixels_of(raster: Raster):

@@ -117,8 +117,8 @@ class ClassTable:
             listed = ", ".join(f"{written(value)} ({count:,} pixels)" for value, count in shown)
             table = "; ".join(str(self).splitlines()[:12])
             raise UserError(
-                f"{name}: holds {listed}, which the class table does not list ({table}): give "
-                "--classes FILE with a line for it"
+                f"{name}: holds {listed}, which the class table does not list ({table}): list "
+                "it there, as a class or after 'ignore' (--classes FILE)"
             )
         return result
 
@@ -228,7 +228,7 @@ def find_class_list(masks: str | Path) -> Path | None:
 # --- What a mask stores ------------------------------------------------------------------------
 
 
-def open_mask(path: str | Path) -> Raster:
+def open_mask(path: str | Path | Raster) -> Raster:
     """Open a mask: one number or one color for each pixel.
 
     Raises
@@ -237,18 +237,17 @@ def open_mask(path: str | Path) -> Raster:
         If it cannot be read, or holds something else.
     """
     raster = open_raster(path)
-    if "alpha" in raster.band_names:
-        try:
-            raster = prepare(raster)
-        except UserError as error:
-            raise UserError(
-                f"{path}: is partly transparent, and nothing tells the class there: flatten it "
-                "onto a background and save a gray or RGB image"
-            ) from error
-    if raster.shape[2] != 1 and (raster.shape[2] != 3 or raster.dtype.kind == "f"):
+    try:
+        raster = prepare(raster) if "alpha" in raster.band_names else raster
+    except UserError as error:
         raise UserError(
-            f"{path}: has {raster.shape[2]} channels of {raster.dtype}, but a mask holds one "
-            "number or one color for each pixel, its class"
+            f"{raster.path}: is partly transparent, and nothing tells the class there: flatten it, "
+            "and save it as gray or RGB"
+        ) from error
+    if raster.shape[2] not in (1, 3) or raster.shape[2] == 3 and raster.dtype.kind == "f":
+        raise UserError(
+            f"{raster.path}: has {raster.shape[2]} channels of {raster.dtype}, but a mask holds "
+            "one number or one color for each pixel, its class"
         )
     return raster
 
@@ -353,7 +352,7 @@ def numbered(values: Iterable[int], names: Sequence[str] = (), ignored=()) -> Cl
     values = list(values)
     as_numbers = max(values, default=0) < MOST_CLASSES
     names = names or [f"class {value if as_numbers else k}" for k, value in enumerate(values)]
-    words = tuple((written(value),) for value in values)
+    words = tuple((written(value),) * (value not in ignored) for value in values)
     return ClassTable(tuple(names), words, tuple(map(written, ignored)))
 
 

@@ -10,7 +10,7 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
-from tinyunet.data.images import warn_once
+from tinyunet.data.images import Raster, listed, warn_once
 from tinyunet.errors import UserError
 
 SUFFIXES = (
@@ -27,11 +27,11 @@ MASK_SUFFIX = re.compile(r"(mask|label|gt|seg|annot|truth|matte|class)", re.IGNO
 
 
 class Pair(NamedTuple):
-    """An image and its mask; the stem of the image is their name."""
+    """An image and its mask, as files or open already; the stem of the image is their name."""
 
     stem: str
-    image_path: Path
-    mask_path: Path
+    image_path: str | Path | Raster
+    mask_path: str | Path | Raster
 
 
 def list_images(place: str | Path) -> dict[str, Path]:
@@ -71,9 +71,8 @@ def list_images(place: str | Path) -> dict[str, Path]:
             )
         found[stem] = path
     if left_out:
-        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
         count = f"{len(left_out)} file{'s' * (len(left_out) > 1)}"
-        warn_once(f"{place}: {count} left out, as not read here: {', '.join(left_out[:5])}{more}")
+        warn_once(f"{place}: {count} left out, as not read here: {listed(left_out)}")
     return dict(sorted(found.items()))
 
 

@@ -136,7 +136,10 @@ def legend_of(
     colors = palette(len(names)) if colors is None else colors
     entries = [(names[k], colors[k]) for k in present if k in names and k != ignore_index]
     if ignore_index in present:
-        entries.append((f"{names.get(ignore_index, ignore_index)} (ignored)", np.array(IGNORED)))
+        ours = (
+            f"{names[ignore_index]} (ignored)" if ignore_index in names else "ignored, or no data"
+        )
+        entries.append((ours, np.array(IGNORED)))
     return entries
 
 
