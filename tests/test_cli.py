@@ -152,8 +152,9 @@ def test_predict_writes_class_maps_of_any_size_and_a_picture(trained, tmp_path, 
     assert classes.max() <= 1
     first, second = (np.array(Image.open(out / f"odd näme_probability_{k}.tif")) for k in (0, 1))
     assert (abs(first.astype(int) + second - 255) <= 1).all()
-    decided = abs(first.astype(int) - second) > 1
-    np.testing.assert_array_equal((second > first)[decided], (classes == 1)[decided])
+    limit = 255 * load_model(model).threshold
+    decided = abs(second - limit) > 1
+    np.testing.assert_array_equal((second > limit)[decided], (classes == 1)[decided])
     with Image.open(out / "odd näme_overlay.png") as picture:
         assert picture.mode == "RGB"
 
