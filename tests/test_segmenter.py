@@ -299,7 +299,7 @@ def test_classes_are_a_list_of_names(classes):
 
 
 def test_numbers_that_make_no_network_are_refused_at_once():
-    with pytest.raises(UserError, match="depth must be at least 1 .*and is 0"):
+    with pytest.raises(UserError, match="depth must be from 1 to 12, and is 0"):
         Segmenter(NAMES, depth=0)
 
 

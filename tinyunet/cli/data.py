@@ -1,44 +1,66 @@
 """``tinyunet check`` and ``tinyunet tile``: images and masks, before any training."""
 
+from typing import Annotated
+
 from tinyunet.data.class_table import read_class_table
 from tinyunet.data.tiles import cut_tiles
 from tinyunet.data_checks import examine, save_report
 from tinyunet.progress import is_watched
-from tinyunet.training.config import TrainingConfig
+from tinyunet.training.config import Range, TrainingConfig
 
 
-def run_check(options) -> int:
-    """Print what the doctor has to say, and keep it, if asked; 1 if training would stop."""
-    sizes = {name: getattr(options, name) for name in ("depth", "crop_size")}
-    TrainingConfig(options.images, options.masks, out="", **sizes).check()
-    passed_on = "val_images val_masks class_names depth crop_size bands alpha".split()
-    report = examine(
-        options.images,
-        options.masks,
-        table=read_class_table(options.classes) if options.classes else None,
-        ignore=options.ignore_index,
-        progress=is_watched(),
-        **{name: getattr(options, name) for name in passed_on},
-    )
+def run_check(*, out: Annotated[str | None, "DIR"] = None, **settings) -> int:
+    """Find what is wrong with images and masks.
+
+    Parameters
+    ----------
+    out : str, optional
+        Folder for the report and a contact sheet.
+    **settings
+        As in `TrainingConfig`.
+
+    Returns
+    -------
+    int
+        1 if training would stop, else 0.
+    """
+    sizes = {name: settings[name] for name in ("images", "masks", "depth", "crop_size")}
+    TrainingConfig(**sizes, out="").check()
+    classes, ignore = settings.pop("classes"), settings.pop("ignore_index")
+    table = read_class_table(classes) if classes else None
+    report = examine(table=table, ignore=ignore, progress=is_watched(), **settings)
     print(report.text(), end="")
-    if options.out:
-        save_report(report, options.out)
-        print(f"\nThe report, the class table and a contact sheet are in {options.out}.")
+    if out:
+        save_report(report, out)
+        print(f"\nThe report, the class table and a contact sheet are in {out}.")
     return int(any(severity == "problem" for severity, _ in report.findings))
 
 
-def run_tile(options) -> None:
-    """Cut scenes and their masks into tiles."""
-    tiles = cut_tiles(
-        options.scene,
-        options.mask,
-        options.out,
-        size=options.size,
-        overlap=options.overlap,
-        skip_empty=options.skip_empty,
-    )
-    print(f"{tiles}.")
-    print(
-        f"Train with: tinyunet train {options.out}/images {options.out}/masks --val-split spatial "
-        "--out run"
-    )
+def run_tile(
+    scene: str,
+    mask: str,
+    *,
+    out: Annotated[str, "DIR"],
+    size: Annotated[int, Range(1, 10**6)] = 256,
+    overlap: Annotated[int, Range(0, 10**6)] = 0,
+    skip_empty: bool = False,
+) -> None:
+    """Cut scenes and their masks into tiles.
+
+    Parameters
+    ----------
+    scene : str
+        An image, georeferenced or not, or a folder of images.
+    mask : str
+        The mask of the image, or a folder of masks.
+    out : str
+        New folder for images/ and masks/.
+    size : int
+        Height and width of a tile in pixels.
+    overlap : int
+        Number of pixels that neighboring tiles share.
+    skip_empty : bool
+        Leave out tiles whose mask stores nothing but 0.
+    """
+    print(f"{cut_tiles(scene, mask, out, size, overlap, skip_empty)}.")
+    print(f"Train with: tinyunet train {out}/images {out}/masks --val-split spatial --out run")

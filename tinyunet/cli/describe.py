@@ -2,6 +2,7 @@
 
 import platform
 import re
+from typing import Annotated
 
 import numpy as np
 import PIL
@@ -15,31 +16,56 @@ from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
 from tinyunet.nn.gradcheck_cases import run_cases
 from tinyunet.nn.summary import summarize
-from tinyunet.training.config import NETWORK, TrainingConfig
+from tinyunet.training.config import Range, TrainingConfig
 from tinyunet.training.setup import new_network
 
 
-def run_inspect(options) -> None:
-    """Print the layer table of a model, or of a network that is described."""
+def run_inspect(
+    model: str | None = None,
+    *,
+    channels: Annotated[int, Range(1, 4096)] = 3,
+    classes: Annotated[int, Range(1, 4096)] = 2,
+    size: Annotated[str, "N|HxW"] = "256",
+    **described,
+) -> None:
+    """Show a network layer by layer.
+
+    Parameters
+    ----------
+    model : str, optional
+        A model file; without one, the network that the options describe.
+    channels : int
+        Number of channels of an image.
+    classes : int
+        Number of classes.
+    size : str
+        Height and width of the image in pixels.
+    **described
+        As in `TrainingConfig`.
+    """
     use_device("cpu")
-    described = {name: getattr(options, name) for name in NETWORK if hasattr(options, name)}
-    if options.model and described:
-        raise UserError(f"{options.model} already says what its network is: drop the options")
-    if options.model:
-        network = load_model(options.model).network
+    if model and described:
+        raise UserError(f"{model} already says what its network is: drop the options")
+    if model:
+        network = load_model(model).network
     else:
         config = TrainingConfig(images="", masks="", out="", **described)
         config.check()
-        network = new_network(config, options.channels, options.classes)
-    size = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", options.size)
-    if not size:
-        raise UserError(f"size {options.size!r}: give one number, or height and width as 256x384")
-    height, width = int(size[1]), int(size[2] or size[1])
-    print(summarize(network, height, width))
+        network = new_network(config, channels, classes)
+    sides = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", size)
+    if not sides:
+        raise UserError(f"size {size!r}: give one number, or height and width as 256x384")
+    print(summarize(network, int(sides[1]), int(sides[2] or sides[1])))
 
 
-def run_gradcheck(options) -> int:
-    """Print how far each operation's gradient is from a numerical one; status 1 if any is wrong."""
+def run_gradcheck() -> int:
+    """Check the gradient of every operation on this computer.
+
+    Returns
+    -------
+    int
+        1 if any is wrong, else 0.
+    """
     use_device("cpu")
     print(f"{'operation':34}  {'largest relative error':>22}  {'seconds':>7}")
     print(f"{'-' * 34}  {'-' * 22}  {'-' * 7}")
@@ -53,8 +79,8 @@ def run_gradcheck(options) -> int:
     return int(wrong)
 
 
-def run_info(options) -> None:
-    """Print what tinyunet runs on."""
+def run_info() -> None:
+    """Show what tinyunet runs on, and what is missing."""
     facts = {
         "tinyunet": tinyunet.__version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",

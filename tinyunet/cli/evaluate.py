@@ -1,9 +1,9 @@
 """``tinyunet evaluate``: how good a model is where the truth is known, and where not."""
 
-import json
+from json import dumps
+from typing import Annotated
 
 from tinyunet.atomic_io import make_folder, save_picture, save_text
-from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.cli.predict import window_options
 from tinyunet.data.dataset import load_pairs, meaning_of
@@ -14,27 +14,54 @@ from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import draw_calibration, draw_confusion, draw_mistakes, worst_images
 
 
-def run_evaluate(options) -> None:
-    """Print the scores of a model on images with masks; leave them and pictures, if asked."""
-    use_device(options.device)
-    model = load_model(options.model)
-    pairs = find_pairs(options.images, options.masks)
-    table, image_format = meaning_of(model, options.alpha)
-    dataset = load_pairs(pairs, table, image_format=image_format, alpha=options.alpha)
+def run_evaluate(
+    model: str,
+    images: str,
+    masks: str,
+    *,
+    json: Annotated[str | None, "FILE"] = None,
+    out: Annotated[str | None, "DIR"] = None,
+    objects: bool = False,
+    alpha: str | None = None,
+    **computation,
+) -> None:
+    """Compare a model's predictions with masks.
+
+    Parameters
+    ----------
+    model : str
+        The model file, such as RUN/model.npz.
+    images : str
+        Folder of the test images.
+    masks : str
+        Folder of the masks of the test images.
+    json : str, optional
+        Also write the scores as JSON.
+    out : str, optional
+        Also draw the confusion matrix, the calibration and the worst images.
+    objects : bool
+        Also count connected pieces: found, missed, merged, split, and false alarms.
+    **computation
+        See `tinyunet.cli.predict.window_options`.
+    """
+    keywords = window_options(**computation)
+    model = load_model(model)
+    pairs = find_pairs(images, masks)
+    table, image_format = meaning_of(model, alpha)
+    dataset = load_pairs(pairs, table, image_format=image_format, alpha=alpha)
     if table.ignored:
         model.ignore_index = table.ignore_index
-    keywords = window_options(options)
-    results = evaluate_each(model, dataset, objects=options.objects, **keywords)
+    results = evaluate_each(model, dataset, objects=objects, **keywords)
     scores = Scores.from_counts(results, model.ignore_index)
-    if options.json:
-        text = json.dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
-        save_text(text + "\n", options.json)
-    pictures = draw_errors(model, dataset, scores, results, keywords) if options.out else {}
+    if json:
+        text = dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
+        save_text(text + "\n", json)
+    pictures = draw_errors(model, dataset, scores, results, keywords) if out else {}
     for name, picture in pictures.items():
-        save_picture(picture, make_folder(options.out) / f"{name}.png")
+        save_picture(picture, make_folder(out) / f"{name}.png")
     print(scores.table(model.class_names))
     if pictures:
-        print(f"\nIn {options.out}: {', '.join(f'{name}.png' for name in pictures)}.")
+        print(f"\nIn {out}: {', '.join(f'{name}.png' for name in pictures)}.")
 
 
 def draw_errors(model, dataset, scores, results, keywords) -> dict:
@@ -46,10 +73,9 @@ def draw_errors(model, dataset, scores, results, keywords) -> dict:
     }
     cases = []
     for index in worst_images([counts.confusion for counts in results]):
-        image, valid = dataset.images[index][:, :], dataset.valid_of(index)
+        image, mask, valid = dataset.pair(index)
         prediction = predict_classes(model, image, valid=valid, **keywords)
-        image = filled(image, None if valid is None else valid[:, :])
-        cases.append((dataset.stems[index], image, dataset.masks[index][:, :], prediction))
+        cases.append((dataset.stems[index], filled(image, valid), mask, prediction))
     if cases:
         pictures["worst"] = draw_mistakes(cases, *names)
     return pictures

@@ -1,19 +1,40 @@
 """``tinyunet export``: a model for QGIS and for other programs."""
 
+from typing import Annotated
+
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.export.onnx_file import export_onnx
+from tinyunet.training.config import Range
 
 
-def run_export(options) -> None:
-    """Write a model as an ONNX file, and say what to do with it."""
+def run_export(
+    model: str,
+    *,
+    out: Annotated[str, "FILE"],
+    tile: Annotated[int, Range(1, 10**6)] = 512,
+    resolution: Annotated[float | None, "CM"] = None,
+) -> None:
+    """Write a model as an ONNX file, for QGIS.
+
+    Parameters
+    ----------
+    model : str
+        The model file, such as RUN/model.npz.
+    out : str
+        The file to write, such as model.onnx.
+    tile : int
+        Height and width of the images that the file takes, in pixels.
+    resolution : float, optional
+        Size of a pixel on the ground, in cm.
+    """
     use_device("cpu")
-    model = load_model(options.model)
-    export_onnx(model, options.out, tile=options.tile, resolution=options.resolution)
-    print(f"{options.out} is ready for onnxruntime, and for QGIS: Plugins > Deepness, model type")
-    print(f"Segmentor, tile size {options.tile}; it checked out as a valid ONNX file.")
-    if model.threshold is not None and model.threshold < 0.5:
+    exported = load_model(model)
+    export_onnx(exported, out, tile=tile, resolution=resolution)
+    print(f"{out} is ready for onnxruntime, and for QGIS: Plugins > Deepness, model type")
+    print(f"Segmentor, tile size {tile}; it checked out as a valid ONNX file.")
+    if exported.threshold is not None and exported.threshold < 0.5:
         print(
-            f"Unlike predict, Deepness never finds {model.class_names[1]} where its probability "
-            f"is below 0.5, so its map has less of it: the model's threshold is {model.threshold}."
+            f"Unlike predict, Deepness never finds {exported.class_names[1]} where its probability "
+            f"is below 0.5; the model's threshold is {exported.threshold}, so its map has less."
         )

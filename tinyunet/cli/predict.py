@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -16,29 +17,72 @@ from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.applicability import mark_applicability
-from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
+from tinyunet.inference.sliding_window import (
+    DEFAULT_TILE,
+    ProbabilityFile,
+    check_image,
+    predict_classes,
+)
 from tinyunet.plots.colors import overlay, palette
 from tinyunet.plots.pictures import draw_grid, legend_of, marked
 from tinyunet.progress import is_watched, tqdm
+from tinyunet.training.config import Range
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
 IN_MEMORY = 100_000_000  # pixels: larger scenes are read by windows
 
 
-def run_predict(options) -> int:
-    """Write what was found on each image; a bad file is named, and the rest goes on."""
-    use_device(options.device)
-    model = load_model(options.model)
-    out = Path(options.out)
-    classes = model.network.config["classes"] if options.probabilities else 0
-    paths = images_to_predict(options.images, out, classes)
-    keywords = window_options(options)
-    if out.exists() and not out.is_dir():
-        make_folder(out)  # says why not, once
+def run_predict(
+    model: str,
+    images: Annotated[list[str], "IMAGE_OR_DIR"],
+    *,
+    out: Annotated[str, "DIR"],
+    probabilities: bool = False,
+    polygons: bool = False,
+    applicability: bool = False,
+    min_area: Annotated[float, "A"] = 0.0,
+    alpha: str | None = None,
+    **computation,
+) -> int:
+    """Find the class of each pixel of an image.
+
+    A bad file is named, and the rest goes on.
+
+    Parameters
+    ----------
+    model : str
+        The model file, such as RUN/model.npz.
+    images : list of str
+        Images, or folders of images.
+    out : str
+        Folder for the results.
+    probabilities : bool
+        Also write a TIFF for each class, with its probability as 0 to 255.
+    polygons : bool
+        Also write the classes as polygons, a GeoPackage.
+    applicability : bool
+        Also map where the image looks like the training images to the network.
+    min_area : float
+        Leave out polygons of a smaller area.
+    **computation
+        See `window_options`.
+
+    Returns
+    -------
+    int
+        2 if one of several images could not be predicted, else 0.
+    """
+    keywords, folder, loaded = window_options(**computation), Path(out), load_model(model)
+    classes = loaded.network.config["classes"] if probabilities else 0
+    paths = images_to_predict(images, folder, classes)
+    if folder.exists() and not folder.is_dir():
+        make_folder(folder)  # says why not, once
+    wanted = {"probabilities": probabilities, "applicability": applicability}
+    wanted |= {"polygons": polygons, "min_area": min_area, "alpha": alpha}
     several, failed = len(paths) > 1, 0
     for path in tqdm(paths, "predicting", unit="image", disable=not (several and is_watched())):
         try:
-            predict(model, path, out, options, keywords)
+            predict(loaded, path, folder, keywords, **wanted)
         except UserError as error:
             if not several:
                 raise
@@ -49,33 +93,69 @@ def run_predict(options) -> int:
     return 2 if failed else 0
 
 
-def window_options(options) -> dict:
-    """Pick what `tinyunet.inference.sliding_window.sliding_window` is to be told."""
-    names = ("tile", "margin", "batch_size", "threads", "tta")
-    return {name: getattr(options, name) for name in names} | {"progress": is_watched()}
+def window_options(
+    *,
+    tile: Annotated[int, Range(1, 10**6)] = DEFAULT_TILE,
+    margin: Annotated[int | None, Range(0, 10**6)] = None,
+    tta: bool = False,
+    batch_size: Annotated[int | None, Range(1, 10**6)] = None,
+    threads: Annotated[int | None, Range(1, 256)] = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> dict:
+    """Say how an image is divided, to `tinyunet.inference.sliding_window`, and choose the device.
+
+    Parameters
+    ----------
+    tile : int
+        Height and width of the tiles of the image in pixels.
+    margin : int, optional
+        Number of pixels seen around each tile (default: 64).
+    tta : bool
+        Average the predictions of the eight flips and quarter turns: slower, usually better.
+    batch_size : int, optional
+        Number of tiles computed at once (default: one for each thread).
+    threads : int, optional
+        Number of threads that share the work (default: all cores).
+    device : str
+        Where to compute (default: auto, a GPU if there is one).
+    """
+    use_device(device)
+    options = {"tile": tile, "margin": margin, "tta": tta, "batch_size": batch_size}
+    return options | {"threads": threads, "progress": is_watched()}
 
 
-def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> None:
+def predict(
+    model: Model,
+    path: Path,
+    out: Path,
+    keywords: dict,
+    *,
+    probabilities: bool,
+    applicability: bool,
+    polygons: bool,
+    min_area: float,
+    alpha: str | None,
+) -> None:
     """Predict one image. The class map comes last: once it is there, so is everything else.
 
     The results of an image that lies somewhere on Earth are TIFF files that lie there too.
     """
-    raster = open_for(model, path, options.alpha)
+    raster = open_for(model, path, alpha)
     image, valid = pixels_of(raster)
     check_image(model.network, image)
     make_folder(out)
     classes, shape = model.network.config["classes"], raster.shape[:2]
     as_tiff = raster.place is not None or isinstance(image, Windowed)
-    if options.polygons and raster.place is None:
+    if polygons and raster.place is None:
         raise UserError(f"{path}: is not georeferenced, so polygons have no place on a map")
     nodata = nodata_of(classes)
     small = Thumbnail(shape, nodata)
-    trusted = Thumbnail(shape, nodata_of(2)) if options.applicability else None
+    trusted = Thumbnail(shape, nodata_of(2)) if applicability else None
 
     def finish(map_path: Path) -> None:
-        if options.polygons:
+        if polygons:
             name = out / f"{path.stem}_polygons.gpkg"
-            save_polygons(map_path, name, model.class_names, options.min_area)
+            save_polygons(map_path, name, model.class_names, min_area)
 
     @contextlib.contextmanager
     def to_file(target: Thumbnail, stem: str, names: list[str], colors, finish=None):
@@ -92,7 +172,7 @@ def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> Non
 
     with contextlib.ExitStack() as stack:
         file = None
-        if options.probabilities:
+        if probabilities:
             file = stack.enter_context(ProbabilityFile(out, (*shape, classes)))
         colors = palette(classes)
         stack.enter_context(to_file(small, path.stem, model.class_names, colors, finish))

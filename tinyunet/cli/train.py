@@ -5,14 +5,25 @@ from pathlib import Path
 from tinyunet.checkpoint import load_model
 from tinyunet.distributed import mpi
 from tinyunet.errors import UserError
-from tinyunet.training.config import PAPER, TrainingConfig, settings_in
+from tinyunet.training.config import PAPER, TrainingConfig
 from tinyunet.training.run_folder import settings_to_resume
 from tinyunet.training.trainer import train
 
 
-def run_train(options) -> None:
-    """Train a network; under ``mpiexec``, with the other processes that it started."""
-    typed = (PAPER if options.paper else {}) | settings_in(options)
+def run_train(*, paper: bool = False, **typed) -> None:
+    """Train a network on images and their masks.
+
+    Under ``mpiexec``, with the other processes that it started.
+
+    Parameters
+    ----------
+    paper : bool
+        Train as the U-Net paper did: valid padding, crops of 572, one a batch, elastic deformation,
+        weight map, dropout, SGD; other options go before this one.
+    **typed
+        As in `TrainingConfig`; what is left out has its usual value, or that of the resumed run.
+    """
+    typed = (PAPER if paper else {}) | typed
     with mpi.find_communicator() as communicator:
         if typed.pop("resume", False):
             config = settings_to_resume(typed.pop("out"), **typed)

@@ -134,7 +134,7 @@ def check_crop(dataset: Dataset, crop_size: int) -> None:
             )
 
 
-def sample_with_instances(
+def sample_batch(
     dataset: Dataset,
     standardization: Standardization,
     *,
@@ -144,7 +144,7 @@ def sample_with_instances(
     augmented: bool = True,
     elastic: bool = False,
     class_pixels: ClassPixels | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray, ...]:
     """Draw a batch for one step of training: random images, a random crop of each, augmented.
 
     No image comes twice into a batch as long as there are enough of them.
@@ -172,8 +172,8 @@ def sample_with_instances(
     images : array (N, crop_size, crop_size, C), float32
         Standardized.
     labels : array (N, crop_size, crop_size), int32
-    instances : array like the labels, or None
-        The numbers of the objects, if the data set has any.
+    instances : array like the labels
+        Only if the data set has them: the numbers of the objects.
 
     Raises
     ------
@@ -202,11 +202,4 @@ def sample_with_instances(
         images[slot], labels[slot] = image, masks[..., 0]
         if instances is not None:
             instances[slot] = masks[..., 1]
-    return images, labels, instances
-
-
-def sample_batch(
-    dataset: Dataset, standardization: Standardization, **options
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw images and labels for one step of training; see `sample_with_instances`."""
-    return sample_with_instances(dataset, standardization, **options)[:2]
+    return (images, labels) if instances is None else (images, labels, instances)

@@ -163,6 +163,12 @@ class Dataset:
         arrays = {name: cut(getattr(self, name)) for name in names}
         return replace(self, stems=[name for name, *_ in places], **arrays)
 
+    def pair(self, index: int) -> tuple:
+        """Read an image, its mask, and which pixels are data, whole: None if all are."""
+        valid = self.valid_of(index)
+        whole = None if valid is None else valid[:, :]
+        return self.images[index][:, :], self.masks[index][:, :], whole
+
     def valid_of(self, index: int):
         """Tell which pixels of an image are data; None if all are."""
         return None if self.valid is None else self.valid[index]

@@ -1,52 +1,13 @@
-"""The settings of a training run, each with the option of the command line that sets it."""
+"""The settings of a training run; `tinyunet.cli.arguments` makes options of them."""
 
-import argparse
 import math
-import re
 import reprlib
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import get_args, get_origin, get_type_hints
+from dataclasses import KW_ONLY, dataclass, fields
+from types import NoneType, UnionType
+from typing import Annotated, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from tinyunet.backend import DEVICES
 from tinyunet.errors import UserError
 
-CHOICES = {
-    "val_split": ("random", "spatial"),
-    "alpha": ("valid", "drop", "channel"),
-    "upsampling": ("transpose", "nearest"),
-    "padding": ("same", "valid"),
-    "norm": ("batch", "none"),
-    "sampling": ("balanced", "uniform"),
-    "optimizer": ("adam", "sgd"),
-    "loss": ("ce", "dice", "ce+dice"),
-    "class_weights": ("auto", "none"),
-    "device": DEVICES,
-}
-
-# From the lowest number that makes sense to the highest that anybody could mean.
-RANGES = {
-    "steps": (1, 10**9),
-    "batch_size": (1, 10**4),
-    "crop_size": (1, 2**15),
-    "base_channels": (1, 2**12),
-    "depth": (1, 12),
-    "dropout": (0, 0.99),
-    "momentum": (0, 0.9999),
-    "threads": (1, 256),
-    "val_interval": (1, 10**9),
-    "patience": (1, 10**9),
-    "seed": (0, 2**63 - 1),
-}
-
-# The first setting of each group in --help, and settings that other commands have as well.
-GROUPS = {
-    "val_images": "data",
-    "alpha": "data",
-    "base_channels": "network",
-    "steps": "training",
-    "resume": "output",
-}
 READING = ("classes", "class_names", "ignore_index", "bands", "alpha")
 NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 
@@ -64,6 +25,37 @@ PAPER = {
     **{"crop_size": 572, "batch_size": 1, "sampling": "uniform", "elastic": True},
     **{"weight_map": True, "class_weights": "auto", "optimizer": "sgd", "momentum": 0.99},
 }
+
+
+class Range(NamedTuple):
+    """The numbers that a setting may have, up to the highest that anybody could mean."""
+
+    lowest: float
+    highest: float
+
+    def __contains__(self, number) -> bool:
+        return self.lowest <= number <= self.highest
+
+    def __str__(self) -> str:
+        return f"from {self.lowest} to {self.highest}"
+
+
+def gigabytes(text: str) -> int:
+    """Read so many gigabytes; returns bytes."""
+    return int(min(float(text), 1e6) * 1e9)
+
+
+def unfold(hint) -> tuple:
+    """Take a type hint apart: the types that it allows, the values that it lists, its notes.
+
+    A note, as in ``Annotated[int, Range(1, 9), "N"]``, is a `Range`, what the help calls the value,
+    or the function that reads it.
+    """
+    notes = getattr(hint, "__metadata__", ())
+    hint = hint.__origin__ if notes else hint
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    choices = [v for kind in kinds if get_origin(kind) is Literal for v in get_args(kind)]
+    return kinds, choices, notes
 
 
 @dataclass
@@ -151,40 +143,41 @@ class TrainingConfig:
 
     images: str
     masks: str
-    out: str
-    val_images: str | None = None
-    val_masks: str | None = None
+    out: Annotated[str, "RUN"]
+    _: KW_ONLY
+    val_images: Annotated[str | None, "DIR"] = None
+    val_masks: Annotated[str | None, "DIR"] = None
     val_fraction: float = 0.2
-    val_split: str = "random"
-    classes: str | None = None
-    class_names: list[str] | None = None
+    val_split: Literal["random", "spatial"] = "random"
+    classes: Annotated[str | None, "FILE"] = None
+    class_names: Annotated[list[str] | None, "A,B,..."] = None
     ignore_index: int | None = None
-    bands: list[int] | None = None
-    alpha: str | None = None
-    cache: int = 2_000_000_000
+    bands: Annotated[list[int] | None, "N,N,..."] = None
+    alpha: Literal["valid", "drop", "channel"] | None = None
+    cache: Annotated[int, "GB", gigabytes] = 2_000_000_000
     elastic: bool = False
-    base_channels: int = 16
-    depth: int = 4
-    upsampling: str = "transpose"
-    padding: str = "same"
-    norm: str = "batch"
-    dropout: float = 0.0
-    steps: int = 1000
-    batch_size: int = 8
-    crop_size: int = 128
-    sampling: str = "balanced"
-    optimizer: str = "adam"
-    momentum: float = 0.99
+    base_channels: Annotated[int, Range(1, 2**12)] = 16
+    depth: Annotated[int, Range(1, 12)] = 4
+    upsampling: Literal["transpose", "nearest"] = "transpose"
+    padding: Literal["same", "valid"] = "same"
+    norm: Literal["batch", "none"] = "batch"
+    dropout: Annotated[float, Range(0, 0.99)] = 0.0
+    steps: Annotated[int, Range(1, 10**9)] = 1000
+    batch_size: Annotated[int, Range(1, 10**4)] = 8
+    crop_size: Annotated[int, Range(1, 2**15)] = 128
+    sampling: Literal["balanced", "uniform"] = "balanced"
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: Annotated[float, Range(0, 0.9999)] = 0.99
     lr: float = 1e-3
-    loss: str = "ce"
-    class_weights: str = "none"
+    loss: Literal["ce", "dice", "ce+dice"] = "ce"
+    class_weights: Literal["auto", "none"] = "none"
     weight_map: bool = False
-    instances: str | None = None
-    val_interval: int = 100
-    patience: int | None = None
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
+    instances: Annotated[str | None, "DIR"] = None
+    val_interval: Annotated[int, Range(1, 10**9)] = 100
+    patience: Annotated[int | None, Range(1, 10**9)] = None
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int | None, Range(1, 256)] = None
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -197,18 +190,17 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raise a UserError if a setting makes no sense by itself."""
-        for name, hint in get_type_hints(type(self)).items():
-            value, kinds = getattr(self, name), get_args(hint) or (hint,)
-            kinds = [get_origin(kind) or kind for kind in kinds] + [int] * (float in kinds)
-            if type(value) not in kinds:
+        hints = get_type_hints(type(self), include_extras=True)
+        for name in (each.name for each in fields(self)):
+            value, (kinds, choices, notes) = getattr(self, name), unfold(hints[name])
+            types = [get_origin(kind) or kind for kind in kinds] + [int] * (float in kinds)
+            if choices and value not in (*choices, *[None] * (NoneType in kinds)):
+                raise UserError(f"{name} must be one of {', '.join(choices)}")
+            if not choices and type(value) not in types:
                 raise UserError(f"{name} can't be {reprlib.repr(value)}")
-            lowest, highest = RANGES.get(name, (None, None))
-            if None not in (value, lowest) and not lowest <= value <= highest:
-                raise UserError(
-                    f"{name} must be at least {lowest} and at most {highest}, and is {value}"
-                )
-            if value is not None and value not in CHOICES.get(name, (value,)):
-                raise UserError(f"{name} must be one of {', '.join(CHOICES[name])}")
+            for note in notes:
+                if isinstance(note, Range) and value is not None and value not in note:
+                    raise UserError(f"{name} must be {note}, and is {value}")
         if not 0 < self.lr < math.inf:
             raise UserError(f"lr must be above 0, and is {self.lr}")
         if (self.val_images is None) != (self.val_masks is None):
@@ -219,79 +211,3 @@ class TrainingConfig:
             raise UserError("instances are used by the weight map only: choose weight_map as well")
         if self.class_names and len(set(self.class_names)) < len(self.class_names):
             raise UserError(f"two classes have the same name: {', '.join(self.class_names)}")
-
-
-# -- On the command line ---------------------------------------------------------------------------
-
-
-def numbers(text: str) -> list[int]:
-    """Read a list of numbers, such as 4,1,2."""
-    return [int(word) for word in text.split(",")]
-
-
-def gigabytes(text: str) -> int:
-    """Read so many gigabytes; returns bytes."""
-    return int(min(float(text), 1e6) * 1e9)
-
-
-FORMS = {
-    bool: {},
-    int: {"type": int, "metavar": "N"},
-    float: {"type": float, "metavar": "F"},
-    str: {"metavar": "DIR"},
-    list[int]: {"type": numbers, "metavar": "N,N,..."},
-    list[str]: {"type": lambda text: text.split(","), "metavar": "A,B,..."},
-    "cache": {"type": gigabytes, "metavar": "GB"},
-    "classes": {"metavar": "FILE"},
-    "out": {"metavar": "RUN", "required": True},
-}
-
-
-def settings_in(options: argparse.Namespace) -> dict:
-    """Pick what belongs to a `TrainingConfig` among all that was typed."""
-    names = {each.name for each in fields(TrainingConfig)}
-    return {name: value for name, value in vars(options).items() if name in names}
-
-
-def add_options(parser, names: Iterable[str], usual: dict | None = None, **more) -> None:
-    """Give a parser an option for each of these settings, described as in `TrainingConfig`.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-    names : iterable of str
-        ``images`` and ``masks`` become arguments, the others options, in groups.
-    usual : dict, optional
-        Values that differ from those of `TrainingConfig`.
-    **more
-        For each option: ``default=argparse.SUPPRESS`` leaves out what was not typed.
-    """
-    hints, groups, title = get_type_hints(TrainingConfig), {}, "settings"
-    defaults = {each.name: each.default for each in fields(TrainingConfig)} | (usual or {})
-    texts = re.findall(r"    (\w+) : .*\n((?: {8}.+\n)+)", TrainingConfig.__doc__ or "")
-    texts = {name: " ".join(text.split()) for name, text in texts}
-    for name in names:
-        if name in ("images", "masks"):
-            add_option(parser, name.upper(), texts[name])
-            continue
-        title = GROUPS.get(name, title)
-        if title not in groups:
-            groups[title] = parser.add_argument_group(title)
-        form = FORMS.get(name) or FORMS[(get_args(hints[name]) or (hints[name],))[0]]
-        form = {"choices": CHOICES[name]} if name in CHOICES else form
-        option = "--" + name.replace("_", "-")
-        add_option(groups[title], option, texts[name], defaults[name], **form | more)
-
-
-def add_option(parser, name: str, help: str, usual=None, **more) -> None:
-    """Add an option, ``"--size N"``, or an argument, ``"SCENE"``; the help tells the default."""
-    flag, _, metavar = name.partition(" ")
-    if usual is False:
-        more["action"] = "store_true"
-    elif not flag.startswith("--"):
-        flag, metavar = more.pop("dest", flag.lower()), flag
-    if metavar:
-        more["metavar"] = metavar
-    if type(usual) in (int, float, str) and "(default: " not in help:
-        help = f"{help[:-1]} (default: {usual})."
-    parser.add_argument(flag, **{"help": help, "default": usual} | more)

@@ -6,7 +6,7 @@ from tinyunet.checkpoint import TrainingState
 from tinyunet.data.class_table import parse_class_table, read_class_table
 from tinyunet.data.dataset import Dataset, load_instances, load_pairs
 from tinyunet.data.images import ImageFormat
-from tinyunet.data.pairing import Pair, find_pairs
+from tinyunet.data.pairing import find_pairs
 from tinyunet.data.splits import limit_validation, spatial_split
 from tinyunet.errors import UserError
 from tinyunet.nn.unet import UNet
@@ -20,13 +20,9 @@ def load_datasets(
     """Read the files that the settings name; returns the training and the validation images."""
     training = load_training(config, state, progress)
     if config.val_images is not None:
-        validation = load_pairs(
-            find_pairs(config.val_images, config.val_masks),
-            training.table,
-            image_format=training.image_format,
-            cache=config.cache,
-            progress=progress,
-        )
+        pairs = find_pairs(config.val_images, config.val_masks)
+        options = {"image_format": training.image_format, "cache": config.cache}
+        validation = load_pairs(pairs, training.table, progress=progress, **options)
     elif config.val_split == "random":
         warning = diagnostics.tiles_split_at_random(training.stems)
         if warning:
@@ -47,8 +43,8 @@ def receptive_field(depth: int) -> int:
 def load_training(config: TrainingConfig, state: TrainingState | None, progress: bool) -> Dataset:
     """Read the images and masks that the settings name, before any are held out.
 
-    A run that is resumed reads masks through the class table that it began with, and divides the
-    images that it began with: what trained the network never judges it.
+    A run that is resumed reads masks through the class table that it began with, and must find the
+    images that it began with: in a new division, some that it has learned from would judge it.
     """
     table = read_class_table(config.classes) if config.classes else None
     pairs, image_format = find_pairs(config.images, config.masks), None
@@ -56,35 +52,14 @@ def load_training(config: TrainingConfig, state: TrainingState | None, progress:
         begun = state.model.metadata
         table = parse_class_table(begun["class_table"])
         image_format = ImageFormat(**begun["image_format"])
-        pairs = pairs_of_the_run(pairs, begun["images"])
-    training = load_pairs(
-        pairs,
-        table,
-        class_names=config.class_names,
-        ignore=config.ignore_index,
-        image_format=image_format,
-        bands=config.bands,
-        alpha=config.alpha,
-        cache=config.cache,
-        progress=progress,
-    )
+        if changed := set(begun["images"]) ^ {pair.stem for pair in pairs}:
+            raise UserError(
+                f"{config.images}: {min(changed, key=str)} was added or is gone since the run was "
+                "started: put the images back as they were, or start a new run"
+            )
+    names = ("class_names", "bands", "alpha", "cache")
+    settings = {name: getattr(config, name) for name in names} | {"ignore": config.ignore_index}
+    training = load_pairs(pairs, table, image_format=image_format, progress=progress, **settings)
     if config.instances is not None:
         load_instances(training, config.instances)
     return training
-
-
-def pairs_of_the_run(pairs: list[Pair], stems: list[str]) -> list[Pair]:
-    """Pick the images that a run began with; say which are new, and refuse if one is gone."""
-    known, there = set(stems), {pair.stem for pair in pairs}
-    for stem in sorted(known - there)[:1]:
-        raise UserError(
-            f"the run was started with the image {stem}, not found now: put it back, or start a "
-            "new run"
-        )
-    if there - known:
-        warnings.warn(
-            f"images were added since the run was started, such as {min(there - known)}: they are "
-            "not used, as a new division would let images judge that have been learned from",
-            stacklevel=2,
-        )
-    return [pair for pair in pairs if pair.stem in known]

@@ -164,19 +164,16 @@ class RunFolder:
     def write_metrics(self, history: list[dict]) -> None:
         """Write metrics.csv and draw curves.png."""
         save_text(metrics_csv(history, self.model.class_names), self.path / "metrics.csv")
-        points = [{**row, "mean_iou": row.get("val_mean_iou")} for row in history]
-        plot_curves(points, self.path / "curves.png")
+        plot_curves(history, self.path / "curves.png")
 
     def write_preview(self, validation: Dataset) -> None:
         """Draw preview.png: images spread over the validation set, their truth, the prediction."""
         count = min(PREVIEWED, len(validation))
         examples = validation.subset(np.linspace(0, len(validation) - 1, count))
         rows = []
-        for index, (image, mask) in enumerate(zip(examples.images, examples.masks, strict=True)):
-            valid, threads = examples.valid_of(index), self.config.threads
-            prediction = predict_classes(self.model, image, valid=valid, threads=threads)
-            shown = filled(image[:, :], None if valid is None else valid[:, :])
-            rows.append((shown, mask[:, :], prediction))
+        for image, mask, valid in map(examples.pair, range(count)):
+            options = {"valid": valid, "threads": self.config.threads}
+            rows.append((filled(image, valid), mask, predict_classes(self.model, image, **options)))
         picture = preview(rows, self.model.class_names, ignore_index=self.model.ignore_index)
         save_picture(picture, self.path / "preview.png")
 

@@ -4,9 +4,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from tinyunet.backend import random_generator
 from tinyunet.checkpoint import Model
-from tinyunet.data.augmentation import check_crop, sample_with_instances
+from tinyunet.data.augmentation import check_crop
 from tinyunet.data.dataset import ClassPixels, Dataset
 from tinyunet.data.weight_maps import (
     connected_components,
@@ -25,7 +24,7 @@ from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import SizeError, UNet
 from tinyunet.training.config import TrainingConfig
-from tinyunet.training.loop import training_steps
+from tinyunet.training.loop import random_batches, training_steps
 
 WEIGHT_COPIES = 8  # at most, in training: 4 to 6.5 were measured, and a checkpoint copies them
 
@@ -124,6 +123,15 @@ class Training:
         else:
             self.optimizer = operations.Adam(self.network.parameters(), config.lr)
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
+        self.batches = random_batches(
+            dataset,
+            model.standardization,
+            batch_size=config.batch_size,
+            crop_size=config.crop_size,
+            seed=config.seed,
+            elastic=config.elastic,
+            class_pixels=self.class_pixels if config.sampling == "balanced" else None,
+        )
         self.replicas = Replicas(self.network, config.threads, self.communicator)
 
     def find_classes(self, dataset: Dataset, name: str) -> ClassPixels:
@@ -148,22 +156,12 @@ class Training:
 
     def draw_batch(self, step: int):
         """Draw what a step learns from: images, labels, and pixel weights or None."""
-        config = self.config
-        images, labels, instances = sample_with_instances(
-            self.training,
-            self.model.standardization,
-            batch_size=config.batch_size,
-            crop_size=config.crop_size,
-            rng=random_generator(config.seed, step),
-            elastic=config.elastic,
-            class_pixels=self.class_pixels if config.sampling == "balanced" else None,
-        )
+        images, *masks = self.batches(step)
         pixel_weights = None
-        if config.weight_map:
-            masks = (labels,) if instances is None else (labels, instances)
+        if self.config.weight_map:
             weights = [self.pixel_weights(*each) for each in zip(*masks, strict=True)]
             pixel_weights = self.center_crop(np.stack(weights))
-        return images, self.center_crop(labels), pixel_weights
+        return images, self.center_crop(masks[0]), pixel_weights
 
     def pixel_weights(self, mask, instances=None):
         """Give each pixel of a mask its weight; without instances, connected pieces are objects."""
