@@ -7,7 +7,8 @@ import pytest
 
 from tinyunet.cli.arguments import Parser
 from tinyunet.errors import UserError
-from tinyunet.training.config import Range, gigabytes
+from tinyunet.hints import Range
+from tinyunet.training.config import gigabytes
 
 
 def paint(

@@ -12,6 +12,7 @@ PACKAGE = Path(tinyunet.__file__).parent
 # From the ground up: each line may import from those above it, never from those below.
 ORDER = (
     "errors",
+    "hints",
     "progress",
     "cuda",
     "backend",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import get_args, get_type_hints
 
 from tinyunet.errors import UserError
-from tinyunet.training.config import Range, unfold
+from tinyunet.hints import Range, unfold
 
 # The first option of each group in --help.
 GROUPS = {

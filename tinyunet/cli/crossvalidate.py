@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.backend import use_device
 from tinyunet.data.splits import cut_into_tiles, folds_of
+from tinyunet.hints import Range
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.plots.pictures import draw_folds
 from tinyunet.progress import is_watched, tqdm
-from tinyunet.training.config import Range, TrainingConfig
+from tinyunet.training.config import TrainingConfig
 from tinyunet.training.datasets import load_training, receptive_field
 from tinyunet.training.setup import Training, new_model
 

@@ -5,8 +5,9 @@ from typing import Annotated
 from tinyunet.data.class_table import read_class_table
 from tinyunet.data.tiles import cut_tiles
 from tinyunet.data_checks import examine, save_report
+from tinyunet.hints import Range
 from tinyunet.progress import is_watched
-from tinyunet.training.config import Range, TrainingConfig
+from tinyunet.training.config import TrainingConfig
 
 
 def run_check(*, out: Annotated[str | None, "DIR"] = None, **settings) -> int:

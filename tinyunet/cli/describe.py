@@ -14,9 +14,10 @@ from tinyunet.checkpoint import load_model
 from tinyunet.cuda import cuda_problem, installed_cupy_packages
 from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
+from tinyunet.hints import Range
 from tinyunet.nn.gradcheck_cases import run_cases
 from tinyunet.nn.summary import summarize
-from tinyunet.training.config import Range, TrainingConfig
+from tinyunet.training.config import TrainingConfig
 from tinyunet.training.setup import new_network
 
 
@@ -52,7 +53,7 @@ def run_inspect(
         config = TrainingConfig(images="", masks="", out="", **described)
         config.check()
         network = new_network(config, channels, classes)
-    sides = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", size)
+    sides = re.fullmatch(r"([1-9]\d{0,8})(?:x([1-9]\d{0,8}))?", size)
     if not sides:
         raise UserError(f"size {size!r}: give one number, or height and width as 256x384")
     print(summarize(network, int(sides[1]), int(sides[2] or sides[1])))

@@ -1,17 +1,18 @@
 """``tinyunet evaluate``: how good a model is where the truth is known, and where not."""
 
 from json import dumps
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tinyunet.atomic_io import make_folder, save_picture, save_text
+from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
-from tinyunet.cli.predict import window_options
 from tinyunet.data.dataset import load_pairs, meaning_of
 from tinyunet.data.images import filled
 from tinyunet.data.pairing import find_pairs
 from tinyunet.inference.evaluation import Scores, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import draw_calibration, draw_confusion, draw_mistakes, worst_images
+from tinyunet.progress import is_watched
 
 
 def run_evaluate(
@@ -22,8 +23,9 @@ def run_evaluate(
     json: Annotated[str | None, "FILE"] = None,
     out: Annotated[str | None, "DIR"] = None,
     objects: bool = False,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     alpha: str | None = None,
-    **computation,
+    **windows,
 ) -> None:
     """Compare a model's predictions with masks.
 
@@ -41,10 +43,13 @@ def run_evaluate(
         Also draw the confusion matrix, the calibration and the worst images.
     objects : bool
         Also count connected pieces: found, missed, merged, split, and false alarms.
-    **computation
-        See `tinyunet.cli.predict.window_options`.
+    device : str
+        Where to compute (default: auto, a GPU if there is one).
+    **windows
+        See `tinyunet.inference.sliding_window.sliding_window`.
     """
-    keywords = window_options(**computation)
+    use_device(device)
+    keywords = windows | {"progress": is_watched()}
     model = load_model(model)
     pairs = find_pairs(images, masks)
     table, image_format = meaning_of(model, alpha)

@@ -5,7 +5,7 @@ from typing import Annotated
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
 from tinyunet.export.onnx_file import export_onnx
-from tinyunet.training.config import Range
+from tinyunet.hints import Range
 
 
 def run_export(

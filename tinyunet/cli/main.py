@@ -20,12 +20,13 @@ from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
 from tinyunet.cli.export import run_export
 from tinyunet.cli.learn import run_learn
-from tinyunet.cli.predict import run_predict, window_options
+from tinyunet.cli.predict import run_predict
 from tinyunet.cli.rasterize import run_rasterize
 from tinyunet.cli.terminal import Stream
 from tinyunet.cli.train import run_train
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
+from tinyunet.inference.sliding_window import sliding_window
 from tinyunet.training.config import NETWORK, READING, TrainingConfig
 
 
@@ -94,8 +95,8 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         added.add(TrainingConfig, settings, **more)
         added.add(run)
-        if "computation" in inspect.signature(run).parameters:
-            added.add(window_options)
+        if "windows" in inspect.signature(run).parameters:
+            added.add(sliding_window, ("tile", "margin", "batch_size", "threads", "tta"))
 
     # What was not typed stays out of the result, so that --resume can tell what a person wants.
     everything = [each.name for each in fields(TrainingConfig)]

@@ -18,7 +18,6 @@ from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.applicability import mark_applicability
 from tinyunet.inference.sliding_window import (
-    DEFAULT_TILE,
     ProbabilityFile,
     check_image,
     predict_classes,
@@ -26,7 +25,6 @@ from tinyunet.inference.sliding_window import (
 from tinyunet.plots.colors import overlay, palette
 from tinyunet.plots.pictures import draw_grid, legend_of, marked
 from tinyunet.progress import is_watched, tqdm
-from tinyunet.training.config import Range
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
 IN_MEMORY = 100_000_000  # pixels: larger scenes are read by windows
@@ -41,8 +39,9 @@ def run_predict(
     polygons: bool = False,
     applicability: bool = False,
     min_area: Annotated[float, "A"] = 0.0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     alpha: str | None = None,
-    **computation,
+    **windows,
 ) -> int:
     """Find the class of each pixel of an image.
 
@@ -64,15 +63,18 @@ def run_predict(
         Also map where the image looks like the training images to the network.
     min_area : float
         Leave out polygons of a smaller area.
-    **computation
-        See `window_options`.
+    device : str
+        Where to compute (default: auto, a GPU if there is one).
+    **windows
+        See `tinyunet.inference.sliding_window.sliding_window`.
 
     Returns
     -------
     int
         2 if one of several images could not be predicted, else 0.
     """
-    keywords, folder, loaded = window_options(**computation), Path(out), load_model(model)
+    use_device(device)
+    keywords, folder, loaded = windows | {"progress": is_watched()}, Path(out), load_model(model)
     classes = loaded.network.config["classes"] if probabilities else 0
     paths = images_to_predict(images, folder, classes)
     if folder.exists() and not folder.is_dir():
@@ -93,52 +95,13 @@ def run_predict(
     return 2 if failed else 0
 
 
-def window_options(
-    *,
-    tile: Annotated[int, Range(1, 10**6)] = DEFAULT_TILE,
-    margin: Annotated[int | None, Range(0, 10**6)] = None,
-    tta: bool = False,
-    batch_size: Annotated[int | None, Range(1, 10**6)] = None,
-    threads: Annotated[int | None, Range(1, 256)] = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> dict:
-    """Say how an image is divided, to `tinyunet.inference.sliding_window`, and choose the device.
-
-    Parameters
-    ----------
-    tile : int
-        Height and width of the tiles of the image in pixels.
-    margin : int, optional
-        Number of pixels seen around each tile (default: 64).
-    tta : bool
-        Average the predictions of the eight flips and quarter turns: slower, usually better.
-    batch_size : int, optional
-        Number of tiles computed at once (default: one for each thread).
-    threads : int, optional
-        Number of threads that share the work (default: all cores).
-    device : str
-        Where to compute (default: auto, a GPU if there is one).
-    """
-    use_device(device)
-    options = {"tile": tile, "margin": margin, "tta": tta, "batch_size": batch_size}
-    return options | {"threads": threads, "progress": is_watched()}
-
-
 def predict(
-    model: Model,
-    path: Path,
-    out: Path,
-    keywords: dict,
-    *,
-    probabilities: bool,
-    applicability: bool,
-    polygons: bool,
-    min_area: float,
-    alpha: str | None,
+    model, path, out, keywords, *, probabilities, applicability, polygons, min_area, alpha
 ) -> None:
     """Predict one image. The class map comes last: once it is there, so is everything else.
 
-    The results of an image that lies somewhere on Earth are TIFF files that lie there too.
+    The results of an image that lies somewhere on Earth are TIFF files that lie there too. The
+    parameters after the ``*`` are those of `run_predict`.
     """
     raster = open_for(model, path, alpha)
     image, valid = pixels_of(raster)
@@ -148,8 +111,7 @@ def predict(
     as_tiff = raster.place is not None or isinstance(image, Windowed)
     if polygons and raster.place is None:
         raise UserError(f"{path}: is not georeferenced, so polygons have no place on a map")
-    nodata = nodata_of(classes)
-    small = Thumbnail(shape, nodata)
+    small = Thumbnail(shape, nodata_of(classes))
     trusted = Thumbnail(shape, nodata_of(2)) if applicability else None
 
     def finish(map_path: Path) -> None:

@@ -118,17 +118,6 @@ def write_upsampling(layer, x: Tensor) -> str:
     return x.graph.add("Resize", [x.name, "", scales], **nearest)
 
 
-def write_concatenation(layer, skip: Tensor, x: Tensor) -> str:
-    """Write Concat, after a Slice where the skip is larger and its center is used."""
-    name, sizes = skip.name, np.array(x.shape[1:3])
-    if skip.shape[1:3] != x.shape[1:3]:
-        first = (np.array(skip.shape[1:3]) - sizes) // 2
-        parts = {"first": first, "last": first + sizes, "axes": np.array([2, 3])}
-        names = [skip.graph.constant(key, values) for key, values in parts.items()]
-        name = skip.graph.add("Slice", [name, *names])
-    return x.graph.add("Concat", [name, x.name], axis=1)
-
-
 WRITERS = {
     layers.Conv2d: write_convolution,
     layers.ConvTranspose2d: partial(write_convolution, kind="ConvTranspose"),
@@ -137,7 +126,7 @@ WRITERS = {
     layers.Dropout: lambda layer, x: x.name,  # which does nothing at inference
     layers.MaxPool2d: write_pooling,
     layers.UpsampleNearest2d: write_upsampling,
-    layers.Concat: write_concatenation,
+    layers.Concat: lambda layer, skip, x: x.graph.add("Concat", [skip.name, x.name], axis=1),
 }
 
 
@@ -163,8 +152,8 @@ def export_onnx(
     Raises
     ------
     UserError
-        If the package onnx is missing, the model is not for 8-bit images, the tile doesn't fit the
-        network, or the file can't be written.
+        If the package onnx is missing, the model is not for 8-bit images or has valid padding, the
+        tile doesn't fit the network, or the file can't be written.
     """
     try:
         import onnx
@@ -178,15 +167,16 @@ def export_onnx(
             f"the model was trained on {dtype} images, but QGIS gives 8-bit ones: use predict"
         )
     network = model.network
+    if network.padding == "valid":
+        raise UserError(
+            "a network with valid padding gives fewer pixels than it gets, and QGIS wants as many: "
+            "use predict, or train with --padding same"
+        )
     channels, classes = network.config["in_channels"], network.config["classes"]
-    margin = margin_of(network, tile)
+    network.check_size(tile, tile)
     graph = Graph()
     x = standardized(graph, model.standardization)
-    if margin:
-        pads = graph.constant("pads", np.array([0, 0, margin, margin, 0, 0, margin, margin]))
-        x = graph.add("Pad", [x, pads], mode="reflect")
-    side = tile + 2 * margin
-    logits = network(Tensor(graph, x, (1, side, side, channels))).name
+    logits = network(Tensor(graph, x, (1, tile, tile, channels))).name
     if model.ignore_index is not None and 0 <= model.ignore_index < classes:
         never = np.zeros((1, classes, 1, 1), np.float32)
         never[0, model.ignore_index] = IGNORED
@@ -218,23 +208,6 @@ def standardized(graph: Graph, standardization) -> str:
     shift = (-standardization.mean / standardization.std).astype(np.float32).reshape(1, -1, 1, 1)
     scaled = graph.add("Mul", ["image", graph.constant("scale", scale)])
     return graph.add("Add", [scaled, graph.constant("shift", shift)])
-
-
-def margin_of(network, tile: int) -> int:
-    """Find how many mirrored pixels a network needs around a tile to give the whole of it.
-
-    Raises
-    ------
-    UserError
-        If a network with "same" padding can't take the tile, or no margin makes it fit.
-    """
-    if network.padding == "same":
-        network.check_size(tile, tile)
-        return 0
-    for margin in range(1, tile):  # a mirror is no deeper than what is in front of it
-        if network.output_length(tile + 2 * margin) == tile:
-            return margin
-    raise UserError(f"tile {tile}: no mirrored margin makes this network predict the whole of it")
 
 
 def metadata(model: Model, tile: int, resolution: float | None) -> dict[str, str]:

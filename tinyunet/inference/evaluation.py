@@ -129,8 +129,8 @@ def count_by_threshold(probabilities, truth) -> np.ndarray:
     Parameters
     ----------
     probabilities : array of float
-    truth : array of the same shape
-        The class of each pixel, 0 or 1.
+    truth : array of bool, of the same shape
+        Whether class 1 is the true one.
 
     Returns
     -------
@@ -183,7 +183,12 @@ class Counts(NamedTuple):
     weight: float  # the sum of these weights
     calibration: np.ndarray  # (BINS, 3), see `count_by_confidence`
     objects: np.ndarray  # (K, 5) of int64, see `count_objects`; 0 if not asked for
-    by_threshold: np.ndarray  # (2, 100) of int64, see `count_by_threshold`; 0 unless K is 2
+    by_threshold: np.ndarray  # (2, 100) of int64, see `count_by_threshold`, if K is 2
+
+
+def add(counts: list[Counts]) -> Counts:
+    """Add what was counted on several images, or tiles."""
+    return Counts(*(sum(parts) for parts in zip(*counts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -228,9 +233,8 @@ class Scores:
     @classmethod
     def from_counts(cls, counts: list[Counts], ignore_index: int | None = None) -> "Scores":
         """Compute all scores of images from what was counted on each."""
-        total = Counts(*(sum(parts) for parts in zip(*counts, strict=True)))
-        curve = None
-        if total.by_threshold[1].any():
+        total, curve = add(counts), None
+        if len(total.confusion) == 2 and total.by_threshold[1].any():
             below = total.by_threshold.cumsum(axis=1)
             # (99, 2, 2): a confusion matrix for each threshold
             confusions = np.stack([below, below[:, -1:] - below], axis=-1).swapaxes(0, 1)[:99]
@@ -322,22 +326,19 @@ class Scores:
 
     def table(self, class_names) -> str:
         """Return the scores as a table to read, one line a class, and the confusion in percent."""
-        width = max([len("pixel accuracy"), *(len(name) for name in class_names)])
-        column = min(14, max(5, *(len(name) for name in class_names)))
+        width, column = max(14, *map(len, class_names)), min(14, max(5, *map(len, class_names)))
         true_pixels = self.confusion.sum(axis=1)
         percent = 100 * true_pixels / max(1, true_pixels.sum())
         lines = [f"{'class':{width}}     IoU    Dice  precis.  recall   share of the truth"]
         columns = (self.iou, self.dice, self.precision, self.recall, percent)
-        for name, iou, dice, precision, recall, share in zip(class_names, *columns, strict=True):
-            scores = [format_score(score) for score in (iou, dice, precision, recall)]
-            lines.append(f"{name:{width}} {' '.join(scores)} {share:8.1f} %")
+        for name, *scores, share in zip(class_names, *columns, strict=True):
+            lines.append(f"{name:{width}} {' '.join(map(format_score, scores))} {share:8.1f} %")
+        totals = {"mean IoU": self.mean_iou, "pixel accuracy": self.pixel_accuracy}
+        totals["kappa"] = self.kappa
+        if self.calibration is not None:
+            totals["calibr. error"] = self.calibration_error
+        lines += ["", *(f"{name:{width}} {format_score(total)}" for name, total in totals.items())]
         lines += [
-            "",
-            f"{'mean IoU':{width}} {format_score(self.mean_iou)}",
-            f"{'pixel accuracy':{width}} {format_score(self.pixel_accuracy)}",
-            f"{'kappa':{width}} {format_score(self.kappa)}",
-            *[f"{'calibr. error':{width}} {format_score(self.calibration_error)}"]
-            * (self.calibration is not None),
             "",
             "Of 100 pixels of the class on the left, so many were predicted as each class:",
             " " * width + "".join(f" {name[:column]:>{column}}" for name in class_names),
@@ -387,14 +388,7 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
 
 
 def evaluate_each(
-    model,
-    dataset,
-    loss=None,
-    *,
-    threads=None,
-    objects=False,
-    progress=False,
-    **options,
+    model, dataset, loss=None, *, threads=None, objects=False, progress=False, **options
 ) -> list[Counts]:
     """Predict every image of a data set, and compare each by itself with its mask.
 
@@ -418,43 +412,11 @@ def evaluate_each(
     list of Counts
         For each image.
     """
-    classes = model.network.config["classes"]
     replicas = Replicas(model.network, threads)  # for its threads: each takes an image
-    count = len(replicas.replicas)
-    results = []
+    count, results = len(replicas.replicas), []
 
-    def compare(first, offset):
-        image, mask = dataset.images[first + offset], dataset.masks[first + offset]
-        valid = dataset.valid_of(first + offset)
-        confusion, total, weight_of_all = np.zeros((classes, classes), np.int64), 0.0, 0.0
-        calibration, of_objects = np.zeros((BINS, 3)), np.zeros((classes, len(OUTCOMES)), np.int64)
-        whole = np.empty(mask.shape, np.int64) if objects else None
-        by_threshold = np.zeros((2, 100), np.int64)
-        for rows, columns, logits in predict_tiles(model, image, valid=valid, threads=1, **options):
-            truth = mask[rows, columns]
-            prediction = to_host(choose_class(model, logits))
-            confusion += confusion_matrix(truth, prediction, classes, model.ignore_index)
-            shares, _ = operations.softmax(without(model.ignore_index, logits))
-            counted, shares = truth != model.ignore_index, to_host(shares)
-            sure = np.take_along_axis(shares, prediction[..., np.newaxis], axis=-1)[..., 0]
-            calibration += count_by_confidence(sure[counted], (prediction == truth)[counted])
-            if classes == 2:
-                by_threshold += count_by_threshold(shares[..., 1][counted], truth[counted])
-            if whole is not None:
-                whole[rows, columns] = prediction
-            weight = loss.weight(truth[np.newaxis]) if loss else 0.0
-            if weight:
-                value, _ = loss(logits[np.newaxis], truth[np.newaxis])
-                total += weight * float(value)
-                weight_of_all += weight
-        if whole is not None:
-            truth = mask[:, :]
-            whole[truth == model.ignore_index] = -1
-            of_objects += [
-                count_objects(truth == k, whole == k) * (k != model.ignore_index)
-                for k in range(classes)
-            ]
-        return Counts(confusion, total, weight_of_all, calibration, of_objects, by_threshold)
+    def compare(first: int, offset: int) -> Counts:
+        return compare_one(model, dataset, first + offset, loss, objects, options)
 
     model.network.eval()
     with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress) as bar:
@@ -462,3 +424,31 @@ def evaluate_each(
             results += replicas.run(partial(compare, first), min(count, len(dataset) - first))
             bar.update(len(results) - bar.n)
     return results
+
+
+def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) -> Counts:
+    """Predict an image tile by tile, and compare it with its mask."""
+    image, mask, valid = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
+    classes, ignored = model.network.config["classes"], model.ignore_index
+    tiles, whole = [], np.full(mask.shape, -1) if objects else None
+    for *window, logits in predict_tiles(model, image, valid=valid, threads=1, **options):
+        truth, prediction = mask[tuple(window)], to_host(choose_class(model, logits))
+        counted = truth != ignored
+        probabilities = to_host(operations.softmax(without(ignored, logits))[0])
+        sure = np.take_along_axis(probabilities, prediction[..., np.newaxis], axis=-1)[..., 0]
+        weight = loss.weight(truth[np.newaxis]) if loss else 0.0
+        value = float(loss(logits[np.newaxis], truth[np.newaxis])[0]) if weight else 0.0
+        if objects:
+            whole[tuple(window)] = np.where(counted, prediction, -1)
+        confusion = confusion_matrix(truth, prediction, classes, ignored)
+        calibration = count_by_confidence(sure[counted], (prediction == truth)[counted])
+        by_threshold = count_by_threshold(probabilities[..., -1][counted], truth[counted] == 1)
+        no_objects = np.zeros((classes, len(OUTCOMES)), np.int64)
+        tiles.append(
+            Counts(confusion, weight * value, weight, calibration, no_objects, by_threshold)
+        )
+    total = add(tiles)
+    for k in range(classes) if objects else ():
+        if k != ignored:
+            total.objects[k] = count_objects(mask[:, :] == k, whole == k)
+    return total

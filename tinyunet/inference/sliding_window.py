@@ -27,6 +27,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from tinyunet.data.dataset import Windowed, read_mirrored
 from tinyunet.distributed.replicas import Replicas, split
 from tinyunet.errors import UserError
 from tinyunet.fast.inference import for_inference
+from tinyunet.hints import Range
 from tinyunet.memory import check_memory
 from tinyunet.nn.operations import operations
 from tinyunet.nn.summary import summarize
@@ -124,18 +126,20 @@ def sliding_window(
     network,
     image,
     *,
-    tile=DEFAULT_TILE,
-    margin=None,
-    batch_size=None,
-    threads=None,
+    tile: Annotated[int, Range(1, 10**6)] = DEFAULT_TILE,
+    margin: Annotated[int | None, Range(0, 10**6)] = None,
+    batch_size: Annotated[int | None, Range(1, 10**6)] = None,
+    threads: Annotated[int | None, Range(1, 256)] = None,
+    tta: bool = False,
     prepare=None,
-    tta=False,
-    ignore_index=None,
-    progress=False,
+    ignore_index: int | None = None,
+    progress: bool = False,
 ) -> Iterator[tuple[slice, slice, object]]:
     """Run the network over an image of any size, window by window.
 
-    Memory is bounded by the windows of one batch: none is cut before its turn.
+    Memory is bounded by the windows of one batch: none is cut before its turn. Tile and margin are
+    rounded up to a multiple of 2**depth. Without a margin it is 64, or the `full_margin` where that
+    is less; a network with valid padding takes its own.
 
     Parameters
     ----------
@@ -144,20 +148,17 @@ def sliding_window(
     image : array (H, W, C)
         The image, on the host.
     tile : int
-        The side of what is kept of each window, in pixels; rounded up to a multiple of 2**depth.
+        Height and width of the tiles of the image in pixels.
     margin : int, optional
-        How much the network sees around each tile, in pixels; rounded up likewise. Without it, 64
-        or the `full_margin` where that is less. A network with valid padding takes its own.
+        Number of pixels seen around each tile (default: 64).
     batch_size : int, optional
-        How many windows go through the network at once. Without it, one for each thread, or 4 on
-        a GPU.
+        Number of tiles computed at once (default: one for each thread, or 4 on a GPU).
     threads : int, optional
-        Among how many threads these are shared. Without it, as many as there are cores.
+        Number of threads that share the work (default: all cores).
+    tta : bool
+        Average the predictions of the eight flips and quarter turns: slower, usually better.
     prepare : function, optional
         Applied to each window (h, w, C) before the network: the standardization.
-    tta : bool
-        Average the probabilities of the eight flips and quarter turns of each window: slower, and
-        usually better ("test-time augmentation").
     ignore_index : int, optional
         The class that has no part in this average.
     progress : bool

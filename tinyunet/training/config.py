@@ -3,10 +3,11 @@
 import math
 import reprlib
 from dataclasses import KW_ONLY, dataclass, fields
-from types import NoneType, UnionType
-from typing import Annotated, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Literal, get_origin, get_type_hints
 
 from tinyunet.errors import UserError
+from tinyunet.hints import Range, unfold
 
 READING = ("classes", "class_names", "ignore_index", "bands", "alpha")
 NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
@@ -27,35 +28,9 @@ PAPER = {
 }
 
 
-class Range(NamedTuple):
-    """The numbers that a setting may have, up to the highest that anybody could mean."""
-
-    lowest: float
-    highest: float
-
-    def __contains__(self, number) -> bool:
-        return self.lowest <= number <= self.highest
-
-    def __str__(self) -> str:
-        return f"from {self.lowest} to {self.highest}"
-
-
 def gigabytes(text: str) -> int:
     """Read so many gigabytes; returns bytes."""
     return int(min(float(text), 1e6) * 1e9)
-
-
-def unfold(hint) -> tuple:
-    """Take a type hint apart: the types that it allows, the values that it lists, its notes.
-
-    A note, as in ``Annotated[int, Range(1, 9), "N"]``, is a `Range`, what the help calls the value,
-    or the function that reads it.
-    """
-    notes = getattr(hint, "__metadata__", ())
-    hint = hint.__origin__ if notes else hint
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    choices = [v for kind in kinds if get_origin(kind) is Literal for v in get_args(kind)]
-    return kinds, choices, notes
 
 
 @dataclass

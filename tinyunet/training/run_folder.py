@@ -31,7 +31,6 @@ from tinyunet.checkpoint import (
     load_model,
     load_training_state,
     save_model,
-    save_training_state,
 )
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import filled
@@ -50,25 +49,15 @@ PREVIEWED = 4  # images
 
 def refuse_to_overwrite(out: Path) -> None:
     """Raise a UserError if a run is in this folder already."""
-    for name in ("last.npz", "model.npz"):
-        if (out / name).exists():
-            raise UserError(
-                f"{out} holds a run already ({name}): resume it with --resume, choose another "
-                "--out, or delete it"
-            )
-
-
-def last_checkpoint(out) -> Path:
-    """Return the path of the last checkpoint in the folder of a run; a UserError if it has none."""
-    path = Path(out) / "last.npz"
-    if not path.exists():
-        raise UserError(f"no run to resume: there is no {path}; start one without --resume")
-    return path
+    if (out / "last.npz").exists() or (out / "model.npz").exists():
+        raise UserError(f"{out} holds a run already: --resume it, or choose another --out")
 
 
 def last_state(out) -> tuple[TrainingState, TrainingConfig]:
     """Load the last checkpoint in the folder of a run, and the settings it was started with."""
-    path = last_checkpoint(out)
+    path = Path(out) / "last.npz"
+    if not path.exists():
+        raise UserError(f"no run to resume: there is no {path}; start one without --resume")
     state = load_training_state(path)
     with problems_named(path, "is no checkpoint of this version of tinyunet"):
         progress = state.progress
@@ -101,10 +90,8 @@ def state_to_resume(config: TrainingConfig) -> TrainingState:
                 f"changed to {value} when resuming; drop the option, or start a new run"
             )
     if config.steps < state.progress["step"]:
-        raise UserError(
-            f"the run in {config.out} has done {state.progress['step']} steps already: steps must "
-            f"be at least that, not {config.steps}"
-        )
+        done = state.progress["step"]
+        raise UserError(f"the run in {config.out} has done {done} steps already: --steps is less")
     return state
 
 
@@ -152,22 +139,15 @@ class RunFolder:
     def add_training_features(self, training: Dataset) -> None:
         """Add to the best network what `predict --applicability` compares an image with."""
         best = load_model(self.path / "model.npz")
-        best.training_features = sample_features(
-            best, training, self.config.seed, self.config.threads
-        )
+        settings = self.config.seed, self.config.threads
+        best.training_features = sample_features(best, training, *settings)
         save_model(self.path / "model.npz", best)
 
-    def save_state(self, optimizer, progress: dict) -> None:
-        """Save all that `--resume` needs."""
-        save_training_state(self.path / "last.npz", self.model, optimizer, progress)
-
-    def write_metrics(self, history: list[dict]) -> None:
-        """Write metrics.csv and draw curves.png."""
+    def write_reports(self, history: list[dict], validation: Dataset) -> None:
+        """Write metrics.csv, and draw curves.png and preview.png."""
         save_text(metrics_csv(history, self.model.class_names), self.path / "metrics.csv")
         plot_curves(history, self.path / "curves.png")
-
-    def write_preview(self, validation: Dataset) -> None:
-        """Draw preview.png: images spread over the validation set, their truth, the prediction."""
+        # The preview: images spread over the validation set, their truth, the prediction.
         count = min(PREVIEWED, len(validation))
         examples = validation.subset(np.linspace(0, len(validation) - 1, count))
         rows = []

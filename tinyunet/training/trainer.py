@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tinyunet.atomic_io import make_folder, sole_writer
 from tinyunet.backend import use_device, xp
+from tinyunet.checkpoint import save_training_state
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError, problems_named
@@ -31,12 +32,7 @@ from tinyunet.progress import is_watched, tqdm
 from tinyunet.training import diagnostics
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.datasets import load_datasets
-from tinyunet.training.run_folder import (
-    RunFolder,
-    last_checkpoint,
-    refuse_to_overwrite,
-    state_to_resume,
-)
+from tinyunet.training.run_folder import RunFolder, refuse_to_overwrite, state_to_resume
 from tinyunet.training.setup import Training, new_model
 
 
@@ -75,8 +71,7 @@ def train(
     is_main = communicator is None or communicator.is_main_process
     with contextlib.ExitStack() as stack:
         if config.resume:
-            last_checkpoint(out)
-            if is_main:
+            if is_main and out.is_dir():
                 stack.enter_context(sole_writer(out))
             state = state_to_resume(config)
         else:
@@ -137,8 +132,8 @@ class Trainer(Training):
         model = state.model if state else new_model(config, training, validation)
         super().__init__(config, model, training, communicator)
         self.validation = validation
-        validation_counts = self.find_classes(validation, "validation").counts.sum(axis=0)
-        warning = diagnostics.rare_in_validation(self.counts, validation_counts, model.class_names)
+        judged = self.find_classes(validation, "validation").counts.sum(axis=0)
+        warning = diagnostics.rare_in_validation(self.counts, judged, model.class_names)
         if warning and self.communicator.is_main_process:
             warnings.warn(warning, stacklevel=2)
         self.validation_loss = LOSSES[config.loss](self.class_weights, model.ignore_index)
@@ -149,7 +144,7 @@ class Trainer(Training):
         self.losses = []  # since the last row; they stay on the device until it is written
         if state:
             model.metadata["settings"] = asdict(config)
-            with problems_named(last_checkpoint(config.out), "is inconsistent"):
+            with problems_named(self.folder.path / "last.npz", "is inconsistent"):
                 self.optimizer.load_state_dict(state.optimizer)
             for name in self.PROGRESS:
                 setattr(self, name, state.progress[name])
@@ -166,9 +161,8 @@ class Trainer(Training):
         if self.has_stopped_improving():
             return
         watched = progress and is_main and is_watched()
-        with tqdm(
-            total=config.steps, initial=self.step, desc="training", disable=not watched
-        ) as bar:
+        count = {"total": config.steps, "initial": self.step}
+        with tqdm(**count, desc="training", disable=not watched) as bar:
             for step, loss in self.steps(self.step, config.steps):
                 self.step = step + 1
                 self.losses.append(loss)
@@ -193,20 +187,16 @@ class Trainer(Training):
 
     def prepare_folder(self) -> None:
         """Make the run's folder, or bring that of an earlier run up to date."""
-        self.folder.make(
-            processes=self.communicator.size,
-            threads=len(self.replicas.replicas),
-            training_images=len(self.training),
-            validation_images=len(self.validation),
-        )
+        images = {"training_images": len(self.training), "validation_images": len(self.validation)}
+        threads = len(self.replicas.replicas)
+        self.folder.make(processes=self.communicator.size, threads=threads, **images)
         if self.step == 0:
             if self.training.table is not None:
-                lines = ["what the masks store for each class:"]
-                lines += [f"  {plain(line)}" for line in str(self.training.table).splitlines()]
-                tqdm.write("\n".join(lines), file=sys.stderr)
+                lines = [f"\n  {plain(line)}" for line in str(self.training.table).splitlines()]
+                tqdm.write(f"what the masks store for each class:{''.join(lines)}", file=sys.stderr)
             self.save_state()  # from here on there is something to resume
-        else:
-            self.write_reports()  # should the earlier run have died just before
+        else:  # the earlier run may have died just before
+            self.folder.write_reports(self.history, self.validation)
 
     def log(self) -> dict:
         """Add a row to the history, with the mean loss since the last; stop if it is NaN."""
@@ -215,18 +205,16 @@ class Trainer(Training):
             if not math.isfinite(loss):
                 self.stop(f"the loss became {loss} in step {number}")
         self.losses = []
+        seconds = round(self.seconds_before + time.perf_counter() - self.started, 2)
         row = {"step": self.step, "loss": sum(losses) / len(losses), "lr": self.optimizer.lr}
-        row["seconds"] = round(self.seconds_before + time.perf_counter() - self.started, 2)
-        self.history.append(row)
-        return row
+        self.history.append(row | {"seconds": seconds})
+        return self.history[-1]
 
     def checkpoint(self, row: dict) -> None:
         """Judge the network on the validation images, and bring the run's folder up to date."""
-        scores = evaluate(
-            self.model, self.validation, self.validation_loss, threads=self.config.threads
-        )
-        row["val_loss"] = scores.loss
-        row["val_mean_iou"] = scores.mean_iou
+        threads = self.config.threads
+        scores = evaluate(self.model, self.validation, self.validation_loss, threads=threads)
+        row |= {"val_loss": scores.loss, "val_mean_iou": scores.mean_iou}
         row["val_pixel_accuracy"] = scores.pixel_accuracy
         for name, value in zip(self.model.class_names, scores.iou, strict=True):
             row[f"iou {name}"] = value
@@ -235,18 +223,13 @@ class Trainer(Training):
             self.best_step, self.best_mean_iou = self.step, scores.mean_iou
             self.folder.save_best(self.step, scores)
         self.save_state()
-        self.write_reports()
+        self.folder.write_reports(self.history, self.validation)
 
     def save_state(self) -> None:
         """Save all that `--resume` needs."""
         progress = {name: getattr(self, name) for name in self.PROGRESS}
-        self.folder.save_state(self.optimizer, progress)
+        save_training_state(self.folder.path / "last.npz", self.model, self.optimizer, progress)
         self.saved = self.step
-
-    def write_reports(self) -> None:
-        """Bring the files that people look at up to date."""
-        self.folder.write_metrics(self.history)
-        self.folder.write_preview(self.validation)
 
     # -- Whether to go on -----------------------------------------------------------------
 
