@@ -606,8 +606,8 @@ def scales_apart(names: Sequence, ranges: Sequence[tuple[float, float]]) -> str:
     A dark or empty image fills none.
     """
     low, high = np.array(ranges, dtype=float).T
-    for scale in (1, 255, 4095):
-        inside = (low < scale / 4) & (0.75 * scale < high) & (high <= scale)
+    for scale, least in ((1, 0.1), (255, 128), (4095, 2048)):
+        inside = (low < least / 2) & (least <= high) & (high <= scale)
         beyond = high > 10 * scale
         if inside.any() and beyond.any():
             ends = [
