@@ -89,7 +89,7 @@ def test_train_leaves_a_run_and_says_where_the_model_is(folder, capsys):
 
 def test_of_two_classes_train_names_the_threshold_and_predict_asks_for_it(trained, tmp_path):
     model = load_model(trained / "run" / "model.npz")
-    curve = model.metadata["validation"]["iou_by_threshold"]
+    curve = model.metadata["validation"]["mean_iou_by_threshold"]
     assert curve[round(100 * model.threshold) - 1] >= max(curve) - CHANCE
     counts = []
     for model.threshold in (0.01, 0.99):
