@@ -29,7 +29,7 @@ def run_check(options) -> int:
 
 def run_tile(options) -> None:
     """Cut scenes and their masks into tiles."""
-    tiles = cut_tiles(
+    stems, empty = cut_tiles(
         options.scene,
         options.mask,
         options.out,
@@ -37,7 +37,8 @@ def run_tile(options) -> None:
         overlap=options.overlap,
         skip_empty=options.skip_empty,
     )
-    print(f"{tiles}.")
+    left_out = f"; {empty} with nothing but 0 left out" * (empty > 0)
+    print(f"{len(stems)} tiles of {options.size} x {options.size} pixels{left_out}.")
     print(
         f"Train with: tinyunet train {options.out}/images {options.out}/masks --val-split spatial "
         "--out run"
