@@ -95,8 +95,8 @@ def test_two_files_are_a_pair_whatever_their_names(tmp_path):
 
 
 def test_files_that_are_left_out_are_counted_by_name(tmp_path):
-    touch(tmp_path, "a.png", "b.heic", "c.psd", "notes.txt", "a.pgw", "a.png.aux.xml", ".hidden.x")
-    with pytest.warns(UserWarning, match="2 files left out, as not read here: b.heic, c.psd"):
+    touch(tmp_path, "a.png", "b.heic", "c.arw", "notes.txt", "a.pgw", "a.png.aux.xml", ".hidden.x")
+    with pytest.warns(UserWarning, match="2 files left out, as not read here: b.heic, c.arw"):
         assert list(list_images(tmp_path)) == ["a"]
 
 

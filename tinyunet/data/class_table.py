@@ -425,7 +425,7 @@ def doubts(
         yield (
             "are compressed with loss, as JPEG, which changes the values near borders: export them "
             "as PNG, or give --classes FILE",
-            ClassTable(both, (("0-127",), ("128-255",))),
+            ClassTable(both, (("0-127",), ("128-255",))) if high < COLOR else None,
         )
     color_of: dict[int, bytes] = {}
     for mask in (mask for mask in masks if mask.raster.palette is not None):

@@ -19,7 +19,8 @@ SUFFIXES = (
 )
 # Files that usually lie beside images, and are not missed.
 COMPANIONS = re.compile(
-    r"\.(txt|csv|json|xml|[a-z]{1,4}w|wld|prj|ovr|msk|qml|md|npz|yaml|yml|db|ini|html|partial)$",
+    r"\.(txt|csv|json|xml|([tgbjpw][fpg2]|tiff?|jpe?g|png)w|wld|prj|ovr|msk|qml|md|npz|yaml|yml|db|"
+    r"ini|html|partial)$",
     re.IGNORECASE,
 )
 # What names have beside that of the pair: north_sat.jpg with north_mask.png, img_1 with mask_1.
