@@ -200,16 +200,18 @@ def cut_into_tiles(dataset: Dataset, side: int) -> Dataset:
     return dataset.parts(places)
 
 
-def folds_of(dataset: Dataset, split: str, count: int, seed: int):
+def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 0):
     """Divide tiles into folds; returns for each a pair of data sets, to train and to judge.
 
-    A random fold is drawn from everywhere. A spatial fold is a region: tiles in the order of their
-    scenes and, within a scene, along its longer side; those that overlap it train no network.
+    A spatial fold is a region: tiles in the order of their scenes and, within a scene, along its
+    longer side; those that lie nearer to it than `buffer` pixels train no network. A random fold is
+    drawn from everywhere, and so are the tiles to train on, as many as a spatial fold leaves: the
+    two differ in nothing but where the tiles lie.
 
     Raises
     ------
     UserError
-        If there are fewer tiles than folds.
+        If there are fewer tiles than folds, or none are left to train on.
     """
     if len(dataset) < count:
         raise UserError(
@@ -220,20 +222,28 @@ def folds_of(dataset: Dataset, split: str, count: int, seed: int):
     scenes = np.unique([match["scene"] for match in found], return_inverse=True)[1]
     starts = np.array([[int(match["row"]), int(match["column"])] for match in found])
     stops = starts + [mask.shape for mask in dataset.masks]
-    if split == "random":
-        order = random_generator(seed).permutation(len(dataset))
-    else:
-        places = starts.copy()  # along the longer side first
-        for scene in np.unique(scenes):
-            height, width = stops[scenes == scene].max(axis=0)
-            if width > height:
-                places[scenes == scene] = places[scenes == scene, ::-1]
-        order = np.lexsort((places[:, 1], places[:, 0], scenes))
+    places = starts.copy()  # along the longer side first
+    for scene in np.unique(scenes):
+        height, width = stops[scenes == scene].max(axis=0)
+        if width > height:
+            places[scenes == scene] = places[scenes == scene, ::-1]
+    by_place = np.lexsort((places[:, 1], places[:, 0], scenes))
+    rng = random_generator(seed)
+    drawn = rng.permutation(len(dataset))
     parts = []
-    for fold in np.array_split(order, count):
-        taken = np.isin(np.arange(len(dataset)), fold)
-        if split == "spatial":  # (tiles, 1, 2) beside (1, tiles of the fold, 2)
-            apart = (starts[:, None] >= stops[fold]) | (stops[:, None] <= starts[fold])
-            taken = ((scenes[:, None] == scenes[fold]) & ~apart.any(axis=2)).any(axis=1)
-        parts.append((dataset.subset(np.flatnonzero(~taken)), dataset.subset(sorted(fold))))
+    for region, sample in zip(*(np.array_split(o, count) for o in (by_place, drawn)), strict=True):
+        # (tiles, 1, 2) beside (1, tiles of the region, 2)
+        apart = starts[:, None] >= stops[region] + buffer
+        apart |= stops[:, None] + buffer <= starts[region]
+        near = ((scenes[:, None] == scenes[region]) & ~apart.any(axis=2)).any(axis=1)
+        rest = np.flatnonzero(~near)
+        if not len(rest):
+            raise UserError(
+                f"{count} folds, each {buffer} pixels (the receptive field) from the tiles that "
+                "train, leave none to train on: choose a smaller --depth or --crop-size"
+            )
+        judged = region
+        if split == "random":
+            judged, rest = sample, rng.permutation(np.setdiff1d(drawn, sample))[: len(rest)]
+        parts.append((dataset.subset(sorted(rest)), dataset.subset(sorted(judged))))
     return parts
