@@ -63,5 +63,7 @@ def run_tile(
     skip_empty : bool
         Leave out tiles whose mask stores nothing but 0.
     """
-    print(f"{cut_tiles(scene, mask, out, size, overlap, skip_empty)}.")
+    stems, empty = cut_tiles(scene, mask, out, size, overlap, skip_empty)
+    left_out = f"; {empty} with nothing but 0 left out" * (empty > 0)
+    print(f"{len(stems)} tiles of {size} x {size} pixels{left_out}.")
     print(f"Train with: tinyunet train {out}/images {out}/masks --val-split spatial --out run")

@@ -20,7 +20,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -377,14 +377,15 @@ def work_out(
         If there are not as many values as names.
     """
     nodata = set().union(*(mask.nodata for mask in masks))
-    if 0 in nodata - {ignore}:
-        raise Ambiguous(
-            "mark 0 as missing data (nodata), as many programs do with the background: give "
-            "--ignore-index 0 if these pixels do not count, else --classes FILE"
-        )
     ignored = {int(value) for value in nodata | {ignore} if value is not None and value == value}
     total = sum((mask.counts for mask in masks), Counter())
     values = sorted(set(total) - ignored)
+    if 0 in nodata - {ignore}:
+        raise Ambiguous(
+            "mark 0 as missing data (nodata), as many programs do with the background: give "
+            "--ignore-index 0 if these pixels do not count, else --classes FILE",
+            numbered([0, *values]),
+        )
     for doubt in doubts(masks, values, total, ignored):
         raise Ambiguous(*doubt)
     if names:
@@ -411,17 +412,21 @@ def doubts(
         yield (f"hold a single class ({shown}): there is nothing to tell apart",)
         return
     low, high = values[0], values[-1]
+    inner = sum((mask.inner for mask in masks), Counter())
+    if high >= COLOR:
+        common = sorted(value for value, _ in inner.most_common(12))
+        areas = sum(inner[value] for value in common) > total.total() / 2
+        if len(values) <= MOST_CLASSES or areas:
+            names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
+            table = replace(numbered(common, names), ignored=(REST,) * (len(values) > len(common)))
+            text = f"are colored ({len(values)} colors): give --classes FILE that names the colors"
+            yield text, table
     if any(mask.raster.lossy for mask in masks):
         yield (
             "are compressed with loss, as JPEG, which changes the values near borders: export them "
             "as PNG, or give --classes FILE",
-            ClassTable(both, (("0-127",), ("128-255",))),
+            ClassTable(both, (("0-127",), ("128-255",))) if high < COLOR else None,
         )
-    if 0 < sum(value >= COLOR for value in values) <= MOST_CLASSES:
-        common = sorted(value for value, _ in total.most_common(12))
-        names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
-        text = f"are colored ({len(values)} colors): give --classes FILE that names the colors"
-        yield text, numbered(common, names)
     color_of: dict[int, bytes] = {}
     for mask in (mask for mask in masks if mask.raster.palette is not None):
         for value in mask.counts:
@@ -429,7 +434,6 @@ def doubts(
             if color_of.setdefault(value, color) != color:
                 colors = f"#{color_of[value].hex()} and #{color.hex()}"
                 yield (f"show {value} as {colors}: give --classes FILE that names the colors",)
-    inner = sum((mask.inner for mask in masks), Counter())
     between = values[1:-1] if high >= MOST_CLASSES and low >= 0 else []
     soft = [value for value in between if inner[value] < 0.3 * total[value]]
     few = sum(total[value] for value in between) < 0.3 * sum(total[value] for value in values)
@@ -439,6 +443,14 @@ def doubts(
             f"hold {len(between)} values between {low} and {high} that nowhere form an area, as "
             "smoothed borders do: export them without smoothing, or give --classes FILE",
             ClassTable(both, ((f"{low}-{half}",), (f"{half + 1}-{max(255, high)}",))),
+        )
+    # Objects are numbered 0 to n without gaps, n large, and another in every mask.
+    found = [set(mask.counts) - ignored for mask in masks]
+    largest = [max(each) for each in found if each and each == set(range(max(each) + 1))]
+    if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
+        yield (
+            "seem to number objects: give --classes FILE in which all objects are one class",
+            ClassTable(both, (("0",), (f"1-{high}",))),
         )
     if len(values) > MOST_CLASSES:
         yield (
@@ -451,12 +463,4 @@ def doubts(
             f"hold the value {marker}, which may mark pixels that do not count: give "
             f"--ignore-index {marker} if so, else --classes FILE",
             numbered([value for value in values if value != marker], ignored=(marker,)),
-        )
-    # Objects are numbered 0 to n without gaps, n large, and another in every mask.
-    found = [set(mask.counts) - ignored for mask in masks]
-    largest = [max(each) for each in found if each and each == set(range(max(each) + 1))]
-    if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
-        yield (
-            "seem to number objects: give --classes FILE in which all objects are one class",
-            ClassTable(both, (("0",), (f"1-{high}",))),
         )

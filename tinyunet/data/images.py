@@ -178,13 +178,18 @@ def raster_of(array: np.ndarray, path: str | Path, names=(), **known) -> Raster:
     channels = array.shape[2]
     usual = {1: ("gray",), 3: ("red", "green", "blue")}
     names = names or usual.get(channels, [f"band {k}" for k in range(1, channels + 1)])
-    finite = np.isfinite(array).all(axis=2) if array.dtype.kind == "f" else None
+    finite = is_data(array).all(axis=2) if array.dtype.kind == "f" else None
 
     def read(rows=ALL, columns=ALL):
         return array[rows, columns], None if finite is None else finite[rows, columns]
 
     known = {"color": color_of(names)} | known
     return Raster(Path(path), array.shape, array.dtype, tuple(names), read=read, **known)
+
+
+def is_data(floats: np.ndarray) -> np.ndarray:
+    """Tell which numbers are data: not NaN, infinity or -3.4e38, the smallest that there is."""
+    return np.abs(floats) < 1e30
 
 
 def open_raster(path: str | Path | Raster) -> Raster:
@@ -427,7 +432,7 @@ def _read_with_rasterio(path: Path, dtype, rows: slice = ALL, columns: slice = A
         elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
             valid = file.read_masks(1, window=window) != 0
     if dtype.kind == "f":
-        finite = np.isfinite(bands).all(axis=0)
+        finite = is_data(bands).all(axis=0)
         valid = finite if valid is None else valid & finite
     return np.ascontiguousarray(np.moveaxis(bands, 0, 2)).astype(dtype, copy=False), valid
 
@@ -606,8 +611,8 @@ def scales_apart(names: Sequence, ranges: Sequence[tuple[float, float]]) -> str:
     A dark or empty image fills none.
     """
     low, high = np.array(ranges, dtype=float).T
-    for scale in (1, 255, 4095):
-        inside = (low < scale / 4) & (0.75 * scale < high) & (high <= scale)
+    for scale, least in ((1, 0.1), (255, 128), (4095, 2048)):
+        inside = (low < least / 2) & (least <= high) & (high <= scale)
         beyond = high > 10 * scale
         if inside.any() and beyond.any():
             ends = [
