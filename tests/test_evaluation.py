@@ -334,6 +334,12 @@ def test_the_picture_of_the_calibration_is_drawn_with_empty_bins():
     assert draw_calibration(scores).mode == "RGB"
 
 
+def test_the_table_says_of_100_pixels_how_many_were_taken_for_which_class():
+    lines = Scores.from_confusion([[6, 2, 0], [1, 1, 0], [0, 0, 0]]).table(["a", "b", "c"])
+    rows = [line.split() for line in lines.splitlines()[-3:]]
+    assert rows == [["a", "75.0", "25.0", "0.0"], ["b", "50.0", "50.0", "0.0"], ["c", *"---"]]
+
+
 # -- The threshold -------------------------------------------------------------------------------
 
 

@@ -639,7 +639,7 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"momentum": 1.0}, "momentum must be from 0 to 0.9999, and is 1.0"),
         ({"optimizer": "lion"}, "optimizer must be one of adam, sgd"),
         ({"seed": -1}, "seed must be from 0"),
-        ({"patience": 0}, "argument --patience: 0 is not from 1"),
+        ({"patience": 0}, "patience must be from 1"),
         ({"loss": "dice", "weight_map": True}, "the Dice loss has no weights"),
         ({"val_split": "spatial"}, "a spatial split needs a scene"),
         ({"norm": "layer"}, "norm must be one of batch, none"),

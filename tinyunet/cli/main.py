@@ -20,7 +20,7 @@ from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
 from tinyunet.cli.export import run_export
 from tinyunet.cli.learn import run_learn
-from tinyunet.cli.predict import run_predict
+from tinyunet.cli.predict import predict, run_predict
 from tinyunet.cli.rasterize import run_rasterize
 from tinyunet.cli.terminal import Stream
 from tinyunet.cli.train import run_train
@@ -95,7 +95,9 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         added.add(TrainingConfig, settings, **more)
         added.add(run)
-        if "windows" in inspect.signature(run).parameters:
+        if run is run_predict:
+            added.add(predict)
+        if run in (run_predict, run_evaluate):
             added.add(sliding_window, ("tile", "margin", "batch_size", "threads", "tta"))
 
     # What was not typed stays out of the result, so that --resume can tell what a person wants.

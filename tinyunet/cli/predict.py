@@ -35,13 +35,8 @@ def run_predict(
     images: Annotated[list[str], "IMAGE_OR_DIR"],
     *,
     out: Annotated[str, "DIR"],
-    probabilities: bool = False,
-    polygons: bool = False,
-    applicability: bool = False,
-    min_area: Annotated[float, "A"] = 0.0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    alpha: str | None = None,
-    **windows,
+    **options,
 ) -> int:
     """Find the class of each pixel of an image.
 
@@ -55,18 +50,10 @@ def run_predict(
         Images, or folders of images.
     out : str
         Folder for the results.
-    probabilities : bool
-        Also write a TIFF for each class, with its probability as 0 to 255.
-    polygons : bool
-        Also write the classes as polygons, a GeoPackage.
-    applicability : bool
-        Also map where the image looks like the training images to the network.
-    min_area : float
-        Leave out polygons of a smaller area.
     device : str
         Where to compute (default: auto, a GPU if there is one).
-    **windows
-        See `tinyunet.inference.sliding_window.sliding_window`.
+    **options
+        See `predict`.
 
     Returns
     -------
@@ -74,17 +61,15 @@ def run_predict(
         2 if one of several images could not be predicted, else 0.
     """
     use_device(device)
-    keywords, folder, loaded = windows | {"progress": is_watched()}, Path(out), load_model(model)
-    classes = loaded.network.config["classes"] if probabilities else 0
+    folder, loaded = Path(out), load_model(model)
+    classes = loaded.network.config["classes"] if options["probabilities"] else 0
     paths = images_to_predict(images, folder, classes)
     if folder.exists() and not folder.is_dir():
         make_folder(folder)  # says why not, once
-    wanted = {"probabilities": probabilities, "applicability": applicability}
-    wanted |= {"polygons": polygons, "min_area": min_area, "alpha": alpha}
     several, failed = len(paths) > 1, 0
     for path in tqdm(paths, "predicting", unit="image", disable=not (several and is_watched())):
         try:
-            predict(loaded, path, folder, keywords, **wanted)
+            predict(loaded, path, folder, **options)
         except UserError as error:
             if not several:
                 raise
@@ -96,13 +81,35 @@ def run_predict(
 
 
 def predict(
-    model, path, out, keywords, *, probabilities, applicability, polygons, min_area, alpha
+    model: Model,
+    path: Path,
+    out: Path,
+    *,
+    probabilities: bool = False,
+    polygons: bool = False,
+    applicability: bool = False,
+    min_area: Annotated[float, "A"] = 0.0,
+    alpha: str | None = None,
+    **windows,
 ) -> None:
     """Predict one image. The class map comes last: once it is there, so is everything else.
 
-    The results of an image that lies somewhere on Earth are TIFF files that lie there too. The
-    parameters after the ``*`` are those of `run_predict`.
+    The results of an image that lies somewhere on Earth are TIFF files that lie there too.
+
+    Parameters
+    ----------
+    probabilities : bool
+        Also write a TIFF for each class, with its probability as 0 to 255.
+    polygons : bool
+        Also write the classes as polygons, a GeoPackage.
+    applicability : bool
+        Also map where the image looks like the training images to the network.
+    min_area : float
+        Leave out polygons of a smaller area.
+    **windows
+        See `tinyunet.inference.sliding_window.sliding_window`.
     """
+    windows["progress"] = is_watched()
     raster = open_for(model, path, alpha)
     image, valid = pixels_of(raster)
     check_image(model.network, image)
@@ -138,11 +145,11 @@ def predict(
             file = stack.enter_context(ProbabilityFile(out, (*shape, classes)))
         colors = palette(classes)
         stack.enter_context(to_file(small, path.stem, model.class_names, colors, finish))
-        predict_classes(model, image, valid=valid, out=small, probabilities=file, **keywords)
+        predict_classes(model, image, valid=valid, out=small, probabilities=file, **windows)
         if trusted:
             names, colors = ["outside", "inside"], palette(2)[::-1]
             with to_file(trusted, f"{path.stem}_applicability", names, colors):
-                share = mark_applicability(model, image, trusted, valid=valid, **keywords)
+                share = mark_applicability(model, image, trusted, valid=valid, **windows)
             tqdm.write(
                 f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability; "
                 "there it does not look like the training images, so don't trust the map"
