@@ -20,7 +20,6 @@ from tinyunet.data.dataset import (
     count_classes,
     load_instances,
     load_pairs,
-    number_of_classes,
     read_mask,
 )
 from tinyunet.data.images import read_image
@@ -359,32 +358,6 @@ def test_sizes_that_differ_are_told(tmp_path):
     with pytest.raises(UserError) as caught:
         load_pairs([pair(tmp_path, numbers(5, 7, 3), numbers(7, 5, high=2))])
     one_line(caught, "north.png", "7 x 5", "5 x 7")
-
-
-def test_the_number_of_classes_is_the_largest_plus_one():
-    masks = [np.array([[0, 1]]), np.array([[3, 1]])]
-    assert number_of_classes(masks) == 4
-    assert number_of_classes([np.array([[0, 1, 2]])], ignore_index=0) == 3
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ([0, 255], "number the classes"),
-        ([0, 85, 170], "number the classes"),
-        ([0, 0], "a single class"),
-        ([-1, 0, 1], "ignore"),
-    ],
-)
-def test_masks_that_are_not_classes_are_told(values, said):
-    with pytest.raises(UserError) as caught:
-        number_of_classes([np.array([values])])
-    one_line(caught, said)
-
-
-def test_a_data_set_of_ignored_pixels_has_no_classes():
-    with pytest.raises(UserError, match="all pixels are ignored"):
-        number_of_classes([np.zeros((2, 2), dtype=np.uint8)], ignore_index=0)
 
 
 @given(seed=st.integers(0, 100), classes=st.integers(1, 5))

@@ -149,7 +149,7 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path):
     model = load_model(tmp_path / "run" / "model.npz")
     scores = evaluate(model, data[1])
     assert model.threshold == scores.best_threshold
-    assert scores.iou[1] == scores.threshold_curve[round(100 * model.threshold) - 1]
+    assert scores.mean_iou == scores.threshold_curve[round(100 * model.threshold) - 1]
     model.threshold = None  # the best checkpoint is chosen by the most probable class
     assert evaluate(model, data[1]).mean_iou == result.best_mean_iou
     assert model.metadata["step"] == result.best_step
@@ -568,22 +568,6 @@ def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
 def test_a_run_ends_with_advice_on_the_steps(tmp_path, capsys):
     run(tmp_path, val_interval=4)
     assert "step 24 of 24: The validation loss " in capsys.readouterr().err
-
-
-def test_the_preview_is_drawn_between_checkpoints(tmp_path, monkeypatch):
-    drawn = []
-    draw = run_folder.RunFolder.write_preview
-    monkeypatch.setattr(
-        run_folder.RunFolder,
-        "write_preview",
-        lambda folder, data: (drawn.append(trainer.step), draw(folder, data)),
-    )
-    trainer = Trainer(tiny(tmp_path, preview_interval=3), *blobs().split(0.34, seed=0))
-    trainer.run(progress=False)
-    assert drawn == [3, 6, 8, 9, 12, 15, 16, 18, 21, 24]
-    monkeypatch.undo()
-    run(tmp_path / "plain")
-    assert_same_run(tmp_path, tmp_path / "plain")  # looking changes nothing
 
 
 def test_tiles_of_a_scene_are_split_by_region_or_a_warning_is_given(tmp_path):

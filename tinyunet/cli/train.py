@@ -31,10 +31,10 @@ def run_train(options) -> None:
         print(f"Validation mean IoU {result.best_mean_iou or 0:.3f} at step {result.best_step}.")
         model = load_model(Path(config.out) / "model.npz")
         if model.threshold is not None:
-            curve, name = model.metadata["validation"]["iou_by_threshold"], model.class_names[1]
-            found = curve[round(100 * model.threshold) - 1]
+            curve = model.metadata["validation"]["mean_iou_by_threshold"]
             print(
-                f"A pixel is {name} where its probability is above {model.threshold:.2f}: the "
-                f"validation IoU of {name} is {found:.3f} there, and {curve[49]:.3f} at 0.50."
+                f"A pixel is {model.class_names[1]} where its probability is above "
+                f"{model.threshold:.2f}: the validation mean IoU is "
+                f"{curve[round(100 * model.threshold) - 1]:.3f} there, and {curve[49]:.3f} at 0.50."
             )
         print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")

@@ -7,39 +7,68 @@ memory. Bands are independent, so that threads can share them.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
-from tinyunet.backend import Array, device_name
+from tinyunet.backend import Array, device_name, xp
 from tinyunet.fast.threads import thread_count
 
-# How large a band's patch matrix may be. On a CPU: what the cache holds. On a GPU every band is a
-# kernel launch, so bands are there only to bound the memory.
-BAND_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
+# How many bytes a band may take. On a CPU: what the cache holds. On a GPU every band is a kernel
+# launch, so bands are there only to bound the memory.
+BAND_BYTES = {"cpu": 2 * 2**20, "cuda": 256 * 2**20}
+
+Band = tuple[slice, slice]  # images, and rows of them
 
 
 def bands(
-    output_shape: tuple, kernel_size: tuple, channels: int, filters: int, itemsize: int
-) -> Iterator[tuple[slice, slice]]:
-    """Cut the output into bands: whole images while they are small, else rows of one image.
+    shape: tuple, bytes_per_pixel: float, kernel_bytes: int = 0, multiple: int = 1
+) -> Iterator[Band]:
+    """Cut an output (N, OH, OW, F) into bands: whole images while they are small, else rows of one.
 
-    Yields pairs of slices (images, rows). A band's patch matrix has at most BAND_BYTES, or as many
-    as the kernel: with less, the work would be to read the kernel over and over. There is at least
-    one band for each thread.
+    A band takes at most BAND_BYTES, or as many as the kernel: with less, the work would be to read
+    the kernel over and over. Its rows are a multiple of `multiple`, but for an image's last. There
+    is at least one band for each thread.
     """
-    images, out_height, out_width, _ = output_shape
-    patch_length = kernel_size[0] * kernel_size[1] * channels
-    limit = max(BAND_BYTES[device_name()], patch_length * filters * itemsize)
-    fitting_rows = limit // (out_width * patch_length * itemsize)
-    rows = max(1, min(fitting_rows, images * out_height // thread_count()))
-    if rows >= out_height:
-        together = rows // out_height
+    images, height, width, _ = shape
+    limit = max(BAND_BYTES[device_name()], kernel_bytes)
+    fitting_rows = int(limit / (width * bytes_per_pixel))
+    rows = min(fitting_rows, images * height // thread_count())
+    if rows >= height:
+        together = rows // height
         for first in range(0, images, together):
-            yield slice(first, min(first + together, images)), slice(0, out_height)
+            yield slice(first, min(first + together, images)), slice(0, height)
     else:
+        rows = max(1, rows // multiple) * multiple
         for image in range(images):
-            for first in range(0, out_height, rows):
-                yield slice(image, image + 1), slice(first, min(first + rows, out_height))
+            for first in range(0, height, rows):
+                yield slice(image, image + 1), slice(first, min(first + rows, height))
 
 
-def rows_of(y: Array, band: tuple) -> Array:
+def padded_band(images: tuple[Array, ...], band: Band, products: Any, border: tuple) -> Array:
+    """Cut out what the windows of a band see of an image, zeros in place of the border.
+
+    Of several `images` (N, H, W, C), the channels are put side by side. The rows are those of whole
+    tiles of `products` (see `tinyunet.fast.patches`).
+    """
+    (numbers, rows), (kernel_height, _), (down, _) = band, products.kernel_size, products.stride
+    (top, _), (left, right) = border
+    _, height, width, _ = images[0].shape
+    first = rows.start * down - top
+    row_count = -(-(rows.stop - rows.start) // products.tile) * products.tile
+    last = first + (row_count - 1) * down + kernel_height
+    # (A wide border can hold a band's windows alone: then they touch no row.)
+    parts = [image[numbers, max(first, 0) : max(min(last, height), 0)] for image in images]
+    if len(parts) == 1 and first >= 0 and last <= height and left == right == 0:
+        return parts[0]
+    channels = sum(part.shape[3] for part in parts)
+    shape = (len(parts[0]), last - first, left + width + right, channels)
+    padded = xp.zeros(shape, dtype=parts[0].dtype)
+    inside = padded[:, max(-first, 0) :, left : left + width]
+    for part in parts:
+        inside[:, : part.shape[1], :, : part.shape[3]] = part
+        inside = inside[..., part.shape[3] :]
+    return padded
+
+
+def rows_of(y: Array, band: Band) -> Array:
     """One band of an output (N, OH, OW, F) as a matrix (pixels, F)."""
     return y[band].reshape(-1, y.shape[3])

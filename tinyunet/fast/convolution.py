@@ -9,13 +9,18 @@ which is again a convolution: of ``dy`` with the kernel turned by 180 degrees. I
 in order, and sums inside the matrix product.
 
 A transposed convolution is the same two ways, exchanged: its forward is a convolution's ``dx``.
+
+What is done with a band is a product with its patch matrix (`tinyunet.fast.patches`), or, where
+the kernel has three rows, Winograd's algorithm (`tinyunet.fast.winograd`).
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
-from tinyunet.backend import Array, xp
-from tinyunet.fast.bands import bands, rows_of
-from tinyunet.fast.patches import patch_matrix
+from tinyunet.backend import Array, device_name, xp
+from tinyunet.fast import winograd
+from tinyunet.fast.bands import Band, bands, padded_band, rows_of
+from tinyunet.fast.patches import PatchProducts
 from tinyunet.fast.threads import for_each, split_evenly
 from tinyunet.nn.functional.patches import col2im
 from tinyunet.nn.functional.shapes import (
@@ -27,6 +32,8 @@ from tinyunet.nn.functional.shapes import (
     transposed_size,
 )
 
+Products = PatchProducts | winograd.WinogradProducts
+
 
 def conv2d(
     x: Array, weight: Array, bias: Array | None = None, *, stride: Pair = 1, padding: Pair | str = 0
@@ -35,7 +42,7 @@ def conv2d(
     check_convolution(x, weight, bias, image_axis=2, output_axis=3)
     kernel_size, image_shape, stride = weight.shape[:2], x.shape, pair(stride)
     border = border_widths(padding, kernel_size, stride)
-    y = correlate(x, weight, bias, stride, border)
+    y = correlate((x,), weight, bias, stride, border)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dx = correlate_adjoint(dy, weight, image_shape, stride, border) if input_gradient else None
@@ -56,7 +63,7 @@ def conv_transpose2d(
     y = correlate_adjoint(x, weight, (len(x), *size, weight.shape[2]), stride, border, bias)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dx = correlate(dy, weight, None, stride, border) if input_gradient else None
+        dx = correlate((dy,), weight, None, stride, border) if input_gradient else None
         dweight = weight_gradient(dy, x, kernel_size, stride, border)
         return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
 
@@ -66,10 +73,42 @@ def conv_transpose2d(
 # -- The three products ----------------------------------------------------------------------------
 
 
-def correlate(x: Array, weight: Array, bias: Array | None, stride: tuple, border: tuple) -> Array:
-    """Convolution forward: each band's patch matrix times the weight matrix."""
-    matrix = weight.reshape(-1, weight.shape[3])  # (KH*KW*C, F)
-    return product_in_bands([(x, matrix)], bias, weight.shape[:2], stride, border)
+def correlate(
+    images: tuple[Array, ...],
+    weight: Array,
+    bias: Array | None,
+    stride: tuple,
+    border: tuple,
+    *,
+    turned: bool = False,
+    relu: bool = False,
+) -> Array:
+    """Convolution forward, in bands: (N, H, W, C) to (N, OH, OW, F).
+
+    The channels of several `images` count as those of one. The kernel may be `turned` around, its
+    channels in and out exchanged. Bias and ReLU, where they are wanted, are applied while the band
+    is in the cache.
+    """
+    x, kernel_size = images[0], weight.shape[:2]
+    size = output_size(x.shape, kernel_size, stride, border)
+    products = products_for(kernel_size, stride, (len(x), *size))
+    matrices = products.matrices(weight, turned)
+    y = xp.empty((len(x), *size, matrices.shape[-1]), dtype=xp.result_type(x, weight))
+    # The bias of a whole row of pixels: a few long additions are faster than many short ones.
+    row_bias = None if bias is None else repeated(bias, size[1])
+
+    def fill(band: Band) -> None:
+        y_band = y[band]
+        products.multiply(padded_band(images, band, products, border), matrices, out=y_band)
+        if row_bias is not None:
+            long_rows = y_band.reshape(-1, row_bias.size)
+            long_rows += row_bias
+        if relu:
+            xp.maximum(y_band, 0, out=y_band)
+
+    channels = sum(image.shape[3] for image in images)
+    for_each(fill, bands_for(products, y.shape, channels, y.itemsize))
+    return y
 
 
 def correlate_adjoint(
@@ -89,10 +128,7 @@ def correlate_adjoint(
         for size, (before, after) in zip(kernel_size, border, strict=True)
     )
     if stride == (1, 1) and min(map(min, turned_border)) >= 0:
-        # (KH*KW*F, C), as the transpose of a matrix (C, KH*KW*F), which BLAS takes as it is: this
-        # copies the kernel with its inner axis F in order.
-        turned = weight[::-1, ::-1].transpose(2, 0, 1, 3).reshape(channels, -1).T
-        return product_in_bands([(dy, turned)], bias, kernel_size, stride, turned_border)
+        return correlate((dy,), weight, bias, stride, turned_border, turned=True)
     matrix = weight.reshape(-1, filters).T  # (F, KH*KW*C)
     if tuple(kernel_size) == stride and image_shape[1:3] == tuple(
         stride[axis] * dy.shape[1 + axis] for axis in (0, 1)
@@ -121,32 +157,33 @@ def blocks_in_bands(dy: Array, matrix: Array, image_shape: tuple, bias: Array | 
     blocks = y.reshape(images, height, kernel_size[0], width, kernel_size[1], channels)
     blocks = blocks.transpose(0, 1, 3, 2, 4, 5)
 
-    def fill(band: tuple) -> None:
+    def fill(band: Band) -> None:
         # (pixels, F) @ (F, KH*KW*C) -> (pixels, KH*KW*C)
         products = (rows_of(dy, band) @ matrix).reshape(-1, channels)
         if bias is not None:
             products += bias
         blocks[band] = products.reshape(blocks[band].shape)
 
-    for_each(fill, bands(dy.shape, kernel_size, channels, filters, dy.itemsize))
+    for_each(fill, bands(dy.shape, matrix.shape[1] * dy.itemsize, matrix.nbytes))
     return y
 
 
 def weight_gradient(x: Array, dy: Array, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
     """Convolution's ``dweight`` (KH, KW, C, F): each band's patches, transposed, times its dy."""
-    channels, filters = x.shape[3], dy.shape[3]
+    products = products_for(kernel_size, stride, dy.shape[:3])
 
     def sum_over(some_bands: list) -> Array:
-        dmatrix = None
+        total = None
         for band in some_bands:
-            # (KH*KW*C, pixels) @ (pixels, F) -> (KH*KW*C, F)
-            product = patch_matrix(x, band, kernel_size, stride, border).T @ rows_of(dy, band)
-            dmatrix = product if dmatrix is None else xp.add(dmatrix, product, out=dmatrix)
-        return dmatrix
+            image = padded_band((x,), band, products, border)
+            part = products.gradient_of_matrices(image, dy[band])
+            total = part if total is None else xp.add(total, part, out=total)
+        return total
 
-    all_bands = list(bands(dy.shape, kernel_size, channels, filters, dy.itemsize))
+    all_bands = list(bands_for(products, dy.shape, x.shape[3], dy.itemsize))
     first, *others = for_each(sum_over, split_evenly(all_bands))
-    return sum(others, start=first).reshape(*kernel_size, channels, filters)
+    total = sum(others, start=first)
+    return products.gradient_of_weight(total).reshape(*kernel_size, x.shape[3], dy.shape[3])
 
 
 def sum_over_pixels(dy: Array) -> Array:
@@ -158,40 +195,22 @@ def sum_over_pixels(dy: Array) -> Array:
     return xp.ones(rows.shape[0], dtype=dy.dtype) @ rows
 
 
-def product_in_bands(
-    parts: list[tuple[Array, Array]],
-    bias: Array | None,
-    kernel_size: tuple,
-    stride: tuple,
-    border: tuple,
-    relu: bool = False,
-) -> Array:
-    """Multiply the patch matrix of an image (N, H, W, C) by a matrix (KH*KW*C, F), in bands.
+# -- Which products, and in which bands ------------------------------------------------------------
 
-    The products of several such `parts` are summed. Then, while the band is in the cache, comes
-    the bias, and ReLU where it is wanted.
-    """
-    (x, matrix), *others = parts
-    size = output_size(x.shape, kernel_size, stride, border)
-    y = xp.empty((len(x), *size, matrix.shape[1]), dtype=xp.result_type(x, matrix))
-    # The bias of a whole row of pixels: a few long additions are faster than many short ones.
-    row_bias = None if bias is None else repeated(bias, size[1])
 
-    def fill(band: tuple) -> None:
-        y_rows = rows_of(y, band)
-        # (pixels, KH*KW*C) @ (KH*KW*C, F) -> (pixels, F), straight to its place
-        xp.matmul(patch_matrix(x, band, kernel_size, stride, border), matrix, out=y_rows)
-        for other, other_matrix in others:
-            y_rows += patch_matrix(other, band, kernel_size, stride, border) @ other_matrix
-        if row_bias is not None:
-            long_rows = y_rows.reshape(-1, row_bias.size)
-            long_rows += row_bias
-        if relu:
-            xp.maximum(y_rows, 0, out=y_rows)
+def products_for(kernel_size: tuple, stride: tuple, output_size: tuple) -> Products:
+    """Choose Winograd's algorithm where it gains something: not on a GPU, nor for a few pixels."""
+    suitable = kernel_size[0] == winograd.TAPS and stride == (1, 1) and device_name() == "cpu"
+    if suitable and math.prod(output_size) >= winograd.MIN_PIXELS:
+        return winograd.WinogradProducts(kernel_size[1])
+    return PatchProducts(kernel_size, stride)
 
-    channels = sum(image.shape[3] for image, _ in parts)
-    for_each(fill, bands(y.shape, kernel_size, channels, y.shape[3], y.itemsize))
-    return y
+
+def bands_for(products: Products, shape: tuple, channels: int, itemsize: int) -> Iterator[Band]:
+    """Cut an output (N, OH, OW, F) into bands whose patches, from `channels`, stay in the cache."""
+    patch_bytes = products.patch_length * channels * itemsize
+    kernel_bytes = products.values * products.kernel_size[1] * channels * shape[3] * itemsize
+    return bands(shape, patch_bytes, kernel_bytes, products.tile)
 
 
 def repeated(values: Array, count: int) -> Array:

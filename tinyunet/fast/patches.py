@@ -1,59 +1,56 @@
-"""The patch matrix of one band, and what it sees beyond the border of the image.
-
-Padding a whole image would copy it. A band is padded alone, and only where it meets the border
-above or below; at its left and right end the few patches that look outside are filled in by hand.
-"""
+"""The convolution of a band as one product with its patch matrix."""
 
 from tinyunet.backend import Array, xp
 from tinyunet.fast.memory import strided_view
 
 
-def patch_matrix(x: Array, band: tuple, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
-    """Make the patches under the kernel for one band: (pixels of the band, KH*KW*C)."""
-    images, rows = band
-    (top, _), (left, right) = border
-    _, height, width, channels = x.shape
-    # The rows of the image that this band's windows touch; the border lies outside of it.
-    first = rows.start * stride[0] - top
-    last = (rows.stop - 1) * stride[0] - top + kernel_size[0]
-    # (A wide border can hold a band's windows alone: then it touches no row.)
-    inside = x[images, max(first, 0) : max(min(last, height), 0)]
-    patch_length = kernel_size[0] * kernel_size[1] * channels
-    only_sides = first >= 0 and last <= height and left + right > 0
-    if only_sides and stride[1] == 1 and width >= kernel_size[1]:
-        return patches_without_padding(inside, kernel_size, stride[0], left, right)
-    if first < 0 or last > height or left or right:
-        above = max(-first, 0)
-        padded = xp.zeros(
-            (inside.shape[0], last - first, left + width + right, channels), dtype=x.dtype
-        )
-        padded[:, above : above + inside.shape[1], left : left + width] = inside
-        inside = padded
-    # reshape copies the overlapping windows one by one; a 1 x 1 kernel has none and copies nothing
-    return sliding_windows(inside, kernel_size, stride).reshape(-1, patch_length)
+class PatchProducts:
+    """Convolves bands by their patch matrices; `WinogradProducts` has the same methods.
 
-
-def patches_without_padding(
-    inside: Array, kernel_size: tuple, down: int, left: int, right: int
-) -> Array:
-    """Make the patches of a band that meets the border at its left and right end only.
-
-    On a wide image a band is a few rows, and padding them would take as long as the product.
+    Attributes
+    ----------
+    tile : int
+        How many rows of output are computed together.
+    patch_length : float
+        How many numbers of patches there are to each output pixel and input channel.
+    values : int
+        How many products a kernel's column takes part in.
     """
-    windows = sliding_windows(inside, kernel_size, (down, 1))  # (n, rows, inner, KH, KW, C)
-    images, out_height, inner, kernel_height, kernel_width, channels = windows.shape
-    shape = (images, out_height, left + inner + right, kernel_height, kernel_width, channels)
-    patches = xp.empty(shape, dtype=inside.dtype)
-    patches[:, :, left : left + inner] = windows
-    # A window that begins k pixels outside sees the same as the outermost one within, and k zeros.
-    for k in range(1, left + 1):
-        patches[:, :, left - k, :, :k] = 0
-        patches[:, :, left - k, :, k:] = windows[:, :, 0, :, : max(kernel_width - k, 0)]
-    for k in range(1, right + 1):
-        kept = max(kernel_width - k, 0)
-        patches[:, :, k - right - 1, :, kept:] = 0
-        patches[:, :, k - right - 1, :, :kept] = windows[:, :, -1, :, kernel_width - kept :]
-    return patches.reshape(-1, kernel_height * kernel_width * channels)
+
+    tile = 1
+
+    def __init__(self, kernel_size: tuple, stride: tuple):
+        self.kernel_size, self.stride = kernel_size, stride
+        self.values = kernel_size[0]
+        self.patch_length = kernel_size[0] * kernel_size[1]
+
+    def matrices(self, weight: Array, turned: bool) -> Array:
+        """Lay a kernel (KH, KW, C, F) out as a matrix (KH*KW*C, F); turned, as (KH*KW*F, C)."""
+        if not turned:
+            return weight.reshape(-1, weight.shape[3])
+        # As the transpose of a matrix (C, KH*KW*F), which BLAS takes as it is: this copies the
+        # kernel with its inner axis F in order.
+        return weight[::-1, ::-1].transpose(2, 0, 1, 3).reshape(weight.shape[2], -1).T
+
+    def patches(self, padded: Array) -> Array:
+        """Make a band's patch matrix (pixels, KH*KW*C)."""
+        # reshape copies the overlapping windows one by one; a 1 x 1 kernel has none
+        length = self.patch_length * padded.shape[3]
+        return sliding_windows(padded, self.kernel_size, self.stride).reshape(-1, length)
+
+    def multiply(self, padded: Array, matrices: Array, out: Array) -> None:
+        """Convolve a band that has its border to `out` (N, OH, OW, F)."""
+        # (pixels, KH*KW*C) @ (KH*KW*C, F) -> (pixels, F), straight to its place
+        xp.matmul(self.patches(padded), matrices, out=out.reshape(-1, out.shape[3]))
+
+    def gradient_of_matrices(self, padded: Array, dy: Array) -> Array:
+        """Compute a band's part of the gradient of the kernel's matrix."""
+        # (KH*KW*C, pixels) @ (pixels, F) -> (KH*KW*C, F)
+        return self.patches(padded).T @ dy.reshape(-1, dy.shape[3])
+
+    def gradient_of_weight(self, dmatrices: Array) -> Array:
+        """Turn the gradient of the matrix into that of the kernel: here, it is that already."""
+        return dmatrices
 
 
 def sliding_windows(x: Array, kernel_size: tuple, stride: tuple) -> Array:

@@ -29,10 +29,10 @@ too; else *split* if two or more predicted ones lie in it by more than half; els
 predicted one is a *false alarm* if no more than half of it is of the class.
 
 **A threshold.** Of two classes the more probable one is not always the best answer: with balanced
-crops or weighted classes a network finds too much of the rare class, and the IoU of class 1 is
-highest where more than a probability of 0.5 is asked for. So the IoU is computed for 99 thresholds,
-0.01 to 0.99, from the counts of pixels that exceed each. The curve is flat at its top, and where
-exactly it is highest is chance, so the threshold nearest to 0.5 that is almost as good is taken.
+crops or weighted classes a network finds too much of the rare class, and the mean IoU is highest
+where more than a probability of 0.5 is asked for. So it is computed for 99 thresholds, 0.01 to
+0.99, from the counts of pixels that exceed each. The curve is flat at its top, and where exactly it
+is highest is chance, so the threshold nearest to 0.5 that is almost as good is taken.
 
 Three rules:
 
@@ -56,7 +56,7 @@ from tinyunet.backend import to_host
 from tinyunet.data.weight_maps import scipys_ndimage
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
-from tinyunet.inference.sliding_window import DEFAULT_TILE, choose_class, predict_tiles, without
+from tinyunet.inference.sliding_window import choose_class, predict_tiles, without
 from tinyunet.nn.operations import operations
 from tinyunet.progress import tqdm
 
@@ -209,7 +209,7 @@ class Scores:
     objects : array (K, 5), optional
         See `count_objects`.
     threshold_curve : array (99,), optional
-        The IoU of class 1 for each of the `THRESHOLDS`.
+        The mean IoU for each of the `THRESHOLDS` of the probability of class 1.
     """
 
     confusion: np.ndarray
@@ -231,9 +231,10 @@ class Scores:
         total = Counts(*(sum(parts) for parts in zip(*counts, strict=True)))
         curve = None
         if total.by_threshold[1].any():
-            # (2, 99): the pixels of each true class above each threshold, FP and TP
-            above = total.by_threshold[:, :0:-1].cumsum(axis=1)[:, ::-1]
-            curve = above[1] / (above[0] + total.by_threshold[1].sum())  # TP / (FP + TP + FN)
+            below = total.by_threshold.cumsum(axis=1)
+            # (99, 2, 2): a confusion matrix for each threshold
+            confusions = np.stack([below, below[:, -1:] - below], axis=-1).swapaxes(0, 1)[:99]
+            curve = np.array([cls.from_confusion(c, ignore_index).mean_iou for c in confusions])
         return replace(
             cls.from_confusion(total.confusion, ignore_index),
             loss=ratio(total.loss, total.weight),
@@ -285,8 +286,8 @@ class Scores:
 
     @property
     def best_threshold(self) -> float | None:
-        """The threshold for class 1: the nearest to 0.5 whose IoU is `CHANCE` from the highest."""
-        if self.threshold_curve is None or not self.threshold_curve.any():
+        """The threshold nearest to 0.5 whose mean IoU is almost, by `CHANCE`, the highest."""
+        if self.threshold_curve is None:
             return None
         good = THRESHOLDS[self.threshold_curve >= self.threshold_curve.max() - CHANCE]
         return float(min(good, key=lambda threshold: abs(threshold - 0.5)))
@@ -298,7 +299,7 @@ class Scores:
         list each, None for a class that does not count), ``mean_iou``, ``pixel_accuracy``,
         ``kappa`` and ``confusion`` (a list of rows); where they were counted ``calibration``, with
         a list for the bins each, ``objects``, with a list for the classes each, and, of two
-        classes, ``iou_by_threshold``, of class 1 for the thresholds 0.01 to 0.99.
+        classes, ``mean_iou_by_threshold`` for the thresholds 0.01 to 0.99.
         """
         names = ("iou", "dice", "precision", "recall", "mean_iou", "pixel_accuracy", "kappa")
         scores = {name: getattr(self, name) for name in names}
@@ -316,7 +317,7 @@ class Scores:
                 for name, counts in zip(OUTCOMES, self.objects.T.tolist(), strict=True)
             }
         if self.threshold_curve is not None:
-            result["iou_by_threshold"] = self.threshold_curve.tolist()
+            result["mean_iou_by_threshold"] = self.threshold_curve.tolist()
         return result
 
     def table(self, class_names) -> str:
@@ -390,12 +391,10 @@ def evaluate_each(
     dataset,
     loss=None,
     *,
-    tile=DEFAULT_TILE,
-    margin=None,
     threads=None,
-    tta=False,
     objects=False,
     progress=False,
+    **options,
 ) -> list[Counts]:
     """Predict every image of a data set, and compare each by itself with its mask.
 
@@ -404,16 +403,15 @@ def evaluate_each(
     model : Model
     dataset : Dataset
     loss : CrossEntropy, Dice or CrossEntropyAndDice, optional
-    tile, margin : int
-        As in `tinyunet.inference.sliding_window.sliding_window`.
     threads : int, optional
         How many images are predicted at once; without it, as many as there are cores.
-    tta : bool
-        As in `tinyunet.inference.sliding_window.sliding_window`.
     objects : bool
         Count connected pieces of each class, too.
     progress : bool
         Show a progress bar.
+    **options
+        `tile`, `margin`, `batch_size`, `tta`: see
+        `tinyunet.inference.sliding_window.sliding_window`.
 
     Returns
     -------
@@ -423,7 +421,6 @@ def evaluate_each(
     classes = model.network.config["classes"]
     replicas = Replicas(model.network, threads)  # for its threads: each takes an image
     count = len(replicas.replicas)
-    options = {"tile": tile, "margin": margin, "threads": 1, "tta": tta}
     results = []
 
     def compare(first, offset):
@@ -433,7 +430,7 @@ def evaluate_each(
         calibration, of_objects = np.zeros((BINS, 3)), np.zeros((classes, len(OUTCOMES)), np.int64)
         whole = np.empty(mask.shape, np.int64) if objects else None
         by_threshold = np.zeros((2, 100), np.int64)
-        for rows, columns, logits in predict_tiles(model, image, valid=valid, **options):
+        for rows, columns, logits in predict_tiles(model, image, valid=valid, threads=1, **options):
             truth = mask[rows, columns]
             prediction = to_host(choose_class(model, logits))
             confusion += confusion_matrix(truth, prediction, classes, model.ignore_index)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tinyunet.atomic_io import save_picture
+from tinyunet.checkpoint import Model
 from tinyunet.data.images import plain
 from tinyunet.inference.evaluation import THRESHOLDS, Scores
 from tinyunet.plots.colors import IGNORED, PALETTE, as_rgb, color_mask, overlay, palette
@@ -135,7 +136,10 @@ def legend_of(
     colors = palette(len(names)) if colors is None else colors
     entries = [(names[k], colors[k]) for k in present if k in names and k != ignore_index]
     if ignore_index in present:
-        entries.append((f"{names.get(ignore_index, ignore_index)} (ignored)", np.array(IGNORED)))
+        ours = (
+            f"{names[ignore_index]} (ignored)" if ignore_index in names else "ignored, or no data"
+        )
+        entries.append((ours, np.array(IGNORED)))
     return entries
 
 
@@ -332,18 +336,19 @@ def draw_calibration(scores: Scores) -> Image.Image:
 
 
 @plain_style()
-def draw_threshold_curve(scores: Scores, name: str) -> Image.Image:
-    """Draw the IoU of class 1 of two, called `name`, over the probability that is asked for."""
+def draw_threshold_curve(model: Model, scores: Scores) -> Image.Image:
+    """Draw the mean IoU of a model of two classes over the probability of class 1 asked for."""
     from matplotlib.figure import Figure
 
     figure = Figure((5, 3.6), dpi=DPI, layout="constrained")
-    axes, curve, best = figure.subplots(), scores.threshold_curve, scores.best_threshold
+    axes, curve, best = figure.subplots(), scores.threshold_curve, model.threshold
     iou = curve[THRESHOLDS == best].item()
     axes.plot(THRESHOLDS, curve, color=BLUE)
     axes.plot(best, iou, "o", color=VERMILION, label=f"{iou:.3f} at {best:.2f}")
     axes.axvline(0.5, color="gray", linestyle="--", label=f"{curve[49]:.3f} at 0.50")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold of the probability")
-    axes.set_ylabel(f"validation IoU of {shortened(name)}", parse_math=False)
+    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="validation mean IoU")
+    name = shortened(model.class_names[1])
+    axes.set_xlabel(f"{name} where its probability is above", parse_math=False)
     axes.legend(loc="lower center")
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)

@@ -5,7 +5,7 @@ It holds
 - ``model.npz``: the network as it was when its validation score was best; this is the one to use;
 - ``last.npz``: the network and the optimizer at the last checkpoint, for ``--resume``;
 - ``metrics.csv`` and ``curves.png``: loss and scores over the steps;
-- ``threshold_curve.png``: of two classes, the IoU of the second by the probability asked for;
+- ``threshold_curve.png``: of two classes, the mean IoU by the probability that is asked for;
 - ``preview.png``: a few validation images, their truth and the prediction;
 - ``config.json``: the settings.
 
@@ -147,8 +147,7 @@ class RunFolder:
         best = replace(self.model, metadata=metadata, threshold=threshold)
         save_model(self.path / "model.npz", best)
         if threshold is not None:
-            picture = draw_threshold_curve(scores, self.model.class_names[1])
-            save_picture(picture, self.path / "threshold_curve.png")
+            save_picture(draw_threshold_curve(best, scores), self.path / "threshold_curve.png")
 
     def add_training_features(self, training: Dataset) -> None:
         """Add to the best network what `predict --applicability` compares an image with."""
