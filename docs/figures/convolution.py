@@ -11,6 +11,7 @@ from figure_style import (
     canvas,
     cells,
     frame,
+    is_narrow,
     panels,
     write,
 )
@@ -23,7 +24,7 @@ def convolution_idea(quick):
     image = np.array([[0.0, 0.0, 9.0, 9.0, 9.0]] * 4)
     kernel = np.array([[-1.0, 0.0, 1.0]] * 3)
     y, _ = conv2d(image[None, :, :, None], kernel[:, :, None, None])
-    figure, axes = panels(1, 3, height=2.9, width_ratios=(5, 3, 3))
+    figure, axes = panels(1, 3, height=2.0 if is_narrow() else 2.9, width_ratios=(5, 3, 3))
     axes[0].set_title("the image, and a window")
     cells(axes[0], image, colors=BRIGHTNESS)
     axes[1].set_title("the kernel")
