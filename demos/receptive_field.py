@@ -16,6 +16,7 @@ from parts.influence import half_side
 
 from tinyunet.backend import to_device, to_host, xp
 from tinyunet.data.scenes import CLASSES, paint_scene
+from tinyunet.nn.operations import operations, use_operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import PALETTE
@@ -40,12 +41,15 @@ def measure(depth, image, center, options):
     influence : array (H, W)
         |dx|, summed over the channels and over networks with different initial weights.
     """
-    influence = 0
+    # The plain operations: rounding errors of the fast ones would count as influence.
+    influence, before = 0, operations.name
+    use_operations("plain")
     for seed in range(options.seed, options.seed + options.networks):
         network = UNet(3, len(CLASSES), base_channels=8, depth=depth, seed=seed)
         dlogits = xp.zeros_like(network(image))
         dlogits[0, center, center] = 1
         influence = influence + to_host(abs(network.backward(dlogits))[0].sum(axis=-1))
+    use_operations(before)
     return network.receptive_field, influence
 
 

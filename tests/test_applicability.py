@@ -280,4 +280,4 @@ def test_a_model_without_training_features_says_what_adds_them(trained, tmp_path
     save_model(tmp_path / "model.npz", model)
     arguments = [tmp_path / "model.npz", trained / "images" / "blob1.png", "--out", tmp_path / "o"]
     assert main(["predict", *map(str, arguments), "--applicability"]) == 2
-    assert "'tinyunet train' adds that when a training ends" in capsys.readouterr().err
+    assert "that is added when a training ends" in capsys.readouterr().err

@@ -36,7 +36,8 @@ def tiny_model(seed=0) -> Model:
     standardization = Standardization([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
     features = np.arange(6, dtype=np.float32).reshape(3, 2)
     known = {"features": features, "folds": np.array([0, 1, 1])}
-    return Model(network, standardization, ["gras", "Bäume"], 255, {"note": [1, 2.5, None]}, known)
+    names, note = ["gras", "Bäume"], {"note": [1, 2.5, None]}
+    return Model(network, standardization, names, 255, note, known, threshold=0.4)
 
 
 def assert_same(a: Model, b: Model) -> None:
@@ -50,11 +51,8 @@ def assert_same(a: Model, b: Model) -> None:
     assert a.training_features.keys() == b.training_features.keys()
     for name, array in a.training_features.items():
         np.testing.assert_array_equal(array, b.training_features[name])
-    assert (a.class_names, a.ignore_index, a.metadata) == (
-        b.class_names,
-        b.ignore_index,
-        b.metadata,
-    )
+    for name in ("class_names", "ignore_index", "metadata", "threshold"):
+        assert getattr(a, name) == getattr(b, name)
 
 
 def saved_bytes() -> bytes:
@@ -320,6 +318,27 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path, name, value):
         load_model(tmp_path / "model.npz")
 
 
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.1, 1, "0.5", [0.5], float("nan")])
+def test_a_threshold_that_is_no_share_is_refused(tmp_path, threshold):
+    header, arrays = checkpoint.pack(tiny_model())
+    header["threshold"] = threshold
+    (tmp_path / "model.npz").write_bytes(npz(header=np.array(json.dumps(header)), **arrays))
+    with pytest.raises(UserError, match=r"model.npz: is inconsistent"):
+        load_model(tmp_path / "model.npz")
+
+
+def test_a_threshold_is_for_two_classes_and_older_files_have_none(tmp_path):
+    model = tiny_model()
+    model.network, model.class_names = UNet(3, 3, base_channels=2, depth=1), list("abc")
+    save_model(tmp_path / "model.npz", model)
+    with pytest.raises(UserError, match=r"model.npz: is inconsistent"):
+        load_model(tmp_path / "model.npz")
+    header, arrays = checkpoint.pack(tiny_model())
+    del header["threshold"]
+    (tmp_path / "model.npz").write_bytes(npz(header=np.array(json.dumps(header)), **arrays))
+    assert load_model(tmp_path / "model.npz").threshold is None
+
+
 def test_too_little_memory_is_not_the_files_fault(tmp_path, monkeypatch):
     def exhausted(**config):
         raise MemoryError
@@ -422,7 +441,14 @@ def test_a_process_killed_while_saving_leaves_a_complete_file(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"dtype": 5}, {"color": None}, {"band_names": [1, 2]}, {"bands": ["1"]}, {"alpha": 3}],
+    [
+        {"dtype": 5},
+        {"color": None},
+        {"band_names": [1, 2]},
+        {"bands": ["1"]},
+        {"alpha": 3},
+        {"high": 1},
+    ],
     ids=str,
 )
 def test_an_image_format_of_wrong_types_is_no_model(tmp_path, wrong):

@@ -208,6 +208,9 @@ def objects(count):
     return np.arange(count + 1, dtype=np.uint8).repeat(12).reshape(-1, 4)
 
 
+COLORED = np.kron(np.stack([BLOBS * 100, BLOBS, BLOBS * 9], axis=2), np.ones((9, 9, 1), np.uint8))
+
+
 @pytest.mark.parametrize(
     ("masks", "said"),
     [
@@ -219,6 +222,8 @@ def objects(count):
         ([BLOBS * 0 + 255], "a single class"),
         ([objects(k) for k in (22, 25, 30, 33, 41)], "number objects"),
         ([np.stack([BLOBS * 100, BLOBS, BLOBS * 9], axis=2)], "are colored (3 colors)"),
+        ([Image.fromarray(COLORED).resize((71, 63), Image.Resampling.BILINEAR)], "are colored"),
+        ([objects(k) for k in (70, 85, 90, 73, 81)], "number objects"),
         ([np.stack([photograph(), photograph()[::-1], photograph()], axis=2)], "colors"),
     ],
 )
@@ -235,6 +240,7 @@ def test_a_proposed_table_accepts_the_masks_that_it_is_for(tmp_path):
         ("soft", [smooth([0, 255])]),
         ("objects", [objects(k) for k in (22, 25, 30, 33, 41)]),
         ("colors", [np.stack([BLOBS * 100, BLOBS, BLOBS * 9], axis=2)]),
+        ("soft colors", [Image.fromarray(COLORED).resize((300, 250), Image.Resampling.BILINEAR)]),
         ("void", [np.array([0, 1, 255], np.uint8)[BLOBS]]),
     ):
         folder = save(tmp_path / name, masks)

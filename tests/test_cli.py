@@ -22,6 +22,7 @@ from tinyunet.checkpoint import load_model, save_model
 from tinyunet.cli.main import main, parser
 from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
+from tinyunet.inference.evaluation import CHANCE
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
 from tinyunet.nn.unet import UNet
 from tinyunet.training.config import PAPER, TrainingConfig
@@ -70,6 +71,7 @@ def test_train_leaves_a_run_and_says_where_the_model_is(folder, capsys):
     assert call("train", "images", "masks", "--out", "run", *SMALL) == 0
     captured = capsys.readouterr()
     assert "mean IoU" in captured.out and "run/model.npz" in captured.out
+    assert "where its probability is above" in captured.out
     # The class table that was worked out, a line a class, as it stands in the run's folder.
     said = [line.strip() for line in captured.err.splitlines()]
     table = Path("run/classes.txt").read_text().split("\n")
@@ -80,8 +82,23 @@ def test_train_leaves_a_run_and_says_where_the_model_is(folder, capsys):
     assert [line.split(":")[0] for line in lines] == ["step 6 of 12", "step 12 of 12"]
     assert "loss" in lines[0] and "val mean IoU" in lines[0] and "00:00 left" in lines[1]
     assert sorted(os.listdir("run")) == sorted(
-        "model.npz last.npz metrics.csv curves.png preview.png config.json classes.txt".split()
+        "model.npz last.npz metrics.csv curves.png preview.png config.json classes.txt "
+        "threshold_curve.png".split()
     )
+
+
+def test_of_two_classes_train_names_the_threshold_and_predict_asks_for_it(trained, tmp_path):
+    model = load_model(trained / "run" / "model.npz")
+    curve = model.metadata["validation"]["mean_iou_by_threshold"]
+    assert curve[round(100 * model.threshold) - 1] >= max(curve) - CHANCE
+    counts = []
+    for model.threshold in (0.01, 0.99):
+        save_model(tmp_path / "model.npz", model)
+        assert call("predict", tmp_path / "model.npz", trained / "images", "--out", tmp_path) == 0
+        counts.append(
+            sum(np.asarray(Image.open(tmp_path / f"blob{k}.png")).sum() for k in range(6))
+        )
+    assert counts[0] > counts[1]
 
 
 def test_resume_needs_only_what_changes(folder, capsys):
@@ -174,16 +191,17 @@ def test_probabilities_do_not_depend_on_tiles_or_threads(trained, tmp_path):
 
 def test_a_map_lies_where_its_image_lies(trained, tmp_path):
     place = Place((0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0))
-    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
-    with raster_file(
-        tmp_path / "north.tif", image.shape, "uint8", place, photometric="rgb"
-    ) as file:
+    image = np.random.default_rng(0).integers(1, 255, (20, 30, 3)).astype(np.uint8)
+    image[:5] = 0
+    keywords = {"photometric": "rgb", "nodata": 0}
+    with raster_file(tmp_path / "north.tif", image.shape, "uint8", place, **keywords) as file:
         file.write(np.moveaxis(image, 2, 0))
     model, out = trained / "run" / "model.npz", tmp_path / "out"
     assert call("predict", model, tmp_path / "north.tif", "--out", out, "--probabilities") == 0
     for name in ("north.tif", "north_probability_1.tif"):
         made = open_raster(out / name)
         assert made.place == place and made.shape == (20, 30, 1)
+        assert not made.valid()[:5].any() and made.valid()[5:].all()
     assert not (out / "north.png").exists()
 
 
@@ -296,7 +314,7 @@ def test_a_scene_becomes_tiles_that_can_be_trained_on(tmp_path, monkeypatch, cap
     Image.fromarray(mask).save("mask.png")
     assert main("tile scene.png mask.png --out tiles --size 32".split()) == 0
     said = capsys.readouterr().out
-    assert "6 tiles of 32 x 32 pixels, from 2 rows and 3 columns" in said
+    assert "6 tiles of 32 x 32 pixels." in said
     program, *command = shlex.split(said.partition("Train with: ")[2])
     assert program == "tinyunet"
     assert main([*command, *SMALL, "--loss", "ce+dice", "--elastic"]) == 0

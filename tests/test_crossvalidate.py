@@ -117,6 +117,40 @@ def test_tiles_that_overlap_a_spatial_fold_train_no_network():
     assert any(overlaps)
 
 
+@given(shapes, st.integers(0, 12))
+def test_a_strip_lies_between_a_spatial_fold_and_the_tiles_that_train(sizes, buffer):
+    dataset = scenes(*sizes)
+    tiles = cut_into_tiles(dataset, 8)
+    whole = {stem: mask.shape for stem, mask in zip(dataset.stems, dataset.masks, strict=True)}
+    spatial = folds_of(tiles, "spatial", 2, 0, buffer)
+    for training, test in spatial:
+        near = {stem: np.zeros(shape, bool) for stem, shape in whole.items()}
+        inside = {stem: np.zeros(shape, bool) for stem, shape in whole.items()}
+        for stem, mask in zip(test.stems, test.masks, strict=True):
+            scene, row, column = stem.rsplit("_", 2)
+            top, left = int(row[1:]), int(column[1:])
+            bottom, right = top + mask.shape[0], left + mask.shape[1]
+            beside = np.s_[max(top - buffer, 0) : bottom + buffer]
+            near[scene][beside, max(left - buffer, 0) : right + buffer] = True
+            inside[scene][top:bottom, left:right] = True
+        expected = set()
+        for stem, mask in zip(tiles.stems, tiles.masks, strict=True):
+            scene, row, column = stem.rsplit("_", 2)
+            window = near[scene][int(row[1:]) :, int(column[1:]) :]
+            if not window[: mask.shape[0], : mask.shape[1]].any():
+                expected.add(stem)
+        assert set(training.stems) == expected
+    random = folds_of(tiles, "random", 2, 0, buffer)
+    for (by_place, _), (drawn, test) in zip(spatial, random, strict=True):
+        assert len(drawn) == min(len(by_place), len(tiles) - len(test))
+        assert not set(drawn.stems) & set(test.stems)
+
+
+def test_a_strip_that_leaves_nothing_to_train_on_is_refused():
+    with pytest.raises(UserError, match="leave none to train on: choose a smaller --depth"):
+        folds_of(cut_into_tiles(scenes((32, 64)), 16), "spatial", 2, 0, buffer=60)
+
+
 def test_fewer_tiles_than_folds_are_refused():
     with pytest.raises(UserError, match="4 tiles can't be divided into 5 folds"):
         folds_of(cut_into_tiles(scenes((32, 32)), 16), "random", 5, seed=0)
@@ -141,7 +175,7 @@ def test_the_command_leaves_scores_a_picture_and_a_sentence(tmp_path, capsys):
 
 
 def test_one_split_alone_is_measured_for_a_scene_and_its_mask(tmp_path, capsys):
-    write_folders(tmp_path, scenes((33, 80)))
+    write_folders(tmp_path, scenes((33, 112)))
     pair = [tmp_path / "images" / "scene0.png", tmp_path / "masks" / "scene0.png"]
     arguments = [*pair, "--out", tmp_path / "out", *SMALL, "--folds", "2", "--split", "spatial"]
     assert main(["crossvalidate", *map(str, arguments)]) == 0

@@ -14,9 +14,11 @@ from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import (
     OUTCOMES,
+    Counts,
     Scores,
     confusion_matrix,
     count_by_confidence,
+    count_by_threshold,
     count_objects,
     evaluate,
     evaluate_each,
@@ -330,6 +332,60 @@ def test_the_picture_of_the_calibration_is_drawn_with_empty_bins():
     calibration[6:] = [[10, 6.5, 5], [0, 0, 0], [20, 17, 12], [70, 68, 66]]
     scores = replace(Scores.from_confusion([[1, 0], [0, 1]]), calibration=calibration)
     assert draw_calibration(scores).mode == "RGB"
+
+
+# -- The threshold -------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.integers(1, 60))
+def test_the_threshold_is_nearest_to_a_half_of_those_with_the_highest_iou(seed, count):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, (2, count))
+    probabilities = rng.integers(0, 201, (2, count)) / 200  # on the thresholds, too
+    none = {"loss": 0.0, "weight": 0.0, "calibration": np.zeros((10, 3)), "objects": np.zeros(1)}
+    counts = [  # of two images
+        Counts(np.eye(2), **none, by_threshold=count_by_threshold(*each))
+        for each in zip(probabilities, truth, strict=True)
+    ]
+    scores = Scores.from_counts(counts)
+    if not truth.any():
+        assert scores.threshold_curve is None and scores.best_threshold is None
+        return
+    ious = []
+    for threshold in range(1, 100):
+        of_class = []
+        for k in (0, 1):
+            found, there = (probabilities > threshold / 100) == k, truth == k
+            if (found | there).any():
+                of_class.append((found & there).sum() / (found | there).sum())
+        ious.append(np.mean(of_class))
+    np.testing.assert_allclose(scores.threshold_curve, ious)
+    good = [k for k, iou in enumerate(ious, start=1) if iou >= max(ious) - 0.005]
+    best = scores.best_threshold
+    assert round(best * 100) in good
+    assert abs(best - 0.5) == pytest.approx(min(abs(k / 100 - 0.5) for k in good))
+
+
+@given(st.integers(1, 99), st.sampled_from([None, 255]))
+def test_with_a_threshold_classes_are_chosen_and_judged_by_it(percent, ignore_index):
+    rng = np.random.default_rng(percent)
+    image = rng.normal(size=(9, 14, 1)).astype(np.float32)
+    mask = rng.integers(0, 2, image.shape[:2]).astype(np.uint8)
+    mask[:2] = ignore_index or 0
+    network = UNet(1, 2, base_channels=2, depth=1, seed=percent)
+    model = Model(network, Standardization([0.0], [1.0]), None, ignore_index)
+    dataset = Dataset(["a"], [image], [mask])
+    curve = evaluate(model, dataset).threshold_curve
+    model.threshold = percent / 100
+    found = predict_classes(model, image)
+    probability = predict_probabilities(network, image)[..., 1]
+    np.testing.assert_array_equal(found, probability > model.threshold)
+    scores = evaluate(model, dataset)
+    assert scores.mean_iou == pytest.approx(curve[percent - 1])
+    counted = mask != 255
+    chosen = np.where(found, probability, 1 - probability)[counted]
+    expected = count_by_confidence(chosen, (found == mask)[counted])
+    np.testing.assert_allclose(scores.calibration, expected, rtol=1e-3)
 
 
 # -- Objects ---------------------------------------------------------------------------------------

@@ -107,6 +107,20 @@ def test_qgis_finds_what_it_must_know(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.7])
+def test_deepness_reads_the_threshold_and_one_that_it_cannot_follow_is_named(
+    tmp_path, capsys, threshold
+):
+    model = model_with_statistics(0, classes=2, depth=1)
+    model.threshold = threshold
+    save_model(tmp_path / "model.npz", model)
+    arguments = [tmp_path / "model.npz", "--out", tmp_path / "model.onnx", "--tile", 8]
+    assert main(["export", *map(str, arguments)]) == 0
+    stored = onnx.load(tmp_path / "model.onnx").metadata_props
+    assert {entry.key: entry.value for entry in stored}["seg_thresh"] == str(threshold)
+    assert ("never finds class 1" in capsys.readouterr().out) == (threshold < 0.5)
+
+
 def test_a_tile_that_does_not_fit_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match="height 30 is not divisible by 4; nearest that fit: 28"):
         export_onnx(model_with_statistics(0, depth=2), tmp_path / "model.onnx", tile=30)

@@ -22,7 +22,8 @@ from tests.strategies import convolutions, random_array
 from tinyunet import fast
 from tinyunet.backend import to_host
 from tinyunet.errors import UserError
-from tinyunet.fast.convolution import BAND_BYTES
+from tinyunet.fast import winograd
+from tinyunet.fast.bands import BAND_BYTES
 from tinyunet.fast.threads import lend
 from tinyunet.nn import functional, optimizers
 from tinyunet.nn.gradcheck import check_gradients
@@ -79,8 +80,51 @@ def test_unknown_operations_are_named_with_those_that_exist():
 # -- Bands -----------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def few_pixels(monkeypatch):
+    """Let Winograd's algorithm work on small images, too."""
+    monkeypatch.setattr(winograd, "MIN_PIXELS", 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("band_bytes", [1, 2**21])
+@given(data=st.data())
+def test_winograds_convolution_equals_the_plain_one(few_pixels, dtype, band_bytes, data):
+    images, height, width, channels, filters, kernel_width = (
+        data.draw(st.integers(1, largest)) for largest in (3, 11, 9, 4, 4, 4)
+    )
+    padding = data.draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
+    height, width = max(height, 3 - 2 * padding[0]), max(width, kernel_width - 2 * padding[1])
+    shapes = (images, height, width, channels), (3, kernel_width, channels, filters), (filters,)
+    arrays = [random_array([7, index], shape, dtype) for index, shape in enumerate(shapes)]
+    expected, plain_backward = functional.conv2d(*arrays, padding=padding)
+    dy = random_array(8, expected.shape, dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BAND_BYTES, "cpu", band_bytes)
+        y, backward = fast.conv2d(*arrays, padding=padding)
+        results = [y, *backward(dy)]
+    for result, plain_result in zip(results, [expected, *plain_backward(dy)], strict=True):
+        assert result.dtype == dtype
+        assert_close(result, plain_result, TOLERANCE[dtype])
+
+
+def test_winograds_convolution_rounds_little_more_than_the_usual_one(monkeypatch):
+    x, weight = random_array(0, (1, 32, 30, 64)), random_array(1, (3, 3, 64, 32)) / 24
+    exact, exact_backward = functional.conv2d(x, weight, padding=1)
+    dy = random_array(2, exact.shape)
+    errors = {}
+    for pixels in (1, 10**9):
+        monkeypatch.setattr(winograd, "MIN_PIXELS", pixels)
+        y, backward = fast.conv2d(x.astype("float32"), weight.astype("float32"), padding=1)
+        results = [y, *backward(dy.astype("float32"))]
+        pairs = zip(results, [exact, *exact_backward(dy)], strict=True)
+        errors[pixels] = [np.std(result - right) / np.std(right) for result, right in pairs]
+    assert max(errors[1]) < 1e-6
+    assert 1 < max(one / usual for one, usual in zip(*errors.values(), strict=True)) < 4
+
+
 @given(case=convolutions())
-def test_the_height_of_the_bands_does_not_matter(case):
+def test_the_height_of_the_bands_does_not_matter(few_pixels, case):
     whole, backward = fast.conv2d(*case[:3], **case.options)
     dy = random_array(0, whole.shape)
     gradients = backward(dy)
@@ -92,7 +136,7 @@ def test_the_height_of_the_bands_does_not_matter(case):
             assert_close(gradient, expected, 1e-13)
 
 
-def test_the_smallest_bands_equal_the_definition(xp, monkeypatch):
+def test_the_smallest_bands_equal_the_definition(xp, few_pixels, monkeypatch):
     for device in BAND_BYTES:
         monkeypatch.setitem(BAND_BYTES, device, 1)
     x, weight = random_array(0, (2, 7, 6, 2)), random_array(1, (3, 2, 2, 3))
@@ -104,7 +148,9 @@ def test_the_smallest_bands_equal_the_definition(xp, monkeypatch):
 
 @pytest.mark.parametrize("band_bytes", [1, 1000, 2**20])
 @pytest.mark.parametrize(("images", "count"), [(1, 2), (1, 3), (2, 4), (3, 2)])
-def test_a_convolution_on_several_threads_equals_one_on_one(monkeypatch, images, count, band_bytes):
+def test_a_convolution_on_several_threads_equals_one_on_one(
+    few_pixels, monkeypatch, images, count, band_bytes
+):
     monkeypatch.setitem(BAND_BYTES, "cpu", band_bytes)
     rng = np.random.default_rng(0)
     x, weight, bias = (rng.standard_normal(shape) for shape in ((images, 7, 5, 3), (3, 3, 3, 4), 4))

@@ -5,6 +5,8 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from tinyunet.data.dataset import load_pairs
@@ -14,9 +16,12 @@ from tinyunet.data.images import (
     in_format,
     open_raster,
     prepare,
+    range_of,
+    raster_of,
+    scales_apart,
 )
-from tinyunet.data.maps import raster_file
-from tinyunet.data.pairing import find_pairs
+from tinyunet.data.maps import raster_file, save_like
+from tinyunet.data.pairing import Pair, find_pairs
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
 
@@ -72,16 +77,16 @@ def test_internal_masks_tell_what_is_data(tmp_path):
 
 
 @pytest.mark.parametrize("by_gdal", [False, True])
-def test_nan_and_infinity_are_no_data(tmp_path, by_gdal):
+def test_nan_infinity_and_the_smallest_number_are_no_data(tmp_path, by_gdal):
     image = numbers(1, np.float32)
-    image[0, 0], image[5, 5] = np.nan, np.inf
+    image[0, 0], image[5, 5], image[7, 7] = np.nan, np.inf, np.finfo(np.float32).min
     path = tmp_path / "a.tif"
     if by_gdal:
         geotiff(path, image)
     else:
         Image.fromarray(image[:, :, 0]).save(path)
     valid = open_raster(path).valid()
-    assert not valid[0, 0] and not valid[5, 5] and valid.sum() == H * W - 2
+    assert not valid[[0, 5, 7], [0, 5, 7]].any() and valid.sum() == H * W - 3
 
 
 def test_missing_pixels_enter_no_mean_have_no_label_and_become_the_mean(tmp_path):
@@ -223,6 +228,68 @@ def test_bands_in_another_order_are_refused(tmp_path):
     with pytest.raises(UserError, match="B3, B4, B8.*B8, B4, B3"):
         in_format(with_names("b.tif", ("B3", "B4", "B8")), wanted)
     assert in_format(with_names("c.tif", ("b8", "b4", "b3")), wanted)
+
+
+# --- Scales ---
+
+
+def dim(factor, dtype=np.float32, seed=0):
+    """Make an image that reaches this share of 255, with all that lies below."""
+    pixels = np.random.default_rng(seed).beta(2, 2, (H, W, 3))
+    pixels[0, 0], pixels[0, 1] = 0, 1
+    return raster_of((255 * factor * pixels).astype(dtype), f"dim {factor:g}")
+
+
+def apart(*rasters):
+    ranges = {raster.path.name: range_of(raster) for raster in rasters}
+    return scales_apart({name: own for name, own in ranges.items() if own})
+
+
+@given(
+    low=st.sampled_from([1 / 255, 1, 16]),
+    high=st.sampled_from([1, 16, 257]),
+    count=st.integers(1, 9),
+)
+def test_scales_that_are_mixed_are_named(low, high, count):
+    dtype = np.float32 if low < 1 else np.uint16
+    many = [dim(low, dtype, seed=seed) for seed in range(count)]
+    text = apart(*many, dim(high, dtype), dim(high, dtype))
+    assert bool(text) == (low != high)
+    if low < high:
+        assert f"{255 * low:g} in dim {low:g}" in text and f"{255 * high:g} in dim {high:g}" in text
+
+
+@given(factor=st.floats(0.006, 1), seed=st.integers(0, 9))
+def test_a_dark_image_of_floats_is_no_other_scale(factor, seed):
+    assert not apart(dim(1), dim(factor, seed=seed))
+
+
+@given(level=st.integers(0, 300), noise=st.integers(0, 8), bits=st.sampled_from([8, 12, 16]))
+def test_an_empty_image_is_no_other_scale(level, noise, bits):
+    empty = np.random.default_rng(0).integers(level, level + noise + 1, (H, W, 1))
+    for dtype in (np.uint16, np.float32):
+        full = dim(2**bits / 256, dtype)
+        assert not apart(full, raster_of(empty.astype(dtype), "empty"))
+        assert not apart(full, raster_of(np.full((H, W), np.nan, np.float32), "missing"))
+
+
+@pytest.mark.parametrize("low", [1 / 255, 1])
+def test_training_warns_of_another_scale_and_check_and_prediction_name_the_file(tmp_path, low):
+    pairs = []
+    for name, factor in (("a", low), ("b", 255 * low), ("c", low)):
+        image = dim(factor, np.float32 if low < 1 else np.uint16)
+        save_like(image.pixels(), None, image, tmp_path / name, PLACE)
+        Image.fromarray(np.eye(H, W, dtype=np.uint8)).save(tmp_path / f"{name}.png")
+        pairs.append(Pair(name, tmp_path / f"{name}.tif", tmp_path / f"{name}.png"))
+    with pytest.warns(UserWarning, match=r"in a.tif, c.tif, but at \d+ in b.tif"):
+        load_pairs(pairs)
+    refused = []
+    assert len(load_pairs(pairs, refused=refused)) == 3
+    assert "b.tif" in str(refused[0])
+    wanted = load_pairs(pairs[::2]).image_format
+    assert ImageFormat(**asdict(wanted)) == wanted
+    with pytest.warns(UserWarning, match=r"in the training images, but at \d+ in .*b.tif"):
+        in_format(open_raster(pairs[1].image_path), wanted)
 
 
 # --- Without rasterio, and broken files ---

@@ -11,7 +11,8 @@ from tests.comparing import assert_close
 from tests.networks import in_float64, small_images
 from tinyunet.backend import to_host
 from tinyunet.distributed.replicas import Replicas
-from tinyunet.fast.convolution import BAND_BYTES
+from tinyunet.fast import winograd
+from tinyunet.fast.bands import BAND_BYTES
 from tinyunet.fast.inference import Convolution, for_inference
 from tinyunet.fast.threads import lend
 from tinyunet.nn.layers import BatchNorm2d, ReLU
@@ -31,13 +32,14 @@ networks = st.builds(
 )
 
 
-@given(networks, st.sampled_from([1, 3000, 2**22]))
-def test_the_network_for_inference_gives_the_same_logits(network, band_bytes):
+@given(networks, st.sampled_from([1, 3000, 2**22]), st.sampled_from([1, 10**6]))
+def test_the_network_for_inference_gives_the_same_logits(network, band_bytes, min_pixels):
     in_float64(network).eval()
     images = small_images(network)
     expected = network(images)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BAND_BYTES, "cpu", band_bytes)
+        patch.setattr(winograd, "MIN_PIXELS", min_pixels)
         assert_close(for_inference(network)(images), expected, 1e-12)
 
 

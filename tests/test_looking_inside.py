@@ -22,6 +22,7 @@ from tinyunet.cli import main as cli
 from tinyunet.data.images import ImageFormat, open_raster, prepare
 from tinyunet.data.scenes import CLASS_COLORS
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
+from tinyunet.nn.operations import operations, use_operations
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.colors import IGNORED, PALETTE
@@ -79,8 +80,17 @@ def test_what_is_kept_of_a_network_is_what_it_computed(wiring, norm):
     np.testing.assert_array_equal(kept["prediction"], network(x))
 
 
+@pytest.fixture
+def plain_operations():
+    """Use the plain operations: in the fast ones a few rows share what is not a number."""
+    before = operations.name
+    use_operations("plain")
+    yield
+    use_operations(before)
+
+
 @pytest.mark.parametrize("wiring", WIRINGS, ids=str)
-def test_a_row_sees_exactly_the_rows_that_can_spoil_it(wiring):
+def test_a_row_sees_exactly_the_rows_that_can_spoil_it(wiring, plain_operations):
     network = UNet(1, 1, base_channels=1, depth=2, **wiring).eval()
     for parameter in network.parameters():
         parameter.data = abs(parameter.data) + np.float32(0.1)  # let nothing cancel out

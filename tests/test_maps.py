@@ -264,7 +264,7 @@ def test_polygons_that_make_no_mask_are_explained(tmp_path):
     (tmp_path / "text.gpkg").write_text("no polygons")
     for given, field, said in (
         ((scene, good), "name", "has no field 'name', but kind, share"),
-        ((scene, good), "share", "no classes"),
+        ((scene, good), "share", "share gives 0.5, 1.0, 2.0: there must be at least two classes"),
         ((scene, polygons_file(tmp_path / "far.gpkg", far)), None, "no polygon lies in the scene"),
         ((scene, polygons_file(tmp_path / "n.shp", shapes, None, a=[1, 1, 1])), None, "no coord"),
         ((flat, good), None, "is not georeferenced"),
@@ -272,7 +272,22 @@ def test_polygons_that_make_no_mask_are_explained(tmp_path):
     ):
         with contextlib.suppress(Warning), pytest.raises(UserError, match=said):
             rasterize(*given, tmp_path / "mask.tif", field)
+    with pytest.raises(UserError, match="every polygon gives 1: there must be at least two"):
+        rasterize(scene, good, tmp_path / "mask.tif", outside=255)
     assert not (tmp_path / "mask.tif").exists()
+
+
+def test_a_name_has_the_number_that_it_has_in_the_table_of_another_scene(tmp_path):
+    scene, shapes = scene_file(tmp_path / "s.tif"), polygons(2)
+    north = polygons_file(tmp_path / "north.gpkg", shapes, kind=["roof", "barn"])
+    south = polygons_file(tmp_path / "south.gpkg", shapes, kind=["roof", "roof"])
+    table, counts = rasterize(scene, north, tmp_path / "north.tif", "kind")
+    assert rasterize(scene, south, tmp_path / "south.tif", "kind")[0].values[1] == ("1",)
+    again, there = rasterize(scene, south, tmp_path / "south.tif", "kind", known=table)
+    assert again == table and there["roof"] > 0 == there["barn"]
+    strange = polygons_file(tmp_path / "strange.gpkg", shapes, kind=["roof", "silo"])
+    with pytest.raises(UserError, match="kind holds silo, which --classes does not list"):
+        rasterize(scene, strange, tmp_path / "strange.tif", "kind", known=table)
 
 
 # --- The walk of a person with a scene and polygons ---

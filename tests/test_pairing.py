@@ -31,12 +31,16 @@ def names_of(pairs):
             ["aachen_0_gtFine_labelIds.png", "bonn_1_gtFine_labelIds.png"],
             "_gtFine_labelIds",
         ),
+        (["img_1.png", "img_2.png"], ["mask_1.png", "mask_2.png"], "mask_"),
+        (["Image1.tif", "Image2.tif"], ["Labels1.tif", "Labels2.tif"], "Labels"),
+        (["cell 0.tif", "cell 1.tif"], ["Mask of cell 0.tif", "Mask of cell 1.tif"], "Mask of "),
+        (["21_training.tif", "22_training.tif"], ["21_manual1.gif", "22_manual1.gif"], "_manual1"),
     ],
 )
-def test_masks_with_a_common_suffix_are_found_and_said(tmp_path, images, masks, suffix):
+def test_what_all_masks_have_in_their_names_is_found_and_said(tmp_path, images, masks, suffix):
     touch(tmp_path / "images", *images)
     touch(tmp_path / "masks", *masks)
-    with pytest.warns(UserWarning, match=f"2 masks paired by the suffix '{suffix}'"):
+    with pytest.warns(UserWarning, match=f"2 masks paired by '{suffix}' in their names"):
         pairs = find_pairs(tmp_path / "images", tmp_path / "masks")
     assert names_of(pairs) == list(zip(images, masks, strict=True))
 
@@ -48,6 +52,15 @@ def test_the_most_common_suffix_wins_and_the_rest_is_without_a_partner(tmp_path)
     assert len(find_pairs(tmp_path / "images", tmp_path / "masks")) == 2
     _, *lone = match(tmp_path / "images", tmp_path / "masks")
     assert [[path.name for path in side] for side in lone] == [["c.png"], ["a_ids.png"]]
+
+
+@pytest.mark.filterwarnings("ignore:2 masks paired")
+def test_of_masks_in_several_forms_the_labels_are_taken(tmp_path):
+    touch(tmp_path / "images", "a_leftImg8bit.png", "b_leftImg8bit.png")
+    kinds = ("color", "instanceIds", "labelIds")
+    touch(tmp_path / "masks", *(f"{stem}_gtFine_{kind}.png" for stem in "ab" for kind in kinds))
+    pairs = find_pairs(tmp_path / "images", tmp_path / "masks")
+    assert [pair.mask_path.stem[-8:] for pair in pairs] == ["labelIds", "labelIds"]
 
 
 @pytest.mark.filterwarnings("ignore:1 mask paired")
@@ -82,8 +95,8 @@ def test_two_files_are_a_pair_whatever_their_names(tmp_path):
 
 
 def test_files_that_are_left_out_are_counted_by_name(tmp_path):
-    touch(tmp_path, "a.png", "b.heic", "c.psd", "notes.txt", "a.pgw", "a.png.aux.xml", ".hidden.x")
-    with pytest.warns(UserWarning, match="2 files left out, as not read here: b.heic, c.psd"):
+    touch(tmp_path, "a.png", "b.heic", "c.arw", "notes.txt", "a.pgw", "a.png.aux.xml", ".hidden.x")
+    with pytest.warns(UserWarning, match="2 files left out, as not read here: b.heic, c.arw"):
         assert list(list_images(tmp_path)) == ["a"]
 
 

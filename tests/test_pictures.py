@@ -137,7 +137,7 @@ def test_the_legend_explains_every_class_and_ignored_pixels():
     np.testing.assert_array_equal([color for _, color in entries], PALETTE[:6])
     mask[0, 0] = 255
     name, color = legend_of(names, [mask], ignore_index=255)[-1]
-    assert name == "255 (ignored)" and tuple(color) == IGNORED
+    assert name == "ignored, or no data" and tuple(color) == IGNORED
 
 
 def test_a_class_that_is_ignored_is_in_the_legend_once_and_gray():

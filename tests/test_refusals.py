@@ -55,7 +55,7 @@ def assert_done_or_said_in_one_line(arguments: list[str], capsys) -> None:
 COMMANDS = {
     "train images masks --out run " + TINY: (
         *("--steps --batch-size --crop-size --base-channels --depth --val-interval".split()),
-        *("--patience --preview-interval --seed --threads --lr --dropout --val-fraction".split()),
+        *("--patience --seed --threads --lr --dropout --val-fraction".split()),
         *("--momentum --ignore-index --cache".split()),
     ),
     "predict model.npz scene.png --out out": ("--tile", "--margin", "--batch-size", "--threads"),

@@ -179,5 +179,5 @@ def test_large_validation_scenes_are_judged_by_windows_spread_over_them():
     assert limit_validation(dataset, judged=15_000_000) is dataset
     with pytest.warns(UserWarning, match="windows of 512 x 512"):
         limited = limit_validation(dataset, judged=2_000_000)
-    assert len(limited) == 7 and all(mask.shape == (512, 512) for mask in limited.masks)
+    assert len(limited) == 7 and all(max(mask.shape) <= 512 for mask in limited.masks)
     assert len(set(limited.stems)) == 7

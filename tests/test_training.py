@@ -33,7 +33,8 @@ from tinyunet.training.loop import random_batches, training_steps
 from tinyunet.training.run_folder import settings_to_resume
 from tinyunet.training.trainer import Trainer, load_datasets, train
 
-FILES = ["config.json", "curves.png", "last.npz", "metrics.csv", "model.npz", "preview.png"]
+FILES = "config.json curves.png last.npz metrics.csv model.npz preview.png threshold_curve.png"
+FILES = FILES.split()
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,10 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path):
     data = blobs().split(0.34, seed=0)
     result = train(tiny(tmp_path), data, progress=False)
     model = load_model(tmp_path / "run" / "model.npz")
+    scores = evaluate(model, data[1])
+    assert model.threshold == scores.best_threshold
+    assert scores.mean_iou == scores.threshold_curve[round(100 * model.threshold) - 1]
+    model.threshold = None  # the best checkpoint is chosen by the most probable class
     assert evaluate(model, data[1]).mean_iou == result.best_mean_iou
     assert model.metadata["step"] == result.best_step
     assert model.metadata["validation"]["mean_iou"] == result.best_mean_iou
@@ -565,22 +570,6 @@ def test_a_run_ends_with_advice_on_the_steps(tmp_path, capsys):
     assert "step 24 of 24: The validation loss " in capsys.readouterr().err
 
 
-def test_the_preview_is_drawn_between_checkpoints(tmp_path, monkeypatch):
-    drawn = []
-    draw = run_folder.RunFolder.write_preview
-    monkeypatch.setattr(
-        run_folder.RunFolder,
-        "write_preview",
-        lambda folder, data: (drawn.append(trainer.step), draw(folder, data)),
-    )
-    trainer = Trainer(tiny(tmp_path, preview_interval=3), *blobs().split(0.34, seed=0))
-    trainer.run(progress=False)
-    assert drawn == [3, 6, 8, 9, 12, 15, 16, 18, 21, 24]
-    monkeypatch.undo()
-    run(tmp_path / "plain")
-    assert_same_run(tmp_path, tmp_path / "plain")  # looking changes nothing
-
-
 def test_tiles_of_a_scene_are_split_by_region_or_a_warning_is_given(tmp_path):
     tiles = blobs(8, size=(20, 20))
     tiles.stems = [f"scene_r{r:03}_c{c:03}" for r in (0, 20) for c in (0, 20, 40, 60)]
@@ -628,7 +617,7 @@ def test_border_weights_between_objects_that_touch(tmp_path):
     assert trainer.draw_batch(0)[2].max() == 1
     train(config, progress=False)
     (tmp_path / "objects" / "blob2.png").unlink()
-    with pytest.raises(UserError, match="has no instance mask for the image blob2"):
+    with pytest.raises(UserError, match="has none for the image blob2, but an instance mask"):
         load_datasets(config, None, False)
     with pytest.raises(UserError, match="choose weight_map as well"):
         train(replace(config, weight_map=False), progress=False)

@@ -60,6 +60,8 @@ class Model:
         Anything else that JSON can hold: the settings of the training, its scores.
     training_features : dict of array
         What `tinyunet.inference.applicability.sample_features` gave, or nothing.
+    threshold : float, optional
+        Of two classes: class 1 is chosen where its probability is above this, not above 0.5.
     """
 
     network: UNet
@@ -68,6 +70,7 @@ class Model:
     ignore_index: int | None = None
     metadata: dict = field(default_factory=dict)
     training_features: dict = field(default_factory=dict)
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         """Make up names where there are none; raise a UserError if there are too few or many."""
@@ -154,6 +157,7 @@ def pack(model: Model) -> tuple[dict, dict]:
         "class_names": model.class_names,
         "ignore_index": model.ignore_index,
         "metadata": model.metadata,
+        "threshold": model.threshold,
     }
     arrays = {f"network/{name}": array for name, array in model.network.state_dict().items()}
     arrays["standardization/mean"] = model.standardization.mean
@@ -310,8 +314,11 @@ def unpack(header: dict, arrays: dict) -> Model:
         expect(features.shape == (len(folds), base), "training features", features.shape)
         expect(folds.ndim == 1 and folds.dtype.kind == "i", "folds", folds)
         known = {"features": features, "folds": folds}
+    threshold = header.get("threshold")
+    is_share = type(threshold) is float and 0 < threshold < 1 and classes == 2
+    expect(threshold is None or is_share, "threshold", threshold)
     names = header["class_names"]
-    return Model(network.eval(), standardization, names, ignore_index, metadata, known)
+    return Model(network.eval(), standardization, names, ignore_index, metadata, known, threshold)
 
 
 def part(arrays: dict, prefix: str) -> dict:

@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from tinyunet.checkpoint import Model, load_model, save_model
-from tinyunet.data.dataset import Dataset, read_mask
-from tinyunet.data.images import read_image
-from tinyunet.data.pairing import find_pairs
+from tinyunet.data.class_table import numbered
+from tinyunet.data.dataset import Dataset, load_pairs, meaning_of, open_for
+from tinyunet.data.images import Raster, raster_of
+from tinyunet.data.maps import nodata_of
+from tinyunet.data.pairing import Pair, find_pairs
 from tinyunet.errors import UserError
+from tinyunet.inference.applicability import sample_features
 from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
 from tinyunet.progress import tqdm
@@ -30,8 +33,11 @@ class Segmenter:
     Images are arrays (H, W, C), channels last, or (H, W) where they are gray; of any size, and of
     numbers in any range: each channel is standardized by its mean and standard deviation in the
     training images. So the images to predict must come in the same range as those, and one of
-    another number type (say ``float32`` instead of ``uint8``) is refused. Masks are integer arrays
-    (H, W): the class of each pixel, 0 to K - 1.
+    another number type (say ``float32`` instead of ``uint8``) is refused. Where an image is NaN
+    there is no data. Masks are integer arrays (H, W): the class of each pixel, 0 to K - 1.
+
+    Both may be files instead, which are read as on the command line: the model remembers what
+    their numbers mean, and what the masks store for each class.
 
     Parameters
     ----------
@@ -69,6 +75,8 @@ class Segmenter:
     ):
         if isinstance(classes, str | int) or len(classes) < 2:
             raise UserError(f"classes must be a list of at least two names, and is {classes!r}")
+        if ignore_index in range(len(classes)):
+            raise UserError(f"ignore_index {ignore_index} is a class: ignore another value, as 255")
         self.classes, self.ignore_index = [str(name) for name in classes], ignore_index
         self.base_channels, self.depth, self.seed = base_channels, depth, seed
         self.losses: list[float] = []
@@ -79,7 +87,7 @@ class Segmenter:
         settings = f"classes={self.classes}, base_channels={self.base_channels}, depth={self.depth}"
         state = "not trained yet"
         if self._model is not None:
-            state = f"trained on {self._model.metadata.get('image_kind', 'image files')}"
+            state = f"trained on {meaning_of(self._model)[1] or 'images'}"
         return f"Segmenter({settings}): {state}"
 
     def fit(
@@ -131,36 +139,32 @@ class Segmenter:
                     bar.set_postfix_str(f"loss {float(value):.3f}")
                 bar.update()
         self.losses = [float(value) for value in losses]
-        model.metadata["image_kind"] = kind_of(dataset.images[0])
-        model.network.eval()
+        model.training_features = sample_features(model, dataset, self.seed, config.threads)
         self._model = model
         return self
 
     def predict(self, image: np.ndarray | str | Path, **options) -> np.ndarray:
         """Return the class (H, W) of each pixel of an image (H, W, C), or of an image file.
 
-        `options` may be `tile`, `margin`, `batch_size`, `threads`, `tta`: see
+        It is 255 (65535 if there are more than 255 classes) where the image has no data. `options`
+        may be `tile`, `margin`, `batch_size`, `threads`, `tta`: see
         `tinyunet.inference.sliding_window.sliding_window`.
         """
-        return predict_classes(self._trained(), self._checked(image), **options)
+        pixels, valid = self._read(image)
+        classes = predict_classes(self._model, pixels, valid=valid, **options)
+        return classes if valid is None else np.where(valid, classes, nodata_of(len(self.classes)))
 
     def predict_proba(self, image: np.ndarray | str | Path, **options) -> np.ndarray:
         """Return the probability (H, W, K) of each class at each pixel; options as in `predict`."""
-        model = self._trained()
-        return predict_probabilities(
-            model.network,
-            self._checked(image),
-            ignore_index=self.ignore_index,
-            prepare=model.standardization.transform,
-            **options,
-        )
+        pixels, valid = self._read(image)
+        pixels = self._model.standardization.transform(pixels, valid)
+        options["ignore_index"] = self._model.ignore_index
+        return predict_probabilities(self._model.network, pixels, **options)
 
     def evaluate(self, images: Images, masks: Images) -> Scores:
         """Predict images, given as in `fit`, and compare with their masks."""
         model = self._trained()
-        dataset = self._dataset(images, masks)
-        self._checked(dataset.images[0], "image 0")
-        return evaluate(model, dataset)
+        return evaluate(model, self._dataset(images, masks, *meaning_of(model)))
 
     def save(self, path: str | Path) -> None:
         """Save the trained network as a model file, which ``tinyunet predict`` reads, too."""
@@ -191,74 +195,52 @@ class Segmenter:
             raise UserError("this Segmenter is not trained yet: call fit first, or Segmenter.load")
         return self._model
 
-    def _checked(self, image, name: str = "the image") -> np.ndarray:
-        """Refuse an image unlike those of the training, such as 0..1 in place of 0..255."""
-        image = as_image(image, name)
-        expected = self._trained().metadata.get("image_kind")
-        if expected not in (None, kind_of(image)):
-            raise UserError(
-                f"{name} has {kind_of(image)}, and the training images had {expected}: convert it "
-                "to the same type and range of numbers"
-            )
-        return image
+    def _read(self, image) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read an image as the model needs it, and which of its pixels are data."""
+        return open_for(self._trained(), as_raster(image, "the image")).read(
+            slice(None), slice(None)
+        )
 
-    def _dataset(self, images: Images, masks: Images) -> Dataset:
-        """Read images and masks, if they are files, and check that they belong together."""
+    def _dataset(self, images: Images, masks: Images, table=None, image_format=None) -> Dataset:
+        """Read images and masks, and check that they belong together."""
         if isinstance(images, str | Path) and isinstance(masks, str | Path):
-            if Path(images).is_dir() or Path(masks).is_dir():
-                pairs = find_pairs(images, masks)
-            else:
-                pairs = [("", images, masks)]
-            _, images, masks = zip(*pairs, strict=True)
-        for name, several, ndim in (("images", images, 4), ("masks", masks, 3)):
-            if isinstance(several, str | Path) or getattr(several, "ndim", ndim) != ndim:
-                raise UserError(f"{name} must be a list of arrays or files: [image] if it is one")
-        if len(images) != len(masks) or len(images) == 0:
-            raise UserError(f"{len(images)} images and {len(masks)} masks: each image needs a mask")
-        dataset = Dataset([], [], [])
-        for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            dataset.stems.append(f"image {number}")
-            dataset.images.append(as_image(image, f"image {number}"))
-            dataset.masks.append(self._as_mask(mask, f"mask {number}", dataset.images[-1].shape))
-            kinds = [kind_of(image) for image in (dataset.images[-1], dataset.images[0])]
-            if kinds[0] != kinds[1]:
-                raise UserError(f"image {number} has {kinds[0]}, but image 0 has {kinds[1]}")
-        return dataset
-
-    def _as_mask(self, mask, name: str, shape: tuple) -> np.ndarray:
-        """Return a mask (H, W) of an array or a file, or say what was expected."""
-        mask = read_mask(mask) if isinstance(mask, str | Path) else np.asarray(mask)
-        if mask.shape != shape[:2] or mask.dtype.kind not in "uib":
-            raise UserError(
-                f"{name}: expected {shape[:2]} integers, the class of each pixel of its image, got "
-                f"{mask.shape} of {mask.dtype}"
-            )
-        counted = mask[mask != self.ignore_index]
-        if counted.size and not 0 <= counted.min() <= counted.max() < len(self.classes):
-            raise UserError(
-                f"{name}: holds {counted.min()} to {counted.max()}, but the classes are 0 to "
-                f"{len(self.classes) - 1}; name a value that does not count by ignore_index, and "
-                "give 0 and 255 as mask > 0"
-            )
-        return mask.astype(np.uint8) if mask.dtype.kind == "b" else mask
+            pairs = find_pairs(images, masks)
+        else:
+            for name, given, ndim in (("images", images, 4), ("masks", masks, 3)):
+                if isinstance(given, str | Path) or getattr(given, "ndim", ndim) != ndim:
+                    raise UserError(
+                        f"{name} must be a list of arrays or files: [image] if it is one"
+                    )
+            if len(images) != len(masks) or len(images) == 0:
+                raise UserError(
+                    f"{len(images)} images and {len(masks)} masks: each image needs a mask"
+                )
+            pairs = [
+                Pair(f"image {k}", as_raster(image, f"image {k}"), as_raster(mask, f"mask {k}"))
+                for k, (image, mask) in enumerate(zip(images, masks, strict=True))
+            ]
+        ignored = () if self.ignore_index is None else (self.ignore_index,)
+        if table is None and any(isinstance(pair.mask_path, Raster) for pair in pairs):
+            table = numbered(range(len(self.classes)), self.classes, ignored)
+        names, ignore = self.classes, self.ignore_index
+        return load_pairs(pairs, table, class_names=names, ignore=ignore, image_format=image_format)
 
 
-def as_image(image, name: str) -> np.ndarray:
-    """Return an image (H, W, C) of an array or a file, or say what was expected."""
-    image = read_image(image) if isinstance(image, str | Path) else np.asarray(image)
-    image = image[:, :, np.newaxis] if image.ndim == 2 else image
-    if image.ndim != 3 or 0 in image.shape or (image.shape[0] <= 4 < image.shape[2]):
+def as_raster(source, name: str) -> Raster | str | Path:
+    """Give an array (H, W, C) or (H, W) as an open image of this name; files stay files."""
+    if isinstance(source, str | Path):
+        return source
+    array = np.asarray(source)
+    array = array.astype(np.uint8) if array.dtype.kind == "b" and array.ndim == 2 else array
+    if (
+        array.ndim not in (2, 3)
+        or 0 in array.shape
+        or (array.shape[0] <= 4 < array.shape[-1] and array.ndim == 3)
+    ):
         raise UserError(
-            f"{name}: expected (H, W, C), channels last, got {image.shape}; "
+            f"{name}: expected (H, W, C), channels last, got {array.shape}; "
             "np.moveaxis(image, 0, -1) moves the channels from the front to the end"
         )
-    if image.dtype.kind not in "uif" or not np.isfinite(image).all():
-        raise UserError(f"{name}: expected finite numbers, got {image.dtype}, or NaN or infinity")
-    return image
-
-
-def kind_of(image: np.ndarray) -> str:
-    """Describe channels and number type; floating-point numbers of any precision are alike."""
-    numbers = "floating-point" if image.dtype.kind == "f" else image.dtype.name
-    count = image.shape[2]
-    return f"{count} channel{'s' * (count != 1)} of {numbers} numbers"
+    if array.dtype.kind not in "uif":
+        raise UserError(f"{name}: expected numbers, got {array.dtype}")
+    return raster_of(array, name)

@@ -2,7 +2,7 @@
 
 from figure_style import BLUE, INK, VERMILION, panels
 
-from tinyunet.fast.convolution import BAND_BYTES
+from tinyunet.fast.bands import BAND_BYTES
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import UNet
 

@@ -1,9 +1,9 @@
 """``tinyunet check`` and ``tinyunet tile``: images and masks, before any training."""
 
-from tinyunet.cli.terminal import on_terminal
 from tinyunet.data.class_table import read_class_table
 from tinyunet.data.tiles import cut_tiles
 from tinyunet.data_checks import examine, save_report
+from tinyunet.progress import is_watched
 from tinyunet.training.config import TrainingConfig
 
 
@@ -17,7 +17,7 @@ def run_check(options) -> int:
         options.masks,
         table=read_class_table(options.classes) if options.classes else None,
         ignore=options.ignore_index,
-        progress=on_terminal(),
+        progress=is_watched(),
         **{name: getattr(options, name) for name in passed_on},
     )
     print(report.text(), end="")
@@ -29,7 +29,7 @@ def run_check(options) -> int:
 
 def run_tile(options) -> None:
     """Cut scenes and their masks into tiles."""
-    tiles = cut_tiles(
+    stems, empty = cut_tiles(
         options.scene,
         options.mask,
         options.out,
@@ -37,7 +37,8 @@ def run_tile(options) -> None:
         overlap=options.overlap,
         skip_empty=options.skip_empty,
     )
-    print(f"{tiles}.")
+    left_out = f"; {empty} with nothing but 0 left out" * (empty > 0)
+    print(f"{len(stems)} tiles of {options.size} x {options.size} pixels{left_out}.")
     print(
         f"Train with: tinyunet train {options.out}/images {options.out}/masks --val-split spatial "
         "--out run"

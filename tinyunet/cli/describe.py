@@ -1,6 +1,7 @@
 """``tinyunet inspect``, ``gradcheck`` and ``info``: what there is, and whether it is right."""
 
 import platform
+import re
 
 import numpy as np
 import PIL
@@ -30,19 +31,11 @@ def run_inspect(options) -> None:
         config = TrainingConfig(images="", masks="", out="", **described)
         config.check()
         network = new_network(config, options.channels, options.classes)
-    height, width = parse_size(options.size)
+    size = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", options.size)
+    if not size:
+        raise UserError(f"size {options.size!r}: give one number, or height and width as 256x384")
+    height, width = int(size[1]), int(size[2] or size[1])
     print(summarize(network, height, width))
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read ``256`` or ``256x384`` as (height, width)."""
-    try:
-        sides = [int(side) for side in text.lower().split("x")]
-    except ValueError:
-        sides = []
-    if len(sides) not in (1, 2) or min(sides) < 1:
-        raise UserError(f"size {text!r}: give one number, or height and width as 256x384")
-    return sides[0], sides[-1]
 
 
 def run_gradcheck(options) -> int:
@@ -62,21 +55,20 @@ def run_gradcheck(options) -> int:
 
 def run_info(options) -> None:
     """Print what tinyunet runs on."""
-    lines = [
-        ("tinyunet", tinyunet.__version__),
-        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        ("NumPy", np.__version__),
-        ("Pillow", PIL.__version__),
-        ("processor cores", f"{available_cores()}"),
-    ]
+    facts = {
+        "tinyunet": tinyunet.__version__,
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "NumPy": np.__version__,
+        "Pillow": PIL.__version__,
+        "processor cores": available_cores(),
+    }
     for pool in threadpool_info():
         name = f"{pool['internal_api']} {pool['version'] or ''}".strip()
-        lines.append((f"{pool['user_api']} library", f"{name}, {pool['num_threads']} threads"))
-    packages = ", ".join(installed_cupy_packages())
-    lines.append(("CuPy", packages or "not installed"))
+        facts[f"{pool['user_api']} library"] = f"{name}, {pool['num_threads']} threads"
+    facts["CuPy"] = ", ".join(installed_cupy_packages()) or "not installed"
     problem = cuda_problem()
-    lines.append(("CUDA", f"not available: {problem}" if problem else describe_gpu()))
-    for name, value in lines:
+    facts["CUDA"] = f"not available: {problem}" if problem else describe_gpu()
+    for name, value in facts.items():
         print(f"{name:16} {value}")
 
 
@@ -86,10 +78,9 @@ def describe_gpu() -> str:
 
     runtime = cupy.cuda.runtime
     name = runtime.getDeviceProperties(0)["name"].decode()
-    driver, own = runtime.driverGetVersion(), runtime.runtimeGetVersion()
-    return f"{name}; CuPy {cupy.__version__} with CUDA {version(own)}, driver for {version(driver)}"
-
-
-def version(number: int) -> str:
-    """Write CUDA's 13020 as 13.2."""
-    return f"{number // 1000}.{number % 1000 // 10}"
+    # CUDA writes 13.2 as 13020.
+    driver, own = (
+        f"{number // 1000}.{number % 1000 // 10}"
+        for number in (runtime.driverGetVersion(), runtime.runtimeGetVersion())
+    )
+    return f"{name}; CuPy {cupy.__version__} with CUDA {own}, driver for {driver}"

@@ -27,7 +27,9 @@ from tinyunet.cli.train import run_train
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
-from tinyunet.training.config import NETWORK, READING, TrainingConfig, add_options
+from tinyunet.training.config import NETWORK, READING, TrainingConfig, add_option, add_options
+
+SMALL = {"base_channels": 8, "steps": 300}  # the networks of crossvalidate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,11 +130,8 @@ def parser() -> Parser:
     add("--folds N", "Number of parts, each of which is judged once.", 5, type=whole(2, 100))
     splits = "How tiles are divided: at random, by region, or both."
     add("--split", splits, "random,spatial", choices=("random", "spatial", "random,spatial"))
-    add("--steps N", "Number of training steps of each network.", 300, type=whole(1))
-    channels = "Number of channels of the first level."
-    add("--base-channels N", channels, 8, type=whole(1, 4096))
-    more = ("depth", "batch_size", "crop_size", "class_weights", "lr", "seed", "device", "threads")
-    add_options(cross, (*READING, *more))
+    network = ("base_channels", "depth", "steps", "batch_size", "crop_size", "class_weights", "lr")
+    add_options(cross, (*READING, *network, "seed", "device", "threads"), SMALL)
 
     summary = "Turn polygons into the mask of a georeferenced scene."
     _, add = command("rasterize", run_rasterize, summary)
@@ -141,8 +140,9 @@ def parser() -> Parser:
     add("--out MASK", "The GeoTIFF to write.", required=True)
     add("--field NAME", "Attribute that tells the class (default: none, all are class 1).")
     add("--layer NAME", "Layer of a GeoPackage that has several (default: first).")
+    add("--classes FILE", "Class table of another scene: its names get the same numbers here.")
     outside = "What pixels outside of all polygons become: 255 does not count."
-    add("--outside", outside, 0, choices=(0, 255))
+    add("--outside", outside, 0, choices=(0, 255), type=int)
 
     _, add = command("tile", run_tile, "Cut scenes and their masks into tiles.")
     add("SCENE", "An image, georeferenced or not, or a folder of images.")
@@ -201,22 +201,6 @@ def parser() -> Parser:
     command("gradcheck", run_gradcheck, "Check the gradient of every operation on this computer.")
     command("info", run_info, "Show what tinyunet runs on, and what is missing.")
     return top
-
-
-def add_option(parser, name: str, help: str, default=None, **more) -> None:
-    """Add an option, ``"--size N"``, or an argument, ``"SCENE"``; the help tells the default."""
-    flag, _, metavar = name.partition(" ")
-    if default is False:
-        more["action"] = "store_true"
-    elif "choices" in more:
-        more["type"] = type(default)
-    elif not flag.startswith("--"):
-        flag, metavar = more.pop("dest", flag.lower()), flag
-    if metavar:
-        more["metavar"] = metavar
-    if type(default) in (int, float, str) and "(default: " not in help:
-        help = f"{help[:-1]} (default: {default})."
-    parser.add_argument(flag, help=help, default=default, **more)
 
 
 def whole(lowest: int, highest: int = 10**6):

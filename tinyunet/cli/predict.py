@@ -10,9 +10,8 @@ import numpy as np
 from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
-from tinyunet.cli.terminal import on_terminal
-from tinyunet.data.dataset import Windowed, meaning_of
-from tinyunet.data.images import Raster, filled, in_format, open_raster, plain, prepare
+from tinyunet.data.dataset import Windowed, open_for
+from tinyunet.data.images import Raster, filled, plain
 from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
@@ -20,7 +19,7 @@ from tinyunet.inference.applicability import mark_applicability
 from tinyunet.inference.sliding_window import ProbabilityFile, check_image, predict_classes
 from tinyunet.plots.colors import overlay, palette
 from tinyunet.plots.pictures import draw_grid, legend_of, marked
-from tinyunet.progress import tqdm
+from tinyunet.progress import is_watched, tqdm
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
 IN_MEMORY = 100_000_000  # pixels: larger scenes are read by windows
@@ -33,13 +32,11 @@ def run_predict(options) -> int:
     out = Path(options.out)
     classes = model.network.config["classes"] if options.probabilities else 0
     paths = images_to_predict(options.images, out, classes)
-    names = ("tile", "margin", "batch_size", "threads", "tta")
-    keywords = {name: getattr(options, name) for name in names}
-    keywords["progress"] = on_terminal()
+    keywords = window_options(options)
     if out.exists() and not out.is_dir():
         make_folder(out)  # says why not, once
     several, failed = len(paths) > 1, 0
-    for path in tqdm(paths, "predicting", unit="image", disable=not (several and on_terminal())):
+    for path in tqdm(paths, "predicting", unit="image", disable=not (several and is_watched())):
         try:
             predict(model, path, out, options, keywords)
         except UserError as error:
@@ -50,6 +47,12 @@ def run_predict(options) -> int:
     done = len(paths) - failed
     print(f"{done} image{'s' * (done != 1)} predicted; the results are in {out}.")
     return 2 if failed else 0
+
+
+def window_options(options) -> dict:
+    """Pick what `tinyunet.inference.sliding_window.sliding_window` is to be told."""
+    names = ("tile", "margin", "batch_size", "threads", "tta")
+    return {name: getattr(options, name) for name in names} | {"progress": is_watched()}
 
 
 def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> None:
@@ -108,15 +111,10 @@ def predict(model: Model, path: Path, out: Path, options, keywords: dict) -> Non
             if as_tiff:
                 with raster_file(name, shape, "uint8", raster.place) as tiff:
                     tiff.write(file.read(index), 1)
+                    if valid is not None:
+                        tiff.write_mask(valid[:, :])
             else:
                 save_picture(file.read(index), name, compression="tiff_deflate")
-
-
-def open_for(model: Model, path: Path, alpha: str | None) -> Raster:
-    """Open an image as the model needs it, or say what it is instead."""
-    image_format = meaning_of(model, alpha)[1]
-    raster = open_raster(path)
-    return in_format(raster, image_format) if image_format else prepare(raster, alpha=alpha)
 
 
 def pixels_of(raster: Raster):
@@ -141,15 +139,12 @@ class Thumbnail:
         if self.valid is not None:
             classes[~self.valid[window]] = self.nodata
         self.target[window] = classes
-        starts = [-(-part.start // self.every) for part in window]
-        offsets = [
-            start * self.every - part.start for start, part in zip(starts, window, strict=True)
+        # Rows and columns of the small copy that lie in this part.
+        kept = [
+            np.arange(-(-part.start // self.every), -(-part.stop // self.every)) for part in window
         ]
-        small = classes[offsets[0] :: self.every, offsets[1] :: self.every]
-        rows, columns = (
-            slice(start, start + side) for start, side in zip(starts, small.shape, strict=True)
-        )
-        self.classes[rows, columns] = small
+        inside = [self.every * k - part.start for k, part in zip(kept, window, strict=True)]
+        self.classes[np.ix_(*kept)] = classes[np.ix_(*inside)]
 
 
 def overview(model: Model, image, small: Thumbnail, trusted: Thumbnail | None):
@@ -174,21 +169,16 @@ def images_to_predict(given: list[str], out: Path, classes_to_write: int) -> lis
         paths += list_images(path).values() if path.is_dir() else [path]
     if not paths:
         raise UserError(f"no images in {', '.join(given)}")
+    endings = ["", "_overlay", "_applicability"]
+    endings += [f"_probability_{index}" for index in range(classes_to_write)]
     taken = {}
     for path in paths:
         if not path.is_file():
             raise UserError(f"{path}: no such image")
         if os.path.dirname(os.path.realpath(path)) == os.path.realpath(out):
-            raise UserError(
-                f"the results would lie among the images in {out}: choose another --out"
-            )
-        endings = ["", "_overlay", "_applicability"]
-        endings += [f"_probability_{index}" for index in range(classes_to_write)]
+            raise UserError(f"the images lie in {out} themselves: choose another --out")
         for name in (path.stem + ending for ending in endings):
             if name in taken:
-                raise UserError(
-                    f"{taken[name]} and {path} would both become {name}: predict them into "
-                    "different folders, or rename one"
-                )
+                raise UserError(f"{taken[name]} and {path} would both become {name}: rename one")
             taken[name] = path
     return paths

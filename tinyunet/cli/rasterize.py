@@ -1,17 +1,19 @@
 """``tinyunet rasterize``: polygons that somebody digitized become the mask of a scene."""
 
+import shlex
 from pathlib import Path
 
 from tinyunet.atomic_io import save_text
+from tinyunet.data.class_table import read_class_table
 from tinyunet.data.maps import rasterize
 
 
 def run_rasterize(options) -> None:
     """Write the mask and, beside it, its class table."""
     out = Path(options.out)
-    table, counts = rasterize(
-        options.scene, options.polygons, out, options.field, options.outside, options.layer
-    )
+    known = read_class_table(options.classes) if options.classes else None
+    names = ("scene", "polygons", "out", "field", "outside", "layer")
+    table, counts = rasterize(*(getattr(options, name) for name in names), known)
     beside = out.with_name(f"{out.stem}_classes.txt")
     save_text(f"{table}\n", beside)
     total = max(sum(counts.values()), 1)
@@ -23,7 +25,5 @@ def run_rasterize(options) -> None:
             "What nobody digitized now counts as background. If polygons cover only a part of the "
             "scene, use --outside 255: it does not count."
         )
-    print(
-        f"Train with: tinyunet train {options.scene} {out} --classes {beside} "
-        "--val-split spatial --out run"
-    )
+    paths = shlex.join(map(str, (options.scene, out, "--classes", beside)))
+    print(f"Train with: tinyunet train {paths} --val-split spatial --out run")

@@ -1,7 +1,6 @@
 """Standard output and standard error: no trouble with them may end a long computation."""
 
 import io
-import sys
 from typing import Any
 
 
@@ -41,8 +40,3 @@ class Stream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
-
-
-def on_terminal() -> bool:
-    """Tell whether a person is watching, who wants to see a progress bar."""
-    return sys.stderr.isatty()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tinyunet.checkpoint import load_model
 from tinyunet.distributed import mpi
 from tinyunet.errors import UserError
 from tinyunet.training.config import PAPER, TrainingConfig, settings_in
@@ -28,4 +29,12 @@ def run_train(options) -> None:
             ) from stop
     if communicator.is_main_process:
         print(f"Validation mean IoU {result.best_mean_iou or 0:.3f} at step {result.best_step}.")
+        model = load_model(Path(config.out) / "model.npz")
+        if model.threshold is not None:
+            curve = model.metadata["validation"]["mean_iou_by_threshold"]
+            print(
+                f"A pixel is {model.class_names[1]} where its probability is above "
+                f"{model.threshold:.2f}: the validation mean IoU is "
+                f"{curve[round(100 * model.threshold) - 1]:.3f} there, and {curve[49]:.3f} at 0.50."
+            )
         print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")

@@ -20,7 +20,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -117,8 +117,8 @@ class ClassTable:
             listed = ", ".join(f"{written(value)} ({count:,} pixels)" for value, count in shown)
             table = "; ".join(str(self).splitlines()[:12])
             raise UserError(
-                f"{name}: holds {listed}, which the class table does not list ({table}): give "
-                "--classes FILE with a line for it"
+                f"{name}: holds {listed}, which the class table does not list ({table}): list "
+                "it there, as a class or after 'ignore' (--classes FILE)"
             )
         return result
 
@@ -228,7 +228,7 @@ def find_class_list(masks: str | Path) -> Path | None:
 # --- What a mask stores ------------------------------------------------------------------------
 
 
-def open_mask(path: str | Path) -> Raster:
+def open_mask(path: str | Path | Raster) -> Raster:
     """Open a mask: one number or one color for each pixel.
 
     Raises
@@ -237,18 +237,17 @@ def open_mask(path: str | Path) -> Raster:
         If it cannot be read, or holds something else.
     """
     raster = open_raster(path)
-    if "alpha" in raster.band_names:
-        try:
-            raster = prepare(raster)
-        except UserError as error:
-            raise UserError(
-                f"{path}: is partly transparent, and nothing tells the class there: flatten it "
-                "onto a background and save a gray or RGB image"
-            ) from error
-    if raster.shape[2] != 1 and (raster.shape[2] != 3 or raster.dtype.kind == "f"):
+    try:
+        raster = prepare(raster) if "alpha" in raster.band_names else raster
+    except UserError as error:
         raise UserError(
-            f"{path}: has {raster.shape[2]} channels of {raster.dtype}, but a mask holds one "
-            "number or one color for each pixel, its class"
+            f"{raster.path}: is partly transparent, and nothing tells the class there: flatten it, "
+            "and save it as gray or RGB"
+        ) from error
+    if raster.shape[2] not in (1, 3) or raster.shape[2] == 3 and raster.dtype.kind == "f":
+        raise UserError(
+            f"{raster.path}: has {raster.shape[2]} channels of {raster.dtype}, but a mask holds "
+            "one number or one color for each pixel, its class"
         )
     return raster
 
@@ -353,7 +352,7 @@ def numbered(values: Iterable[int], names: Sequence[str] = (), ignored=()) -> Cl
     values = list(values)
     as_numbers = max(values, default=0) < MOST_CLASSES
     names = names or [f"class {value if as_numbers else k}" for k, value in enumerate(values)]
-    words = tuple((written(value),) for value in values)
+    words = tuple((written(value),) * (value not in ignored) for value in values)
     return ClassTable(tuple(names), words, tuple(map(written, ignored)))
 
 
@@ -378,14 +377,15 @@ def work_out(
         If there are not as many values as names.
     """
     nodata = set().union(*(mask.nodata for mask in masks))
-    if 0 in nodata - {ignore}:
-        raise Ambiguous(
-            "mark 0 as missing data (nodata), as many programs do with the background: give "
-            "--ignore-index 0 if these pixels do not count, else --classes FILE"
-        )
     ignored = {int(value) for value in nodata | {ignore} if value is not None and value == value}
     total = sum((mask.counts for mask in masks), Counter())
     values = sorted(set(total) - ignored)
+    if 0 in nodata - {ignore}:
+        raise Ambiguous(
+            "mark 0 as missing data (nodata), as many programs do with the background: give "
+            "--ignore-index 0 if these pixels do not count, else --classes FILE",
+            numbered([0, *values]),
+        )
     for doubt in doubts(masks, values, total, ignored):
         raise Ambiguous(*doubt)
     if names:
@@ -412,17 +412,21 @@ def doubts(
         yield (f"hold a single class ({shown}): there is nothing to tell apart",)
         return
     low, high = values[0], values[-1]
+    inner = sum((mask.inner for mask in masks), Counter())
+    if high >= COLOR:
+        common = sorted(value for value, _ in inner.most_common(12))
+        areas = sum(inner[value] for value in common) > total.total() / 2
+        if len(values) <= MOST_CLASSES or areas:
+            names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
+            table = replace(numbered(common, names), ignored=(REST,) * (len(values) > len(common)))
+            text = f"are colored ({len(values)} colors): give --classes FILE that names the colors"
+            yield text, table
     if any(mask.raster.lossy for mask in masks):
         yield (
             "are compressed with loss, as JPEG, which changes the values near borders: export them "
             "as PNG, or give --classes FILE",
-            ClassTable(both, (("0-127",), ("128-255",))),
+            ClassTable(both, (("0-127",), ("128-255",))) if high < COLOR else None,
         )
-    if 0 < sum(value >= COLOR for value in values) <= MOST_CLASSES:
-        common = sorted(value for value, _ in total.most_common(12))
-        names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
-        text = f"are colored ({len(values)} colors): give --classes FILE that names the colors"
-        yield text, numbered(common, names)
     color_of: dict[int, bytes] = {}
     for mask in (mask for mask in masks if mask.raster.palette is not None):
         for value in mask.counts:
@@ -430,7 +434,6 @@ def doubts(
             if color_of.setdefault(value, color) != color:
                 colors = f"#{color_of[value].hex()} and #{color.hex()}"
                 yield (f"show {value} as {colors}: give --classes FILE that names the colors",)
-    inner = sum((mask.inner for mask in masks), Counter())
     between = values[1:-1] if high >= MOST_CLASSES and low >= 0 else []
     soft = [value for value in between if inner[value] < 0.3 * total[value]]
     few = sum(total[value] for value in between) < 0.3 * sum(total[value] for value in values)
@@ -440,6 +443,14 @@ def doubts(
             f"hold {len(between)} values between {low} and {high} that nowhere form an area, as "
             "smoothed borders do: export them without smoothing, or give --classes FILE",
             ClassTable(both, ((f"{low}-{half}",), (f"{half + 1}-{max(255, high)}",))),
+        )
+    # Objects are numbered 0 to n without gaps, n large, and another in every mask.
+    found = [set(mask.counts) - ignored for mask in masks]
+    largest = [max(each) for each in found if each and each == set(range(max(each) + 1))]
+    if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
+        yield (
+            "seem to number objects: give --classes FILE in which all objects are one class",
+            ClassTable(both, (("0",), (f"1-{high}",))),
         )
     if len(values) > MOST_CLASSES:
         yield (
@@ -452,12 +463,4 @@ def doubts(
             f"hold the value {marker}, which may mark pixels that do not count: give "
             f"--ignore-index {marker} if so, else --classes FILE",
             numbered([value for value in values if value != marker], ignored=(marker,)),
-        )
-    # Objects are numbered 0 to n without gaps, n large, and another in every mask.
-    found = [set(mask.counts) - ignored for mask in masks]
-    largest = [max(each) for each in found if each and each == set(range(max(each) + 1))]
-    if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
-        yield (
-            "seem to number objects: give --classes FILE in which all objects are one class",
-            ClassTable(both, (("0",), (f"1-{high}",))),
         )

@@ -27,6 +27,8 @@ from tinyunet.data.images import (
     in_format,
     open_raster,
     prepare,
+    range_of,
+    scales_apart,
     warn_once,
 )
 from tinyunet.data.pairing import Pair, list_images
@@ -305,7 +307,9 @@ def load_pairs(
     ignore : int, optional
         Likewise: a value whose pixels do not count.
     image_format : ImageFormat, optional
-        Of a model, for images to be shown to it. Without it, that of the first image.
+        Of a model, for images to be shown to it. Without it, that of the first image, and the
+        numbers of all images must be in one scale: else there is a warning, or a refusal in the
+        list.
     bands, alpha
         See `tinyunet.data.images.prepare`.
     cache : int
@@ -322,18 +326,18 @@ def load_pairs(
         If a file cannot be read, an image and its mask differ in size or place, the images are of
         different kinds, or it cannot be told what a mask stores.
     """
-    opened, summaries = [], []
+    opened, summaries, ranges = [], [], {}
+    known = image_format is not None
     if table is None and (listing := find_class_list(pairs[0].mask_path)):
         table = read_class_table(listing)
         warn_once(f"the classes are those of {listing}")
     for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
         with refusals(refused):
             image, mask = open_pair(pair)
-            if image_format is None:
-                image = prepare(image, bands, alpha)
-                image_format = ImageFormat.of(image, bands, alpha)
-            else:
-                image = in_format(image, image_format)
+            image_format = image_format or ImageFormat.of(
+                prepare(image, bands, alpha), bands, alpha
+            )
+            image = in_format(image, image_format)
             if table is None:
                 summaries.append(summarize_mask(mask))
             opened.append((pair.stem, image, mask))
@@ -349,6 +353,13 @@ def load_pairs(
             dataset.images.append(values)
             dataset.masks.append(labels)
             dataset.valid.append(valid)
+            if not known and (own := range_of(image)):
+                ranges[image.path.name] = own
+    if ranges:
+        if text := scales_apart(ranges):
+            warn_once(text) if refused is None else refused.append(UserError(text))
+        low, high = zip(*ranges.values(), strict=True)
+        dataset.image_format = replace(image_format, low=min(low), high=max(high))
     dataset.sources = list(dataset.stems)
     return dataset
 
@@ -376,6 +387,12 @@ def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool =
     for window in blocks(sides):
         in_memory[window] = truth[window]
     return pixels, in_memory, None if valid is None or valid.all() else valid
+
+
+def open_for(model, image: str | Path | Raster, alpha: str | None = None) -> Raster:
+    """Open an image as a model needs it, or say what it is instead; `alpha` as in `meaning_of`."""
+    image_format, raster = meaning_of(model, alpha)[1], open_raster(image)
+    return in_format(raster, image_format) if image_format else prepare(raster, alpha=alpha)
 
 
 def meaning_of(model, alpha: str | None = None) -> tuple[ClassTable, ImageFormat | None]:
@@ -406,41 +423,17 @@ def load_instances(dataset: Dataset, folder: str | Path) -> None:
     files = list_images(folder)
     dataset.instances = []
     for stem, mask in zip(dataset.stems, dataset.masks, strict=True):
-        if stem not in files:
-            raise UserError(f"{folder}: has no instance mask for the image {stem}")
-        instances = read_mask(files[stem])
-        if instances.shape != mask.shape:
+        instances = read_mask(files[stem]) if stem in files else None
+        if instances is None or instances.shape != mask.shape:
+            found = "none" if instances is None else f"one of {size(instances)} pixels"
             raise UserError(
-                f"{files[stem]}: has {size(instances)} pixels, but its image has {size(mask)} "
-                "(height x width)"
+                f"{folder}: has {found} for the image {stem}, but an instance mask of "
+                f"{size(mask)} pixels (height x width) is needed"
             )
         dataset.instances.append(instances)
 
 
 # --- Class numbers in memory -------------------------------------------------------------------
-
-
-def number_of_classes(masks: Sequence[np.ndarray], ignore_index: int | None = None) -> int:
-    """Tell from masks of class numbers how many classes there are: the largest plus one.
-
-    Raises
-    ------
-    UserError
-        If the masks hold one class only, values below 0, or values with large gaps between them,
-        such as 0 and 255: those would need 256 classes.
-    """
-    values = set(np.unique(np.concatenate([np.unique(mask) for mask in masks])).tolist())
-    values -= {ignore_index}
-    if len(values) < 2:
-        alone = "".join(map(str, values)) or "all pixels are ignored"
-        raise UserError(f"the masks hold a single class ({alone}): there is nothing to tell apart")
-    if min(values) < 0 or 2 * len(values) <= max(values):
-        shown = ", ".join(map(str, sorted(values)[:6])) + ", ..." * (len(values) > 6)
-        raise UserError(
-            f"the masks hold the values {shown}: number the classes 0, 1, 2, ... without gaps, and "
-            "name a value that does not count as the ignore index"
-        )
-    return max(values) + 1
 
 
 def count_classes(

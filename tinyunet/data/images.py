@@ -13,7 +13,7 @@ import os
 import threading
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,8 +158,42 @@ def read_image(path: str | Path) -> np.ndarray:
     return with_palette_as_colors(open_raster(path)).pixels()
 
 
-def open_raster(path: str | Path) -> Raster:
-    """Open an image file of any kind, turned as its EXIF data say.
+def raster_of(array: np.ndarray, path: str | Path, names=(), **known) -> Raster:
+    """Give an image (H, W, C) that is in memory as a `Raster`.
+
+    Parameters
+    ----------
+    array : array (H, W, C), or (H, W)
+        Numbers; where they are NaN or infinite there is no data.
+    path : path
+        Its name in messages.
+    names : sequence of C str, optional
+        Of the bands. Without them, one is gray and three are RGB.
+    **known
+        Other attributes of the `Raster`.
+    """
+    array = array[:, :, np.newaxis] if array.ndim == 2 else array
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32, copy=False)
+    channels = array.shape[2]
+    usual = {1: ("gray",), 3: ("red", "green", "blue")}
+    names = names or usual.get(channels, [f"band {k}" for k in range(1, channels + 1)])
+    finite = is_data(array).all(axis=2) if array.dtype.kind == "f" else None
+
+    def read(rows=ALL, columns=ALL):
+        return array[rows, columns], None if finite is None else finite[rows, columns]
+
+    known = {"color": color_of(names)} | known
+    return Raster(Path(path), array.shape, array.dtype, tuple(names), read=read, **known)
+
+
+def is_data(floats: np.ndarray) -> np.ndarray:
+    """Tell which numbers are data: not NaN, infinity or -3.4e38, the smallest that there is."""
+    return np.abs(floats) < 1e30
+
+
+def open_raster(path: str | Path | Raster) -> Raster:
+    """Open an image file of any kind, turned as its EXIF data say; a `Raster` is open already.
 
     Raises
     ------
@@ -167,6 +201,8 @@ def open_raster(path: str | Path) -> Raster:
         If there is no such file, it is empty, broken, no image, or has a layout that needs rasterio
         where that is not installed.
     """
+    if isinstance(path, Raster):
+        return path
     path = Path(path)
     try:
         with open(path, "rb") as file:
@@ -265,19 +301,13 @@ def open_with_pillow(path: Path) -> Raster:
     array = np.array(image)
     array = array.astype("u1" if array.dtype == bool else array.dtype.newbyteorder("="), copy=False)
     names = tuple(BAND_NAMES.get(band, band) for band in image.getbands())
-    if array.ndim == 2:
-        array, names = array[:, :, np.newaxis], ("gray",)
+    names = names if array.ndim == 3 else ("gray",)
     color = {"CMYK": "CMYK", "1": GRAYS["1"]}.get(image.mode) or color_of(names)
     if image.mode == "L" and stored in GRAYS:
         # Pillow spreads 2 and 4 bits over 0 to 255, as a picture needs; a class is the number.
         array, color = array // (255 // (2 ** int(stored[2]) - 1)), GRAYS[stored]
-    finite = np.isfinite(array).all(axis=2) if array.dtype.kind == "f" else None
-
-    def read(rows=ALL, columns=ALL):
-        return array[rows, columns], None if finite is None else finite[rows, columns]
-
-    lossy = kind in ("JPEG", "MPO", "WEBP")
-    return Raster(path, array.shape, array.dtype, names, color, read, None, palette, turned, lossy)
+    known = {"color": color, "palette": palette, "turned": turned}
+    return raster_of(array, path, names, lossy=kind in ("JPEG", "MPO", "WEBP"), **known)
 
 
 def color_of(names) -> str:
@@ -402,7 +432,7 @@ def _read_with_rasterio(path: Path, dtype, rows: slice = ALL, columns: slice = A
         elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
             valid = file.read_masks(1, window=window) != 0
     if dtype.kind == "f":
-        finite = np.isfinite(bands).all(axis=0)
+        finite = is_data(bands).all(axis=0)
         valid = finite if valid is None else valid & finite
     return np.ascontiguousarray(np.moveaxis(bands, 0, 2)).astype(dtype, copy=False), valid
 
@@ -435,6 +465,8 @@ class ImageFormat:
     alpha : str or None
         What a transparent pixel means: "valid" (it is missing data), "drop" (nothing) or
         "channel" (the network sees it); None where there was none.
+    low, high : float
+        The smallest number above 0 and the largest in the training images: see `range_of`.
     """
 
     dtype: str
@@ -442,6 +474,8 @@ class ImageFormat:
     band_names: tuple[str, ...]
     bands: tuple[int, ...] | None = None
     alpha: str | None = None
+    low: float = 0.0
+    high: float = 0.0
 
     def __post_init__(self) -> None:
         """Turn the lists that JSON gives into tuples, and see that all is of the right kind."""
@@ -449,7 +483,8 @@ class ImageFormat:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         words = (self.dtype, self.color, *self.band_names, self.alpha or "")
-        if {*map(type, words)} != {str} or {*map(type, self.bands or ())} - {int}:
+        right = ((str, words), (int, self.bands or ()), (float, (self.low, self.high)))
+        if any(type(value) is not kind for kind, values in right for value in values):
             raise ValueError(f"{self!r} is no format of images")
 
     def __str__(self) -> str:
@@ -543,7 +578,56 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
             f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed, as the images of "
             "the training are: their numbers mean something else; convert it"
         )
+    if wanted.high and (own := range_of(raster)):
+        ranges = {"the training images": (wanted.low, wanted.high), raster.path: own}
+        if text := scales_apart(ranges):
+            warn_once(text)
     return raster
+
+
+def range_of(raster: Raster) -> tuple[float, float] | None:
+    """Give the smallest number above 0 and the largest of an image, or of blocks spread over it.
+
+    Returns None where nothing is above 0, and for 8 bits, which have one scale only.
+    """
+    if raster.dtype == np.uint8:
+        return None
+    windows = list(blocks(raster.shape, 512))
+    low, high = np.inf, 0.0
+    for window in windows[:: -(-len(windows) // 16)]:
+        pixels, valid = raster.read(*window)
+        positive = pixels[(pixels > 0) & (True if valid is None else valid[:, :, np.newaxis])]
+        if positive.size:
+            low, high = min(low, float(positive.min())), max(high, float(positive.max()))
+    return (low, high) if high else None
+
+
+def scales_apart(ranges: Mapping[str, tuple[float, float]]) -> str:
+    """Tell which images are stored in different scales, such as 0 to 1 and 0 to 255; "" if none.
+
+    One that fills such a scale and ends there, and one that goes far beyond, can't both be right.
+    A dark or empty image fills none.
+    """
+    names, (low, high) = list(ranges), np.array([*ranges.values()]).T
+    for scale, least in ((1, 0.1), (255, 128), (4095, 2048)):
+        inside = (low < least / 2) & (least <= high) & (high <= scale)
+        beyond = high > 10 * scale
+        if inside.any() and beyond.any():
+            ends = [
+                f"{high[group].max():g} in {listed(str(names[k]) for k in np.flatnonzero(group))}"
+                for group in (inside, beyond)
+            ]
+            return (
+                f"the numbers end at {ends[0]}, but at {ends[1]}: these are different scales, and "
+                "a network sees them as darkness or glare; convert one to the other"
+            )
+    return ""
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """List a few names: "a, b, c and 7 more"."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" * (len(names) > most))
 
 
 def filled(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:

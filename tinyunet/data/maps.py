@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyunet.atomic_io import aside, save_picture, save_text
 from tinyunet.data.class_table import ClassTable, numbered
-from tinyunet.data.images import Place, Raster, import_rasterio, open_raster
+from tinyunet.data.images import Place, Raster, import_rasterio, listed, open_raster
 from tinyunet.errors import UserError
 
 TILED = {"tiled": True, "blockxsize": 512, "blockysize": 512}
@@ -285,6 +285,7 @@ def rasterize(
     field: str | None = None,
     outside: int = 0,
     layer: str | None = None,
+    known: ClassTable | None = None,
 ) -> tuple[ClassTable, dict[str, int]]:
     """Turn polygons into the mask of a scene: a pixel has the class in which its center lies.
 
@@ -306,6 +307,9 @@ def rasterize(
         looked there, and does not count.
     layer : str, optional
         Of a GeoPackage with several.
+    known : ClassTable, optional
+        That of other scenes, where the field holds names: each gets the number that it has there.
+        Without it, they are numbered in the order of the alphabet.
 
     Returns
     -------
@@ -318,7 +322,7 @@ def rasterize(
     ------
     UserError
         If a file cannot be read, the scene has no place, the polygons have no coordinate system or
-        lie elsewhere, or the field is missing or no class.
+        lie elsewhere, or the field is missing or no class, or there would be one class only.
     """
     raster = open_raster(scene)
     rasterio = import_rasterio(scene, "is a scene for polygons")
@@ -335,7 +339,9 @@ def rasterize(
     if field is not None and field not in fields:
         raise UserError(f"{polygons}: has no field {field!r}, but {', '.join(fields) or 'none'}")
     values = columns[fields.index(field)] if field is not None else np.ones(len(geometry), int)
-    table, numbers = classes_of_field(values, outside, Path(polygons).stem, polygons, field)
+    table, numbers = classes_of_field(
+        values, outside, layer or Path(polygons).stem, polygons, field, known
+    )
     shapes = []
     target = rasterio.crs.CRS.from_wkt(raster.place.crs)
     source = rasterio.crs.CRS.from_user_input(meta["crs"])
@@ -372,7 +378,7 @@ def rasterize(
     return table, counts
 
 
-def classes_of_field(values, outside: int, name: str, path, field):
+def classes_of_field(values, outside: int, name: str, path, field, known_table=None):
     """Give the class table of an attribute, and the number of each polygon (None: no class)."""
     background = {0: "background"} if outside == 0 else {}
     ignored = [outside] if outside == OUTSIDE else []
@@ -381,15 +387,23 @@ def classes_of_field(values, outside: int, name: str, path, field):
     if all(isinstance(value, str) for value in known):
         names = sorted(set(known))
         number_of = {label: k for k, label in enumerate(names, start=len(background))}
+        if known_table is not None:
+            rows = reversed(known_table.lookup.items())
+            number_of = {known_table.names[k]: v for v, k in rows if k < len(known_table.names)}
+            if new := set(names) - set(number_of):
+                raise UserError(f"{path}: {field} holds {min(new)}, which --classes does not list")
         labels = background | {number: label for label, number in number_of.items()}
     else:
-        if any(value != int(value) or not 0 <= value <= 254 for value in known):
-            raise UserError(f"{path}: {field} holds numbers that are no classes from 0 to 254")
         number_of = {value: int(value) for value in known}
         found = sorted(set(number_of.values()))
         labels = background | {k: name if field is None else f"class {k}" for k in found}
-    if len(labels) > 254:
-        raise UserError(f"{path}: {field} holds {len(labels)} different values: too many classes")
+    whole = all(isinstance(value, str) or value == int(value) for value in known)
+    if len(labels) < 2 or not whole or not 0 <= min(labels) <= max(labels) <= 254:
+        raise UserError(
+            f"{path}: {field or 'every polygon'} gives {listed(map(str, dict.fromkeys(known)))}: "
+            "there must be at least two classes, names or whole numbers up to 254 (with --outside "
+            "255, digitize some background, too)"
+        )
     table = numbered(sorted(labels), [labels[k] for k in sorted(labels)], ignored)
     return table, [
         None if gone else number_of[value] for value, gone in zip(values, missing, strict=True)

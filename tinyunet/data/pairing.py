@@ -1,7 +1,7 @@
 """Which mask belongs to which image: by file name, in two folders, in one, or as two files.
 
 ``images/north.jpg`` belongs to ``masks/north.png``: the name without its ending, the *stem*, makes
-the pair. Where no stems are equal, a suffix that the masks share is looked for: ``north_mask.png``.
+the pair. Where no stems are equal, a word that the masks share is looked for: ``north_mask.png``.
 """
 
 import os
@@ -10,7 +10,7 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
-from tinyunet.data.images import warn_once
+from tinyunet.data.images import Raster, listed, warn_once
 from tinyunet.errors import UserError
 
 SUFFIXES = (
@@ -19,19 +19,27 @@ SUFFIXES = (
 )
 # Files that usually lie beside images, and are not missed.
 COMPANIONS = re.compile(
-    r"\.(txt|csv|json|xml|[a-z]{1,4}w|wld|prj|ovr|msk|qml|md|npz|yaml|yml|db|ini|html|partial)$",
+    r"\.(txt|csv|json|xml|([tgbjpw][fpg2]|tiff?|jpe?g|png)w|wld|prj|ovr|msk|qml|md|npz|yaml|yml|db|"
+    r"ini|html|partial)$",
     re.IGNORECASE,
 )
-IMAGE_SUFFIX = re.compile(r"[_\-. ](leftImg8bit|image|img|sat|rgb|input|photo)$", re.IGNORECASE)
-MASK_SUFFIX = re.compile(r"(mask|label|gt|seg|annot|truth|matte|class)", re.IGNORECASE)
+# What names have beside that of the pair: north_sat.jpg with north_mask.png, img_1 with mask_1.
+IMAGE_AFFIX = re.compile(
+    r"^(image|img|sat|rgb|photo|input)[_\-. ]?|"
+    r"[_\-. ](leftImg8bit|image|img|sat|rgb|input|photo|training|test)$",
+    re.IGNORECASE,
+)
+MASK_WORD = r"(mask|label|gt|seg|annot|truth|matte|class)"
+MASK_SUFFIX = re.compile(MASK_WORD, re.IGNORECASE)
+MASK_PREFIX = re.compile(MASK_WORD + r"[a-z]*([_\-. ]of)?[_\-. ]?", re.IGNORECASE)
 
 
 class Pair(NamedTuple):
-    """An image and its mask; the stem of the image is their name."""
+    """An image and its mask, as files or open already; the stem of the image is their name."""
 
     stem: str
-    image_path: Path
-    mask_path: Path
+    image_path: str | Path | Raster
+    mask_path: str | Path | Raster
 
 
 def list_images(place: str | Path) -> dict[str, Path]:
@@ -71,9 +79,8 @@ def list_images(place: str | Path) -> dict[str, Path]:
             )
         found[stem] = path
     if left_out:
-        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
         count = f"{len(left_out)} file{'s' * (len(left_out) > 1)}"
-        warn_once(f"{place}: {count} left out, as not read here: {', '.join(left_out[:5])}{more}")
+        warn_once(f"{place}: {count} left out, as not read here: {listed(left_out)}")
     return dict(sorted(found.items()))
 
 
@@ -102,7 +109,7 @@ def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path]
         mask_of = {} if same else {list(image_files)[0]: list(mask_files)[0]}
     else:
         mask_of = {stem: stem for stem in image_files if stem in mask_files and not same}
-        mask_of = mask_of or _match_by_suffix(list(image_files), list(mask_files), same)
+        mask_of = mask_of or _match_by_affix(list(image_files), list(mask_files), same)
     if not mask_of and same:
         raise UserError(
             f"{images}: the same {'file' if Path(images).is_file() else 'folder'} is given for "
@@ -110,9 +117,9 @@ def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path]
         )
     if not mask_of:
         raise UserError(
-            f"no pairs: {images} has {len(image_files)} and {masks} has {len(mask_files)} image "
-            "files; a mask has the name of its image, or that with a suffix that all masks share "
-            "(north.jpg with north.png or north_mask.png)"
+            f"no pairs: {images} has {len(image_files)} image files ({listed(image_files, 1)}), "
+            f"{masks} has {len(mask_files)} ({listed(mask_files, 1)}); a mask has the name of its "
+            "image, or that with a word that all masks share (north.jpg with north_mask.png)"
         )
     pairs = [
         Pair(stem, path, mask_files[mask_of[stem]])
@@ -126,19 +133,21 @@ def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path]
     return pairs, lone[0], [] if same else lone[1]
 
 
-def _match_by_suffix(images: list[str], masks: list[str], same: bool) -> dict[str, str]:
-    """Find the suffix that most masks add to the stem of an image; gives image to mask."""
-    bases = {IMAGE_SUFFIX.sub("", stem): stem for stem in reversed(images)}
+def _match_by_affix(images: list[str], masks: list[str], same: bool) -> dict[str, str]:
+    """Find what most masks add to the stem of an image, at its end or its beginning."""
+    bases = {IMAGE_AFFIX.sub("", stem): stem for stem in reversed(images)}
     bases |= {stem: stem for stem in images}
     found: dict[str, dict[str, str]] = {}
     for mask in masks:
-        for separator in re.finditer(r"[_\-. ]", mask):
-            base, suffix = mask[: separator.start()], mask[separator.start() :]
-            allowed = not same or MASK_SUFFIX.search(suffix)
-            if base in bases and bases[base] != mask and allowed:
-                found.setdefault(suffix, {})[bases[base]] = mask
+        cuts = [separator.start() for separator in re.finditer(r"[_\-. ]", mask)]
+        parts = [(mask[:cut], mask[cut:], MASK_SUFFIX.search(mask[cut:])) for cut in cuts]
+        if prefix := MASK_PREFIX.match(mask):
+            parts.append((mask[prefix.end() :], prefix[0], prefix))
+        for base, affix, speaks in parts:
+            if base in bases and bases[base] != mask and (speaks or not same):
+                found.setdefault(affix, {})[bases[base]] = mask
     if not found:
         return {}
-    suffix, pairs = max(found.items(), key=lambda each: len(each[1]))
-    warn_once(f"{len(pairs)} mask{'s' * (len(pairs) > 1)} paired by the suffix {suffix!r}")
+    affix, pairs = max(found.items(), key=lambda each: (len(each[1]), "label" in each[0].lower()))
+    warn_once(f"{len(pairs)} mask{'s' * (len(pairs) > 1)} paired by {affix!r} in their names")
     return pairs

@@ -57,13 +57,9 @@ def spatial_split(
     """
     if not 0 < fraction < 1:
         raise UserError(f"a fraction of {fraction} cannot be set aside: choose between 0 and 1")
-    tiles = [NAME.fullmatch(stem) for stem in dataset.stems]
     scenes = defaultdict(list)  # the images of each: index, and where its first pixel lies
-    for index, (stem, tile) in enumerate(zip(dataset.stems, tiles, strict=True)):
-        if all(tiles):
-            scenes[tile["scene"]].append((index, (int(tile["row"]), int(tile["column"]))))
-        else:
-            scenes[stem].append((index, (0, 0)))
+    for index, (scene, place) in enumerate(places_of(dataset)):
+        scenes[scene].append((index, place))
     training, validation = [], []
     for pieces in scenes.values():
         axis, start, stop = choose_block(dataset, pieces, fraction)
@@ -163,77 +159,88 @@ def best_block(counts: np.ndarray, fraction: float) -> tuple[float, int, int]:
 def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
     """Pick windows spread over large scenes, so that a checkpoint doesn't take an hour.
 
-    Images of at most `judged` pixels stay as they are.
+    If no image has more than `judged` pixels, all stay as they are.
     """
-    sizes = [mask.shape[0] * mask.shape[1] for mask in validation.masks]
-    large = sum(size > judged for size in sizes)
-    if not large:
+    if max(mask.shape[0] * mask.shape[1] for mask in validation.masks) <= judged:
         return validation
-    places = []
-    for index, (stem, mask) in enumerate(zip(validation.stems, validation.masks, strict=True)):
-        if sizes[index] <= judged:
-            places.append((stem, index, slice(None), slice(None)))
-            continue
-        side = min(WINDOW, *mask.shape)
-        windows = list(blocks([length // side * side for length in mask.shape], side))
-        most = min(len(windows), max(1, judged // large // side**2))
-        for k in np.linspace(0, len(windows) - 1, most).round().astype(int):
-            rows, columns = windows[k]
-            places.append(tile_of(stem, index, rows, columns))
+    windows = windows_of(validation, WINDOW)
+    chosen = np.linspace(0, len(windows) - 1, min(len(windows), judged // WINDOW**2))
     warn_once(
         f"validation looks at windows of {WINDOW} x {WINDOW} pixels, spread over what is set "
-        "aside; 'tinyunet evaluate' judges all of an image"
+        "aside; 'tinyunet evaluate' judges all of it"
     )
-    return validation.parts(places)
+    return validation.parts([windows[k] for k in chosen.round().astype(int)])
+
+
+def windows_of(dataset: Dataset, side: int) -> list[tuple]:
+    """Divide images into windows that are named by their place, for `Dataset.parts`."""
+    return [
+        tile_of(stem, index, rows, columns)
+        for index, (stem, mask) in enumerate(zip(dataset.stems, dataset.masks, strict=True))
+        for rows, columns in blocks(mask.shape, side)
+        # What is narrower than half a crop can't be mirrored to a whole one.
+        if 2 * min(rows.stop - rows.start, columns.stop - columns.start) >= side
+    ]
 
 
 def cut_into_tiles(dataset: Dataset, side: int) -> Dataset:
     """Cut images into tiles that are named by their place; tiles from ``tinyunet tile`` stay."""
     if all(NAME.fullmatch(stem) for stem in dataset.stems):
         return dataset
-    places = []
-    for index, (stem, mask) in enumerate(zip(dataset.stems, dataset.masks, strict=True)):
-        for rows, columns in blocks(mask.shape, side):
-            # What is narrower than half a crop can't be mirrored to a whole one.
-            if 2 * min(rows.stop - rows.start, columns.stop - columns.start) >= side:
-                places.append(tile_of(stem, index, rows, columns))
-    return dataset.parts(places)
+    return dataset.parts(windows_of(dataset, side))
 
 
-def folds_of(dataset: Dataset, split: str, count: int, seed: int):
+def places_of(dataset: Dataset) -> list[tuple[str, tuple[int, int]]]:
+    """Tell of each image in which scene its first pixel lies, and where; by the names of tiles."""
+    tiles = [NAME.fullmatch(stem) for stem in dataset.stems]
+    if not all(tiles):
+        return [(stem, (0, 0)) for stem in dataset.stems]
+    return [(tile["scene"], (int(tile["row"]), int(tile["column"]))) for tile in tiles]
+
+
+def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 0):
     """Divide tiles into folds; returns for each a pair of data sets, to train and to judge.
 
-    A random fold is drawn from everywhere. A spatial fold is a region: tiles in the order of their
-    scenes and, within a scene, along its longer side; those that overlap it train no network.
+    A spatial fold is a region: tiles in the order of their scenes and, within a scene, along its
+    longer side; those that lie nearer to it than `buffer` pixels train no network. A random fold is
+    drawn from everywhere, and so are the tiles to train on, as many as a spatial fold leaves: the
+    two differ in nothing but where the tiles lie.
 
     Raises
     ------
     UserError
-        If there are fewer tiles than folds.
+        If there are fewer tiles than folds, or none are left to train on.
     """
     if len(dataset) < count:
         raise UserError(
             f"{len(dataset)} tiles can't be divided into {count} folds: choose a smaller "
             "--crop-size or fewer --folds"
         )
-    found = [NAME.fullmatch(stem) for stem in dataset.stems]
-    scenes = np.unique([match["scene"] for match in found], return_inverse=True)[1]
-    starts = np.array([[int(match["row"]), int(match["column"])] for match in found])
+    names, starts = map(np.array, zip(*places_of(dataset), strict=True))
+    scenes = np.unique(names, return_inverse=True)[1]
     stops = starts + [mask.shape for mask in dataset.masks]
-    if split == "random":
-        order = random_generator(seed).permutation(len(dataset))
-    else:
-        places = starts.copy()  # along the longer side first
-        for scene in np.unique(scenes):
-            height, width = stops[scenes == scene].max(axis=0)
-            if width > height:
-                places[scenes == scene] = places[scenes == scene, ::-1]
-        order = np.lexsort((places[:, 1], places[:, 0], scenes))
+    places = starts.copy()  # along the longer side first
+    for scene in np.unique(scenes):
+        height, width = stops[scenes == scene].max(axis=0)
+        if width > height:
+            places[scenes == scene] = places[scenes == scene, ::-1]
+    by_place = np.lexsort((places[:, 1], places[:, 0], scenes))
+    rng = random_generator(seed)
+    drawn = rng.permutation(len(dataset))
     parts = []
-    for fold in np.array_split(order, count):
-        taken = np.isin(np.arange(len(dataset)), fold)
-        if split == "spatial":  # (tiles, 1, 2) beside (1, tiles of the fold, 2)
-            apart = (starts[:, None] >= stops[fold]) | (stops[:, None] <= starts[fold])
-            taken = ((scenes[:, None] == scenes[fold]) & ~apart.any(axis=2)).any(axis=1)
-        parts.append((dataset.subset(np.flatnonzero(~taken)), dataset.subset(sorted(fold))))
+    for region, sample in zip(*(np.array_split(o, count) for o in (by_place, drawn)), strict=True):
+        # (tiles, 1, 2) beside (1, tiles of the region, 2)
+        apart = starts[:, None] >= stops[region] + buffer
+        apart |= stops[:, None] + buffer <= starts[region]
+        near = ((scenes[:, None] == scenes[region]) & ~apart.any(axis=2)).any(axis=1)
+        rest = np.flatnonzero(~near)
+        if not len(rest):
+            raise UserError(
+                f"{count} folds, each {buffer} pixels (the receptive field) from the tiles that "
+                "train, leave none to train on: choose a smaller --depth or --crop-size"
+            )
+        judged = region
+        if split == "random":
+            judged, rest = sample, rng.permutation(np.setdiff1d(drawn, sample))[: len(rest)]
+        parts.append((dataset.subset(sorted(rest)), dataset.subset(sorted(judged))))
     return parts

@@ -6,56 +6,12 @@ region: see `tinyunet.data.splits`.
 
 import itertools
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from tinyunet.atomic_io import new_folder
 from tinyunet.data.dataset import open_pair
 from tinyunet.data.maps import save_like
 from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
-
-
-class Tiles(NamedTuple):
-    """What `cut_tiles` did.
-
-    Attributes
-    ----------
-    stems : list of str
-        Names of the tiles that were written, without ending.
-    rows, columns : list of int
-        The first row of pixels of each row of tiles, and the first column of each column.
-    size : int
-        Height and width of a tile.
-    empty : int
-        How many tiles were left out because their mask stores 0 only.
-    scenes : int
-        How many scenes were cut; rows and columns are those of the last.
-    """
-
-    stems: list[str]
-    rows: list[int]
-    columns: list[int]
-    size: int
-    empty: int
-    scenes: int = 1
-
-    def __str__(self) -> str:
-        """Say what was done, for a person."""
-        text = f"{len(self.stems)} tiles of {self.size} x {self.size} pixels, from "
-        if self.scenes > 1:
-            text += f"{self.scenes} scenes"
-        else:
-            text += f"{len(self.rows)} rows and {len(self.columns)} columns"
-            for name, starts in (("row", self.rows), ("column", self.columns)):
-                steps = np.diff(starts)
-                if len(steps) and steps[-1] != steps[0]:
-                    text += (
-                        f"; the last {name} begins {steps[0] - steps[-1]} pixels earlier than its "
-                        "turn, so that its tiles are whole"
-                    )
-        return text + (f"; {self.empty} with nothing but 0 left out" if self.empty else "")
 
 
 def cut_tiles(
@@ -65,7 +21,7 @@ def cut_tiles(
     size: int = 256,
     overlap: int = 0,
     skip_empty: bool = False,
-) -> Tiles:
+) -> tuple[list[str], int]:
     """Cut scenes and their masks into square tiles: ``images/`` and ``masks/`` in a new folder.
 
     A tile is named by its scene and the row and column of its first pixel there:
@@ -89,6 +45,13 @@ def cut_tiles(
     skip_empty : bool
         Leave out tiles whose mask stores 0 only. A network that has never seen an empty tile
         tends to find things on every one, so they are kept unless asked otherwise.
+
+    Returns
+    -------
+    stems : list of str
+        Names of the tiles that were written, without ending.
+    empty : int
+        How many were left out.
 
     Raises
     ------
@@ -133,7 +96,7 @@ def cut_tiles(
                 stems.append(stem)
         if not stems:
             raise UserError(f"{mask_path}: stores nothing but 0, so every tile is skipped")
-    return Tiles(stems, rows, columns, size, empty, len(pairs))
+    return stems, empty
 
 
 def starts(length: int, size: int, overlap: int) -> list[int]:

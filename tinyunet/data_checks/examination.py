@@ -8,9 +8,9 @@ import numpy as np
 from tinyunet.data.augmentation import check_crop
 from tinyunet.data.class_table import ClassTable
 from tinyunet.data.dataset import Dataset, count_classes, load_pairs, refusals
-from tinyunet.data.images import blocks
+from tinyunet.data.images import blocks, listed
 from tinyunet.data.pairing import match
-from tinyunet.data_checks.report import Report, listed, plural
+from tinyunet.data_checks.report import Report, plural
 from tinyunet.errors import UserError
 
 LARGE = 0.8  # share of the pixels from which on a class dominates

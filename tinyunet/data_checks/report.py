@@ -2,7 +2,6 @@
 
 import itertools
 import textwrap
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image
 from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.data.class_table import ClassTable
 from tinyunet.data.dataset import Dataset
-from tinyunet.data.images import plain
+from tinyunet.data.images import listed, plain
 from tinyunet.plots.pictures import contact_sheet
 
 
@@ -110,12 +109,6 @@ class Report:
 def plural(count: int, noun: str) -> str:
     """Count things: "1 image", "2 images"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """List a few names: "a, b, c and 7 more"."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" * (len(names) > most))
 
 
 def save_report(report: Report, out_dir: str | Path) -> None:

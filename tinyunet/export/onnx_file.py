@@ -247,4 +247,5 @@ def metadata(model: Model, tile: int, resolution: float | None) -> dict[str, str
         "tiles_overlap": min(50, -(-50 * model.network.receptive_field // tile)),  # percent
     }
     values |= {"resolution": resolution} if resolution is not None else {}
+    values |= {"seg_thresh": model.threshold} if model.threshold is not None else {}
     return {key: json.dumps(value) for key, value in values.items()}

@@ -1,9 +1,4 @@
-r"""Convolution in bands of rows that stay in the processor's cache, and a shorter way to ``dx``.
-
-**In bands.** The patch matrix is KH*KW times as large as the image. Making it whole would push it
-out to main memory and back; made *a band of rows at a time*, it stays in the cache. Backward
-makes the bands again instead of keeping them: that is cheaper than to read them back, and saves
-nine tenths of the memory. Bands are independent, so that threads can share them.
+r"""Convolution in bands (see `tinyunet.fast.bands`), and a shorter way to ``dx``.
 
 **dx without col2im.** For stride 1, pixel h of the padded image met row u of the kernel at output
 :math:`h - u`, so
@@ -14,13 +9,19 @@ which is again a convolution: of ``dy`` with the kernel turned by 180 degrees. I
 in order, and sums inside the matrix product.
 
 A transposed convolution is the same two ways, exchanged: its forward is a convolution's ``dx``.
+
+What is done with a band is a product with its patch matrix (`tinyunet.fast.patches`), or, where
+the kernel has three rows, Winograd's algorithm (`tinyunet.fast.winograd`).
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 from tinyunet.backend import Array, device_name, xp
-from tinyunet.fast.memory import strided_view
-from tinyunet.fast.threads import for_each, split_evenly, thread_count
+from tinyunet.fast import winograd
+from tinyunet.fast.bands import Band, bands, padded_band, rows_of
+from tinyunet.fast.patches import PatchProducts
+from tinyunet.fast.threads import for_each, split_evenly
 from tinyunet.nn.functional.patches import col2im
 from tinyunet.nn.functional.shapes import (
     Pair,
@@ -31,9 +32,7 @@ from tinyunet.nn.functional.shapes import (
     transposed_size,
 )
 
-# How large a band's patch matrix may be. On a CPU: what the cache holds. On a GPU every band is a
-# kernel launch, so bands are there only to bound the memory.
-BAND_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
+Products = PatchProducts | winograd.WinogradProducts
 
 
 def conv2d(
@@ -43,7 +42,7 @@ def conv2d(
     check_convolution(x, weight, bias, image_axis=2, output_axis=3)
     kernel_size, image_shape, stride = weight.shape[:2], x.shape, pair(stride)
     border = border_widths(padding, kernel_size, stride)
-    y = correlate(x, weight, bias, stride, border)
+    y = correlate((x,), weight, bias, stride, border)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dx = correlate_adjoint(dy, weight, image_shape, stride, border) if input_gradient else None
@@ -64,7 +63,7 @@ def conv_transpose2d(
     y = correlate_adjoint(x, weight, (len(x), *size, weight.shape[2]), stride, border, bias)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dx = correlate(dy, weight, None, stride, border) if input_gradient else None
+        dx = correlate((dy,), weight, None, stride, border) if input_gradient else None
         dweight = weight_gradient(dy, x, kernel_size, stride, border)
         return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
 
@@ -74,10 +73,42 @@ def conv_transpose2d(
 # -- The three products ----------------------------------------------------------------------------
 
 
-def correlate(x: Array, weight: Array, bias: Array | None, stride: tuple, border: tuple) -> Array:
-    """Convolution forward: each band's patch matrix times the weight matrix."""
-    matrix = weight.reshape(-1, weight.shape[3])  # (KH*KW*C, F)
-    return product_in_bands([(x, matrix)], bias, weight.shape[:2], stride, border)
+def correlate(
+    images: tuple[Array, ...],
+    weight: Array,
+    bias: Array | None,
+    stride: tuple,
+    border: tuple,
+    *,
+    turned: bool = False,
+    relu: bool = False,
+) -> Array:
+    """Convolution forward, in bands: (N, H, W, C) to (N, OH, OW, F).
+
+    The channels of several `images` count as those of one. The kernel may be `turned` around, its
+    channels in and out exchanged. Bias and ReLU, where they are wanted, are applied while the band
+    is in the cache.
+    """
+    x, kernel_size = images[0], weight.shape[:2]
+    size = output_size(x.shape, kernel_size, stride, border)
+    products = products_for(kernel_size, stride, (len(x), *size))
+    matrices = products.matrices(weight, turned)
+    y = xp.empty((len(x), *size, matrices.shape[-1]), dtype=xp.result_type(x, weight))
+    # The bias of a whole row of pixels: a few long additions are faster than many short ones.
+    row_bias = None if bias is None else repeated(bias, size[1])
+
+    def fill(band: Band) -> None:
+        y_band = y[band]
+        products.multiply(padded_band(images, band, products, border), matrices, out=y_band)
+        if row_bias is not None:
+            long_rows = y_band.reshape(-1, row_bias.size)
+            long_rows += row_bias
+        if relu:
+            xp.maximum(y_band, 0, out=y_band)
+
+    channels = sum(image.shape[3] for image in images)
+    for_each(fill, bands_for(products, y.shape, channels, y.itemsize))
+    return y
 
 
 def correlate_adjoint(
@@ -97,10 +128,7 @@ def correlate_adjoint(
         for size, (before, after) in zip(kernel_size, border, strict=True)
     )
     if stride == (1, 1) and min(map(min, turned_border)) >= 0:
-        # (KH*KW*F, C), as the transpose of a matrix (C, KH*KW*F), which BLAS takes as it is: this
-        # copies the kernel with its inner axis F in order.
-        turned = weight[::-1, ::-1].transpose(2, 0, 1, 3).reshape(channels, -1).T
-        return product_in_bands([(dy, turned)], bias, kernel_size, stride, turned_border)
+        return correlate((dy,), weight, bias, stride, turned_border, turned=True)
     matrix = weight.reshape(-1, filters).T  # (F, KH*KW*C)
     if tuple(kernel_size) == stride and image_shape[1:3] == tuple(
         stride[axis] * dy.shape[1 + axis] for axis in (0, 1)
@@ -129,32 +157,33 @@ def blocks_in_bands(dy: Array, matrix: Array, image_shape: tuple, bias: Array | 
     blocks = y.reshape(images, height, kernel_size[0], width, kernel_size[1], channels)
     blocks = blocks.transpose(0, 1, 3, 2, 4, 5)
 
-    def fill(band: tuple) -> None:
+    def fill(band: Band) -> None:
         # (pixels, F) @ (F, KH*KW*C) -> (pixels, KH*KW*C)
         products = (rows_of(dy, band) @ matrix).reshape(-1, channels)
         if bias is not None:
             products += bias
         blocks[band] = products.reshape(blocks[band].shape)
 
-    for_each(fill, bands(dy.shape, kernel_size, channels, filters, dy.itemsize))
+    for_each(fill, bands(dy.shape, matrix.shape[1] * dy.itemsize, matrix.nbytes))
     return y
 
 
 def weight_gradient(x: Array, dy: Array, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
     """Convolution's ``dweight`` (KH, KW, C, F): each band's patches, transposed, times its dy."""
-    channels, filters = x.shape[3], dy.shape[3]
+    products = products_for(kernel_size, stride, dy.shape[:3])
 
     def sum_over(some_bands: list) -> Array:
-        dmatrix = None
+        total = None
         for band in some_bands:
-            # (KH*KW*C, pixels) @ (pixels, F) -> (KH*KW*C, F)
-            product = patch_matrix(x, band, kernel_size, stride, border).T @ rows_of(dy, band)
-            dmatrix = product if dmatrix is None else xp.add(dmatrix, product, out=dmatrix)
-        return dmatrix
+            image = padded_band((x,), band, products, border)
+            part = products.gradient_of_matrices(image, dy[band])
+            total = part if total is None else xp.add(total, part, out=total)
+        return total
 
-    all_bands = list(bands(dy.shape, kernel_size, channels, filters, dy.itemsize))
+    all_bands = list(bands_for(products, dy.shape, x.shape[3], dy.itemsize))
     first, *others = for_each(sum_over, split_evenly(all_bands))
-    return sum(others, start=first).reshape(*kernel_size, channels, filters)
+    total = sum(others, start=first)
+    return products.gradient_of_weight(total).reshape(*kernel_size, x.shape[3], dy.shape[3])
 
 
 def sum_over_pixels(dy: Array) -> Array:
@@ -166,141 +195,24 @@ def sum_over_pixels(dy: Array) -> Array:
     return xp.ones(rows.shape[0], dtype=dy.dtype) @ rows
 
 
-# -- Bands -----------------------------------------------------------------------------------------
+# -- Which products, and in which bands ------------------------------------------------------------
 
 
-def product_in_bands(
-    parts: list[tuple[Array, Array]],
-    bias: Array | None,
-    kernel_size: tuple,
-    stride: tuple,
-    border: tuple,
-    relu: bool = False,
-) -> Array:
-    """Multiply the patch matrix of an image (N, H, W, C) by a matrix (KH*KW*C, F), in bands.
-
-    The products of several such `parts` are summed. Then, while the band is in the cache, comes
-    the bias, and ReLU where it is wanted.
-    """
-    (x, matrix), *others = parts
-    size = output_size(x.shape, kernel_size, stride, border)
-    y = xp.empty((len(x), *size, matrix.shape[1]), dtype=xp.result_type(x, matrix))
-    # The bias of a whole row of pixels: a few long additions are faster than many short ones.
-    row_bias = None if bias is None else repeated(bias, size[1])
-
-    def fill(band: tuple) -> None:
-        y_rows = rows_of(y, band)
-        # (pixels, KH*KW*C) @ (KH*KW*C, F) -> (pixels, F), straight to its place
-        xp.matmul(patch_matrix(x, band, kernel_size, stride, border), matrix, out=y_rows)
-        for other, other_matrix in others:
-            y_rows += patch_matrix(other, band, kernel_size, stride, border) @ other_matrix
-        if row_bias is not None:
-            long_rows = y_rows.reshape(-1, row_bias.size)
-            long_rows += row_bias
-        if relu:
-            xp.maximum(y_rows, 0, out=y_rows)
-
-    channels = sum(image.shape[3] for image, _ in parts)
-    for_each(fill, bands(y.shape, kernel_size, channels, y.shape[3], y.itemsize))
-    return y
+def products_for(kernel_size: tuple, stride: tuple, output_size: tuple) -> Products:
+    """Choose Winograd's algorithm where it gains something: not on a GPU, nor for a few pixels."""
+    suitable = kernel_size[0] == winograd.TAPS and stride == (1, 1) and device_name() == "cpu"
+    if suitable and math.prod(output_size) >= winograd.MIN_PIXELS:
+        return winograd.WinogradProducts(kernel_size[1])
+    return PatchProducts(kernel_size, stride)
 
 
-def bands(
-    output_shape: tuple, kernel_size: tuple, channels: int, filters: int, itemsize: int
-) -> Iterator[tuple[slice, slice]]:
-    """Cut the output into bands: whole images while they are small, else rows of one image.
-
-    Yields pairs of slices (images, rows). A band's patch matrix has at most BAND_BYTES, or as many
-    as the kernel: with less, the work would be to read the kernel over and over. There is at least
-    one band for each thread.
-    """
-    images, out_height, out_width, _ = output_shape
-    patch_length = kernel_size[0] * kernel_size[1] * channels
-    limit = max(BAND_BYTES[device_name()], patch_length * filters * itemsize)
-    fitting_rows = limit // (out_width * patch_length * itemsize)
-    rows = max(1, min(fitting_rows, images * out_height // thread_count()))
-    if rows >= out_height:
-        together = rows // out_height
-        for first in range(0, images, together):
-            yield slice(first, min(first + together, images)), slice(0, out_height)
-    else:
-        for image in range(images):
-            for first in range(0, out_height, rows):
-                yield slice(image, image + 1), slice(first, min(first + rows, out_height))
-
-
-def patch_matrix(x: Array, band: tuple, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
-    """Make the patches under the kernel for one band: (pixels of the band, KH*KW*C)."""
-    images, rows = band
-    (top, _), (left, right) = border
-    _, height, width, channels = x.shape
-    # The rows of the image that this band's windows touch; the border lies outside of it.
-    first = rows.start * stride[0] - top
-    last = (rows.stop - 1) * stride[0] - top + kernel_size[0]
-    # (A wide border can hold a band's windows alone: then it touches no row.)
-    inside = x[images, max(first, 0) : max(min(last, height), 0)]
-    patch_length = kernel_size[0] * kernel_size[1] * channels
-    only_sides = first >= 0 and last <= height and left + right > 0
-    if only_sides and stride[1] == 1 and width >= kernel_size[1]:
-        return patches_without_padding(inside, kernel_size, stride[0], left, right)
-    if first < 0 or last > height or left or right:
-        above = max(-first, 0)
-        padded = xp.zeros(
-            (inside.shape[0], last - first, left + width + right, channels), dtype=x.dtype
-        )
-        padded[:, above : above + inside.shape[1], left : left + width] = inside
-        inside = padded
-    # reshape copies the overlapping windows one by one; a 1 x 1 kernel has none and copies nothing
-    return sliding_windows(inside, kernel_size, stride).reshape(-1, patch_length)
-
-
-def patches_without_padding(
-    inside: Array, kernel_size: tuple, down: int, left: int, right: int
-) -> Array:
-    """Make the patches of a band that meets the border at its left and right end only.
-
-    On a wide image a band is a few rows, and padding them would take as long as the product.
-    """
-    windows = sliding_windows(inside, kernel_size, (down, 1))  # (n, rows, inner, KH, KW, C)
-    images, out_height, inner, kernel_height, kernel_width, channels = windows.shape
-    shape = (images, out_height, left + inner + right, kernel_height, kernel_width, channels)
-    patches = xp.empty(shape, dtype=inside.dtype)
-    patches[:, :, left : left + inner] = windows
-    # A window that begins k pixels outside sees the same as the outermost one within, and k zeros.
-    for k in range(1, left + 1):
-        patches[:, :, left - k, :, :k] = 0
-        patches[:, :, left - k, :, k:] = windows[:, :, 0, :, : max(kernel_width - k, 0)]
-    for k in range(1, right + 1):
-        kept = max(kernel_width - k, 0)
-        patches[:, :, k - right - 1, :, kept:] = 0
-        patches[:, :, k - right - 1, :, :kept] = windows[:, :, -1, :, kernel_width - kept :]
-    return patches.reshape(-1, kernel_height * kernel_width * channels)
+def bands_for(products: Products, shape: tuple, channels: int, itemsize: int) -> Iterator[Band]:
+    """Cut an output (N, OH, OW, F) into bands whose patches, from `channels`, stay in the cache."""
+    patch_bytes = products.patch_length * channels * itemsize
+    kernel_bytes = products.values * products.kernel_size[1] * channels * shape[3] * itemsize
+    return bands(shape, patch_bytes, kernel_bytes, products.tile)
 
 
 def repeated(values: Array, count: int) -> Array:
     """Lay a row of numbers out `count` times, end to end."""
     return xp.broadcast_to(values, (count, values.size)).reshape(-1)
-
-
-def rows_of(y: Array, band: tuple) -> Array:
-    """One band of an output (N, OH, OW, F) as a matrix (pixels, F)."""
-    return y[band].reshape(-1, y.shape[3])
-
-
-def sliding_windows(x: Array, kernel_size: tuple, stride: tuple) -> Array:
-    """View the patches without copying a pixel: shape (N, OH, OW, KH, KW, C).
-
-    Going one window down is `stride` rows further in the same memory, going down inside a window is
-    one row further. So the strides (bytes from one entry to the next) say it all. The view is for
-    reading: to write into it would change several windows at once.
-    """
-    (kernel_height, kernel_width), (down, right) = kernel_size, stride
-    images, height, width, channels = x.shape
-    out_height = (height - kernel_height) // down + 1
-    out_width = (width - kernel_width) // right + 1
-    per_image, per_row, per_pixel, per_channel = x.strides
-    return strided_view(
-        x,
-        (images, out_height, out_width, kernel_height, kernel_width, channels),
-        (per_image, per_row * down, per_pixel * right, per_row, per_pixel, per_channel),
-    )

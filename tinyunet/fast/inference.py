@@ -9,14 +9,15 @@ another. So does a convolution, with its weights and bias: one can do it for bot
 **In the band.** Bias and ReLU are applied to a band of the output while it is in the cache.
 
 **Nothing for backward.** Pooling does not look for the winners. And what a skip connection joins
-is not copied together: the convolution after it is the sum of two, one for each part.
+is put side by side a band at a time, by the convolution after it.
 """
 
 import copy
 from functools import reduce
 
 from tinyunet.backend import Array, xp
-from tinyunet.fast.convolution import bands, product_in_bands
+from tinyunet.fast.bands import bands
+from tinyunet.fast.convolution import correlate
 from tinyunet.fast.threads import for_each
 from tinyunet.nn.functional.concatenation import crop
 from tinyunet.nn.functional.pooling import check_divisible
@@ -81,13 +82,8 @@ class Convolution(Layer):
 
     def forward(self, x: Array | tuple[Array, Array]) -> Array:
         """Convolve (N, H, W, C), or (N, H, W, S) and (N, H, W, C), to (N, OH, OW, F)."""
-        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        parts, first = [], 0
-        for image in x if isinstance(x, tuple) else (x,):
-            last = first + image.shape[3]
-            parts.append((image, weight[:, :, first:last].reshape(-1, weight.shape[3])))
-            first = last
-        return product_in_bands(parts, bias, weight.shape[:2], self.stride, self.border, self.relu)
+        images, bias = x if isinstance(x, tuple) else (x,), self.bias and self.bias.data
+        return correlate(images, self.weight.data, bias, self.stride, self.border, relu=self.relu)
 
 
 class Pool(Layer):
@@ -109,7 +105,7 @@ class Pool(Layer):
             tallest = reduce(xp.maximum, [inside[:, u :: self.size] for u in starts])
             y[band] = reduce(xp.maximum, [tallest[:, :, v :: self.size] for v in starts])
 
-        for_each(fill, bands(y.shape, (self.size, self.size), channels, 1, x.itemsize))
+        for_each(fill, bands(y.shape, self.size**2 * channels * x.itemsize))
         return y
 
 

@@ -162,8 +162,8 @@ def mark_applicability(model: Model, image, out, *, valid=None, **options) -> fl
     """
     if not model.training_features:
         raise UserError(
-            "the model does not know what its training images looked like to it: 'tinyunet train' "
-            "adds that when a training ends"
+            "the model does not know what its training images looked like to it: that is added "
+            "when a training ends"
         )
     area = Applicability.fit(**model.training_features)
     outside = total = 0

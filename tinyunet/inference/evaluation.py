@@ -28,6 +28,12 @@ else *merged* if more than half of it lies in a predicted one that holds more th
 too; else *split* if two or more predicted ones lie in it by more than half; else *missed*. A
 predicted one is a *false alarm* if no more than half of it is of the class.
 
+**A threshold.** Of two classes the more probable one is not always the best answer: with balanced
+crops or weighted classes a network finds too much of the rare class, and the mean IoU is highest
+where more than a probability of 0.5 is asked for. So it is computed for 99 thresholds, 0.01 to
+0.99, from the counts of pixels that exceed each. The curve is flat at its top, and where exactly it
+is highest is chance, so the threshold nearest to 0.5 that is almost as good is taken.
+
 Three rules:
 
 - **Ignored pixels don't count.** Where the truth is `ignore_index`, nothing enters the table.
@@ -50,11 +56,13 @@ from tinyunet.backend import to_host
 from tinyunet.data.weight_maps import scipys_ndimage
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
-from tinyunet.inference.sliding_window import DEFAULT_TILE, choose_class, predict_tiles, without
+from tinyunet.inference.sliding_window import choose_class, predict_tiles, without
 from tinyunet.nn.operations import operations
 from tinyunet.progress import tqdm
 
 BINS = 10  # of the probabilities, for the calibration
+THRESHOLDS = np.arange(1, 100) / 100
+CHANCE = 0.005  # of an IoU: a smaller difference of two thresholds may be that of other images
 OUTCOMES = ("found", "missed", "merged", "split", "false alarms")
 
 
@@ -115,6 +123,24 @@ def count_by_confidence(probabilities, right) -> np.ndarray:
     return np.stack([np.bincount(bins, weight, minlength=BINS) for weight in weights], axis=1)
 
 
+def count_by_threshold(probabilities, truth) -> np.ndarray:
+    """Count pixels by how many of the `THRESHOLDS` the probability of class 1 exceeds.
+
+    Parameters
+    ----------
+    probabilities : array of float
+    truth : array of the same shape
+        The class of each pixel, 0 or 1.
+
+    Returns
+    -------
+    array (2, 100) of int64
+        For each true class: the pixels that exceed none, only the first, the first two, ...
+    """
+    exceeded = np.searchsorted(THRESHOLDS, probabilities.ravel())
+    return np.bincount(truth.ravel() * 100 + exceeded, minlength=200).reshape(2, 100)
+
+
 def count_objects(truth, prediction) -> np.ndarray:
     """Count what became of the connected pieces of a class; see the top of this module.
 
@@ -157,6 +183,7 @@ class Counts(NamedTuple):
     weight: float  # the sum of these weights
     calibration: np.ndarray  # (BINS, 3), see `count_by_confidence`
     objects: np.ndarray  # (K, 5) of int64, see `count_objects`; 0 if not asked for
+    by_threshold: np.ndarray  # (2, 100) of int64, see `count_by_threshold`; 0 unless K is 2
 
 
 @dataclass(frozen=True)
@@ -181,6 +208,8 @@ class Scores:
         See `count_by_confidence`.
     objects : array (K, 5), optional
         See `count_objects`.
+    threshold_curve : array (99,), optional
+        The mean IoU for each of the `THRESHOLDS` of the probability of class 1.
     """
 
     confusion: np.ndarray
@@ -194,16 +223,25 @@ class Scores:
     loss: float | None = None
     calibration: np.ndarray | None = None
     objects: np.ndarray | None = None
+    threshold_curve: np.ndarray | None = None
 
     @classmethod
     def from_counts(cls, counts: list[Counts], ignore_index: int | None = None) -> "Scores":
         """Compute all scores of images from what was counted on each."""
-        confusion, loss, weight, calibration, objects = (
-            sum(parts) for parts in zip(*counts, strict=True)
+        total = Counts(*(sum(parts) for parts in zip(*counts, strict=True)))
+        curve = None
+        if total.by_threshold[1].any():
+            below = total.by_threshold.cumsum(axis=1)
+            # (99, 2, 2): a confusion matrix for each threshold
+            confusions = np.stack([below, below[:, -1:] - below], axis=-1).swapaxes(0, 1)[:99]
+            curve = np.array([cls.from_confusion(c, ignore_index).mean_iou for c in confusions])
+        return replace(
+            cls.from_confusion(total.confusion, ignore_index),
+            loss=ratio(total.loss, total.weight),
+            calibration=total.calibration,
+            objects=total.objects if total.objects.any() else None,
+            threshold_curve=curve,
         )
-        scores = cls.from_confusion(confusion, ignore_index)
-        objects = objects if objects.any() else None
-        return replace(scores, loss=ratio(loss, weight), calibration=calibration, objects=objects)
 
     @classmethod
     def from_confusion(cls, confusion, ignore_index: int | None = None) -> "Scores":
@@ -246,13 +284,22 @@ class Scores:
         pixels, sure, right = self.calibration.T
         return ratio(abs(sure - right).sum(), pixels.sum())
 
+    @property
+    def best_threshold(self) -> float | None:
+        """The threshold nearest to 0.5 whose mean IoU is almost, by `CHANCE`, the highest."""
+        if self.threshold_curve is None:
+            return None
+        good = THRESHOLDS[self.threshold_curve >= self.threshold_curve.max() - CHANCE]
+        return float(min(good, key=lambda threshold: abs(threshold - 0.5)))
+
     def as_json(self, class_names) -> dict:
         """Return everything in a form that `json.dumps` takes.
 
         The keys are ``classes`` (the names), ``iou``, ``dice``, ``precision`` and ``recall`` (a
         list each, None for a class that does not count), ``mean_iou``, ``pixel_accuracy``,
         ``kappa`` and ``confusion`` (a list of rows); where they were counted ``calibration``, with
-        a list for the bins each, and ``objects``, with a list for the classes each.
+        a list for the bins each, ``objects``, with a list for the classes each, and, of two
+        classes, ``mean_iou_by_threshold`` for the thresholds 0.01 to 0.99.
         """
         names = ("iou", "dice", "precision", "recall", "mean_iou", "pixel_accuracy", "kappa")
         scores = {name: getattr(self, name) for name in names}
@@ -269,6 +316,8 @@ class Scores:
                 name.replace(" ", "_"): counts
                 for name, counts in zip(OUTCOMES, self.objects.T.tolist(), strict=True)
             }
+        if self.threshold_curve is not None:
+            result["mean_iou_by_threshold"] = self.threshold_curve.tolist()
         return result
 
     def table(self, class_names) -> str:
@@ -342,12 +391,10 @@ def evaluate_each(
     dataset,
     loss=None,
     *,
-    tile=DEFAULT_TILE,
-    margin=None,
     threads=None,
-    tta=False,
     objects=False,
     progress=False,
+    **options,
 ) -> list[Counts]:
     """Predict every image of a data set, and compare each by itself with its mask.
 
@@ -356,16 +403,15 @@ def evaluate_each(
     model : Model
     dataset : Dataset
     loss : CrossEntropy, Dice or CrossEntropyAndDice, optional
-    tile, margin : int
-        As in `tinyunet.inference.sliding_window.sliding_window`.
     threads : int, optional
         How many images are predicted at once; without it, as many as there are cores.
-    tta : bool
-        As in `tinyunet.inference.sliding_window.sliding_window`.
     objects : bool
         Count connected pieces of each class, too.
     progress : bool
         Show a progress bar.
+    **options
+        `tile`, `margin`, `batch_size`, `tta`: see
+        `tinyunet.inference.sliding_window.sliding_window`.
 
     Returns
     -------
@@ -375,7 +421,6 @@ def evaluate_each(
     classes = model.network.config["classes"]
     replicas = Replicas(model.network, threads)  # for its threads: each takes an image
     count = len(replicas.replicas)
-    options = {"tile": tile, "margin": margin, "threads": 1, "tta": tta}
     results = []
 
     def compare(first, offset):
@@ -384,14 +429,17 @@ def evaluate_each(
         confusion, total, weight_of_all = np.zeros((classes, classes), np.int64), 0.0, 0.0
         calibration, of_objects = np.zeros((BINS, 3)), np.zeros((classes, len(OUTCOMES)), np.int64)
         whole = np.empty(mask.shape, np.int64) if objects else None
-        for rows, columns, logits in predict_tiles(model, image, valid=valid, **options):
+        by_threshold = np.zeros((2, 100), np.int64)
+        for rows, columns, logits in predict_tiles(model, image, valid=valid, threads=1, **options):
             truth = mask[rows, columns]
-            prediction = to_host(choose_class(logits, model.ignore_index))
+            prediction = to_host(choose_class(model, logits))
             confusion += confusion_matrix(truth, prediction, classes, model.ignore_index)
             shares, _ = operations.softmax(without(model.ignore_index, logits))
-            counted = truth != model.ignore_index
-            sure, right = to_host(shares.max(axis=-1))[counted], (prediction == truth)[counted]
-            calibration += count_by_confidence(sure, right)
+            counted, shares = truth != model.ignore_index, to_host(shares)
+            sure = np.take_along_axis(shares, prediction[..., np.newaxis], axis=-1)[..., 0]
+            calibration += count_by_confidence(sure[counted], (prediction == truth)[counted])
+            if classes == 2:
+                by_threshold += count_by_threshold(shares[..., 1][counted], truth[counted])
             if whole is not None:
                 whole[rows, columns] = prediction
             weight = loss.weight(truth[np.newaxis]) if loss else 0.0
@@ -406,7 +454,7 @@ def evaluate_each(
                 count_objects(truth == k, whole == k) * (k != model.ignore_index)
                 for k in range(classes)
             ]
-        return Counts(confusion, total, weight_of_all, calibration, of_objects)
+        return Counts(confusion, total, weight_of_all, calibration, of_objects, by_threshold)
 
     model.network.eval()
     with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress) as bar:

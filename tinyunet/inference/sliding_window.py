@@ -23,6 +23,7 @@ for such a network the result always is that of the whole image.
 """
 
 import itertools
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -288,7 +289,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **options):
 
 
 def predict_classes(model, image, *, out=None, probabilities=None, **options):
-    """Return the most probable class of each pixel of an image as it comes from its file.
+    """Return the class of each pixel of an image as it comes from its file; see `choose_class`.
 
     Memory beyond the image and the class map is that of a batch of windows: the probabilities of
     the whole image are never there at once.
@@ -316,7 +317,7 @@ def predict_classes(model, image, *, out=None, probabilities=None, **options):
     dtype = np.uint8 if model.network.config["classes"] <= 256 else np.uint16
     result = np.empty(image.shape[:2], dtype=dtype) if out is None else out
     for rows, columns, logits in predict_tiles(model, image, **options):
-        result[rows, columns] = to_host(choose_class(logits, model.ignore_index))
+        result[rows, columns] = to_host(choose_class(model, logits))
         if probabilities is not None:
             shares, _ = operations.softmax(without(model.ignore_index, logits))
             probabilities.write(rows, columns, to_host(shares))
@@ -340,9 +341,17 @@ def predict_tiles(model, image, *, valid=None, **options) -> Iterator[tuple[slic
     return sliding_window(model.network, standardized, **options)
 
 
-def choose_class(logits, ignore_index: int | None = None):
-    """Return the most probable class of each pixel, never the one that is ignored."""
-    return without(ignore_index, logits).argmax(axis=-1)
+def choose_class(model, logits):
+    """Return the class of each pixel: the most probable one, but never the one that is ignored.
+
+    Of two classes, where the model has a threshold t, class 1 where its probability is above t.
+    """
+    logits = without(model.ignore_index, logits)
+    if model.threshold is None:
+        return logits.argmax(axis=-1)
+    # p > t where log p / (1 - p) > log t / (1 - t); the left side is the difference of the logits
+    limit = math.log(model.threshold / (1 - model.threshold))
+    return (logits[..., 1] - logits[..., 0] > limit).astype(np.uint8)
 
 
 def without(ignore_index: int | None, logits):

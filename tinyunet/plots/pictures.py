@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from tinyunet.atomic_io import save_picture
+from tinyunet.checkpoint import Model
 from tinyunet.data.images import plain
-from tinyunet.inference.evaluation import Scores
+from tinyunet.inference.evaluation import THRESHOLDS, Scores
 from tinyunet.plots.colors import IGNORED, PALETTE, as_rgb, color_mask, overlay, palette
 
 DPI = 100  # pixels per inch, the unit of matplotlib's sizes
@@ -135,7 +136,10 @@ def legend_of(
     colors = palette(len(names)) if colors is None else colors
     entries = [(names[k], colors[k]) for k in present if k in names and k != ignore_index]
     if ignore_index in present:
-        entries.append((f"{names.get(ignore_index, ignore_index)} (ignored)", np.array(IGNORED)))
+        ours = (
+            f"{names[ignore_index]} (ignored)" if ignore_index in names else "ignored, or no data"
+        )
+        entries.append((ours, np.array(IGNORED)))
     return entries
 
 
@@ -328,6 +332,26 @@ def draw_calibration(scores: Scores) -> Image.Image:
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
+    return as_image(figure)
+
+
+@plain_style()
+def draw_threshold_curve(model: Model, scores: Scores) -> Image.Image:
+    """Draw the mean IoU of a model of two classes over the probability of class 1 asked for."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((5, 3.6), dpi=DPI, layout="constrained")
+    axes, curve, best = figure.subplots(), scores.threshold_curve, model.threshold
+    iou = curve[THRESHOLDS == best].item()
+    axes.plot(THRESHOLDS, curve, color=BLUE)
+    axes.plot(best, iou, "o", color=VERMILION, label=f"{iou:.3f} at {best:.2f}")
+    axes.axvline(0.5, color="gray", linestyle="--", label=f"{curve[49]:.3f} at 0.50")
+    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="validation mean IoU")
+    name = shortened(model.class_names[1])
+    axes.set_xlabel(f"{name} where its probability is above", parse_math=False)
+    axes.legend(loc="lower center")
+    axes.grid(color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
     return as_image(figure)
 
 

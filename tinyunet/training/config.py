@@ -36,7 +36,6 @@ RANGES = {
     "threads": (1, 256),
     "val_interval": (1, 10**9),
     "patience": (1, 10**9),
-    "preview_interval": (1, 10**9),
     "seed": (0, 2**63 - 1),
 }
 
@@ -46,7 +45,7 @@ GROUPS = {
     "alpha": "data",
     "base_channels": "network",
     "steps": "training",
-    "preview_interval": "output",
+    "resume": "output",
 }
 READING = ("classes", "class_names", "ignore_index", "bands", "alpha")
 NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
@@ -55,7 +54,7 @@ NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 # and what is looked at meanwhile. Everything else decides the result.
 MAY_CHANGE = (
     *("images", "masks", "instances", "out", "device", "threads", "resume"),
-    *("steps", "patience", "preview_interval", "cache"),
+    *("steps", "patience", "cache"),
 )
 
 # As in O. Ronneberger, P. Fischer and T. Brox, U-Net (2015): ``tinyunet train --paper``. The paper
@@ -146,8 +145,6 @@ class TrainingConfig:
         Where to compute (default: auto, a GPU if there is one).
     threads : int, optional
         Number of threads that share each batch (default: all cores).
-    preview_interval : int, optional
-        Draw preview.png every N steps as well.
     resume : bool
         Resume the run in RUN from its last checkpoint.
     """
@@ -188,7 +185,6 @@ class TrainingConfig:
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
-    preview_interval: int | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -239,7 +235,7 @@ def gigabytes(text: str) -> int:
 
 
 FORMS = {
-    bool: {"action": "store_true"},
+    bool: {},
     int: {"type": int, "metavar": "N"},
     float: {"type": float, "metavar": "F"},
     str: {"metavar": "DIR"},
@@ -257,7 +253,7 @@ def settings_in(options: argparse.Namespace) -> dict:
     return {name: value for name, value in vars(options).items() if name in names}
 
 
-def add_options(parser: argparse.ArgumentParser, names: Iterable[str], **more) -> None:
+def add_options(parser, names: Iterable[str], usual: dict | None = None, **more) -> None:
     """Give a parser an option for each of these settings, described as in `TrainingConfig`.
 
     Parameters
@@ -265,25 +261,37 @@ def add_options(parser: argparse.ArgumentParser, names: Iterable[str], **more) -
     parser : ArgumentParser
     names : iterable of str
         ``images`` and ``masks`` become arguments, the others options, in groups.
+    usual : dict, optional
+        Values that differ from those of `TrainingConfig`.
     **more
         For each option: ``default=argparse.SUPPRESS`` leaves out what was not typed.
     """
     hints, groups, title = get_type_hints(TrainingConfig), {}, "settings"
-    defaults = {each.name: each.default for each in fields(TrainingConfig)}
+    defaults = {each.name: each.default for each in fields(TrainingConfig)} | (usual or {})
     texts = re.findall(r"    (\w+) : .*\n((?: {8}.+\n)+)", TrainingConfig.__doc__ or "")
     texts = {name: " ".join(text.split()) for name, text in texts}
     for name in names:
-        help, default = texts.get(name, ""), defaults[name]
         if name in ("images", "masks"):
-            parser.add_argument(name, metavar=name.upper(), help=help)
+            add_option(parser, name.upper(), texts[name])
             continue
         title = GROUPS.get(name, title)
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
-        if type(default) in (int, float, str) and "(default: " not in help:
-            help = f"{help[:-1]} (default: {default})."
         form = FORMS.get(name) or FORMS[(get_args(hints[name]) or (hints[name],))[0]]
-        if name in CHOICES:
-            form = {"choices": CHOICES[name]}
+        form = {"choices": CHOICES[name]} if name in CHOICES else form
         option = "--" + name.replace("_", "-")
-        groups[title].add_argument(option, **{"default": default, "help": help} | form | more)
+        add_option(groups[title], option, texts[name], defaults[name], **form | more)
+
+
+def add_option(parser, name: str, help: str, usual=None, **more) -> None:
+    """Add an option, ``"--size N"``, or an argument, ``"SCENE"``; the help tells the default."""
+    flag, _, metavar = name.partition(" ")
+    if usual is False:
+        more["action"] = "store_true"
+    elif not flag.startswith("--"):
+        flag, metavar = more.pop("dest", flag.lower()), flag
+    if metavar:
+        more["metavar"] = metavar
+    if type(usual) in (int, float, str) and "(default: " not in help:
+        help = f"{help[:-1]} (default: {usual})."
+    parser.add_argument(flag, **{"help": help, "default": usual} | more)

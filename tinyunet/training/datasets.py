@@ -33,10 +33,15 @@ def load_datasets(
             warnings.warn(warning, stacklevel=2)
         training, validation = training.split(config.val_fraction, config.seed)
     else:
-        field = UNet(1, 2, base_channels=1, depth=config.depth).receptive_field
+        buffer = receptive_field(config.depth)
         smallest = -(-config.crop_size // 2)  # more is not mirrored
-        training, validation = spatial_split(training, config.val_fraction, field, smallest)
+        training, validation = spatial_split(training, config.val_fraction, buffer, smallest)
     return training, limit_validation(validation)
+
+
+def receptive_field(depth: int) -> int:
+    """Give how many pixels a network of this depth sees: so far apart must parts of a scene lie."""
+    return UNet(1, 2, base_channels=1, depth=depth).receptive_field
 
 
 def load_training(config: TrainingConfig, state: TrainingState | None, progress: bool) -> Dataset:

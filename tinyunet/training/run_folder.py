@@ -5,6 +5,7 @@ It holds
 - ``model.npz``: the network as it was when its validation score was best; this is the one to use;
 - ``last.npz``: the network and the optimizer at the last checkpoint, for ``--resume``;
 - ``metrics.csv`` and ``curves.png``: loss and scores over the steps;
+- ``threshold_curve.png``: of two classes, the mean IoU by the probability that is asked for;
 - ``preview.png``: a few validation images, their truth and the prediction;
 - ``config.json``: the settings.
 
@@ -38,7 +39,7 @@ from tinyunet.errors import UserError, problems_named
 from tinyunet.inference.applicability import sample_features
 from tinyunet.inference.evaluation import Scores
 from tinyunet.inference.sliding_window import predict_classes
-from tinyunet.plots.pictures import plot_curves, preview
+from tinyunet.plots.pictures import draw_threshold_curve, plot_curves, preview
 from tinyunet.training.config import MAY_CHANGE, TrainingConfig
 
 PREVIEWED = 4  # images
@@ -142,8 +143,11 @@ class RunFolder:
     def save_best(self, step: int, scores: Scores) -> None:
         """Save the network as the best so far."""
         found = {"step": step, "validation": scores.as_json(self.model.class_names)}
-        best = replace(self.model, metadata=self.model.metadata | found)
+        metadata, threshold = self.model.metadata | found, scores.best_threshold
+        best = replace(self.model, metadata=metadata, threshold=threshold)
         save_model(self.path / "model.npz", best)
+        if threshold is not None:
+            save_picture(draw_threshold_curve(best, scores), self.path / "threshold_curve.png")
 
     def add_training_features(self, training: Dataset) -> None:
         """Add to the best network what `predict --applicability` compares an image with."""

@@ -7,7 +7,7 @@ import numpy as np
 from tinyunet.backend import random_generator
 from tinyunet.checkpoint import Model
 from tinyunet.data.augmentation import check_crop, sample_with_instances
-from tinyunet.data.dataset import ClassPixels, Dataset, number_of_classes
+from tinyunet.data.dataset import ClassPixels, Dataset
 from tinyunet.data.weight_maps import (
     connected_components,
     scipys_ndimage,
@@ -60,8 +60,9 @@ def new_model(config: TrainingConfig, training: Dataset, validation: Dataset) ->
         metadata["image_format"] = asdict(training.image_format)
         metadata["images"] = training.sources
     elif names is None:
-        classes = number_of_classes(training.masks + validation.masks, config.ignore_index)
-        names = [f"class {index}" for index in range(classes)]
+        masks = training.masks + validation.masks
+        largest = max(mask[mask != ignore_index].max(initial=1) for mask in masks)
+        names = [f"class {index}" for index in range(largest + 1)]
     network = new_network(config, training.channels, len(names))
     standardization = Standardization.fit(training.valid_pixels())
     return Model(network, standardization, list(names), ignore_index, metadata)

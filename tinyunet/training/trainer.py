@@ -181,8 +181,6 @@ class Trainer(Training):
                     self.checkpoint(row)
                     if progress and not watched:
                         self.say(f"{self.progress_text()}, {self.time_left()} left")
-                elif is_main and self.step % (config.preview_interval or config.steps) == 0:
-                    self.folder.write_preview(self.validation)
                 if self.history:
                     bar.set_postfix_str(self.progress_text(), refresh=False)
                 bar.update()
