@@ -74,6 +74,16 @@ def offer_narrow(app, page, template, context, doctree):
     context["body"] = re.sub(r'<img [^>]*src="_images/(\w+)\.svg"[^>]*>', with_narrow, body)
 
 
+def keep_together(app, page, template, context, doctree):
+    """Keep a formula with the full stop behind it, and a number with its unit, on one line."""
+    formula = r'(<span class="math [^>]*>[^<]*</span>)([.,;:)?!]+)'
+    body = re.sub(formula, r'<span class="together">\1\2</span>', context.get("body", ""))
+    parts = re.split(r"(<pre.*?</pre>|<[^>]*>)", body, flags=re.DOTALL)
+    text = [re.sub(r"(?<=\d) (?=%|x \d)|(?<=\d x) (?=\d)", "&#160;", part) for part in parts[::2]]
+    parts[::2] = text
+    context["body"] = "".join(parts)
+
+
 def copy_narrow(app, error):
     """Lay the narrow figures beside the others; Sphinx takes only those that a page names."""
     if not error and app.builder.format == "html":
@@ -133,6 +143,7 @@ def setup(app):
     """Register what is done to each page and to the finished book."""
     app.connect("source-read", tidy)
     app.connect("html-page-context", offer_narrow)
+    app.connect("html-page-context", keep_together)
     app.connect("build-finished", copy_narrow)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", pack_source)

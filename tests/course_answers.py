@@ -238,7 +238,7 @@ WRONG = [
         "12_concatenation",
         "dskip = dy[..., : skip.shape[3]]\n        dx =",
         "dx = dy[..., : skip.shape[3]]\n        dskip =",
-        "the order is (dskip, dx)",
+        "the order is dskip, dx",
     ),
     ("13_batch_normalization", " - dx_hat.mean(axis=pixels)", "", "was not subtracted"),
     ("13_batch_normalization", " - x_hat * mean_of_product", "", "path through the variance"),

@@ -441,7 +441,14 @@ def test_a_process_killed_while_saving_leaves_a_complete_file(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"dtype": 5}, {"color": None}, {"band_names": [1, 2]}, {"bands": ["1"]}, {"alpha": 3}],
+    [
+        {"dtype": 5},
+        {"color": None},
+        {"band_names": [1, 2]},
+        {"bands": ["1"]},
+        {"alpha": 3},
+        {"high": 1},
+    ],
     ids=str,
 )
 def test_an_image_format_of_wrong_types_is_no_model(tmp_path, wrong):

@@ -1,5 +1,6 @@
 """The checker names the mistake: which it names, what it says, and when it holds its tongue."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -251,10 +252,33 @@ def test_a_number_alone_is_not_said_to_be_off_in_a_part():
     assert "elsewhere" not in message
 
 
-def test_of_large_arrays_the_worst_entry_is_told():
+def test_of_large_arrays_a_small_part_shows_the_mistake():
     error = complaint(lambda x: (x**2, lambda dy: x * dy), random_array(0, (2, 16, 24, 3)))
+    assert one_kind(error) == "factor"
+    assert str(error).startswith("With x cut to (2, 4, 5, 3), dx is wrong: everywhere it is 1/2 of")
+
+
+def test_the_parts_of_several_arrays_fit_each_other():
+    def convolution(x, weight, bias):
+        y, right = functional.conv2d(x, weight, bias, padding=1)
+        return y, lambda dy: (right(dy)[0], right(dy)[1], dy.mean(axis=(0, 1, 2)))
+
+    arguments = random_array(0, (8, 32, 24, 16)), random_array(1, (3, 3, 16, 12)), np.ones(12)
+    message = " ".join(str(complaint(convolution, *arguments)).split())
+    assert "weight cut to (3, 3, 5, 4)" in message and "dbias is wrong: it is a mean" in message
+    assert message.endswith("dx and dweight are right.")
+
+
+def test_of_what_takes_no_smaller_arrays_the_worst_entry_is_told():
+    def function(x):
+        assert x.shape == (2, 16, 24, 3)
+        return x**2, lambda dy: x * dy
+
+    error = complaint(function, random_array(0, (2, 16, 24, 3)))
     assert not error.kinds
-    assert "dx, shape (2, 16, 24, 3), is wrong at 24 of 24 entries" in str(error)
+    assert re.match(
+        r"dx\[\d, \d+, \d+, \d\] is wrong: backward says .*; wrong are 24 of 24", str(error)
+    )
 
 
 def test_an_adjoint_that_is_wrong_is_named_too():

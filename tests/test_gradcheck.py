@@ -113,7 +113,9 @@ def test_an_error_in_any_one_of_many_entries_shows_along_a_random_direction():
 
             return y, wrong
 
-        with pytest.raises(GradientError, match="direction"):
+        # A smaller array shows the mistake at the first entry, for the others there is none.
+        said = "not zero where dy is zero" if entry == 0 else "direction"
+        with pytest.raises(GradientError, match=said):
             check_gradients(function, x, coordinates=0)
 
 
@@ -154,7 +156,7 @@ def test_the_tolerance_of_coordinates_is_relative_to_the_largest_gradient(off, p
     if passes:
         assert check() == pytest.approx(off, rel=1e-4)
     else:
-        with pytest.raises(GradientError, match=r"dx.*\(1,\)"):
+        with pytest.raises(GradientError, match=r"dx\[1\] is wrong"):
             check()
 
 
@@ -362,7 +364,7 @@ def test_a_forward_that_draws_anew_each_time_is_no_kink():
             lambda x: (x**2, lambda dy: (dy, dy)),
             "backward returns a tuple of 2: end it with `return dx`",
         ),
-        (lambda x: (x**2, lambda dy: dy.T), "dx has shape .*its axes are in another order"),
+        (lambda x: (x**2, lambda dy: dy.T), "dx has shape .*axes are in another order"),
         (lambda x: (x**2, lambda dy: dy.ravel()), "dx has shape .*a reshape is missing"),
     ],
 )
@@ -375,7 +377,7 @@ def test_gradients_in_another_order_are_named_by_their_shapes():
     def function(x, weight):
         return x @ weight, lambda dy: (x.T @ dy, dy @ weight.T)
 
-    with pytest.raises(GradientError, match=r"the order is \(dx, dweight\)"):
+    with pytest.raises(GradientError, match=r"the order is dx, dweight"):
         check_gradients(function, random_array(0, (2, 3)), random_array(1, (3, 4)))
 
 

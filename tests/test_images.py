@@ -241,9 +241,8 @@ def dim(factor, dtype=np.float32, seed=0):
 
 
 def apart(*rasters):
-    reaches = {raster.path.name: range_of(raster) for raster in rasters}
-    reaches = {name: reach for name, reach in reaches.items() if reach}
-    return scales_apart(list(reaches), list(reaches.values())) if reaches else ""
+    ranges = {raster.path.name: range_of(raster) for raster in rasters}
+    return scales_apart({name: own for name, own in ranges.items() if own})
 
 
 @given(

@@ -82,8 +82,8 @@ def test_a_team_gives_what_one_process_gives_in_one_message(size, threads, loss)
     assert actors.messages == 1
 
 
-@pytest.mark.parametrize("size", [2, 5])
-def test_processes_average_and_drop_as_threads_do(size):
+@pytest.mark.parametrize(("size", "threads"), [(2, 1), (5, 1), (2, 2)])
+def test_processes_normalize_and_drop_as_threads_do(size, threads):
     images, labels = batch()
     results = {}
 
@@ -94,13 +94,25 @@ def test_processes_average_and_drop_as_threads_do(size):
         states = [replica.state_dict() for replica in replicas.replicas]
         return states, gradients_of(network)
 
-    results = Actors(size).play(work)
-    states, expected = work(mpi.SingleProcess(), size)
-    for [state], gradients in results:
+    results = Actors(size).play(lambda team: work(team, threads))
+    states, expected = work(mpi.SingleProcess(), size * threads)
+    for (state, *_), gradients in results:
         for name, array in state.items():
-            assert_close(array, states[-1][name], 1e-12)
+            assert_close(array, states[0][name], 1e-12)
         for name, gradient in gradients.items():
             assert_close(gradient, expected[name], 1e-12)
+
+
+def test_with_batch_normalization_each_process_needs_an_image():
+    images, labels = batch()
+
+    def work(team):
+        with pytest.raises(UserError, match="5 images for 6 processes.*larger batch or fewer"):
+            Replicas(small_unet(norm="batch"), 1, team).loss_and_gradients(
+                images, labels, LOSSES["plain"]
+            )
+
+    Actors(BATCH + 1).play(work)
 
 
 def test_gradients_of_an_earlier_step_would_be_summed_again():
@@ -217,7 +229,7 @@ def test_two_processes_train_as_one_with_two_threads_does(mpiexec, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("The model is") == 1, "one speaks for both"
-    assert done.stderr.count("0/6") == 1
+    assert done.stderr.count("step 3 of 6") == 1
     main(["train", *folders, "--out", str(tmp_path / "one"), "--threads", "2", *SMALL])
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == names

@@ -310,7 +310,7 @@ def test_an_exercise_in_the_page_right_and_three_times_wrong_and_kept(browser, b
         press(browser, "hint")
         wait_for(browser, "document.querySelectorAll('.hints li').length === 1")
         write(browser, right)
-        assert check(browser) == "Right."
+        assert check(browser) == "Right. Next opens another one."
         assert "1 of 16" in status(browser)
         press(browser, "next")
         write(browser, "# mine\n")

@@ -617,7 +617,7 @@ def test_border_weights_between_objects_that_touch(tmp_path):
     assert trainer.draw_batch(0)[2].max() == 1
     train(config, progress=False)
     (tmp_path / "objects" / "blob2.png").unlink()
-    with pytest.raises(UserError, match="has no instance mask for the image blob2"):
+    with pytest.raises(UserError, match="has none for the image blob2, but an instance mask"):
         load_datasets(config, None, False)
     with pytest.raises(UserError, match="choose weight_map as well"):
         train(replace(config, weight_map=False), progress=False)

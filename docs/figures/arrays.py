@@ -16,7 +16,7 @@ def arrays_layout(quick):
         ]
     )  # each entry tells its own place: row, column, channel
     marked = set(x[:2, 1:3].ravel())
-    figure, axes = panels(3, 1, width=8, height=3.6, height_ratios=(3, 1, 1))
+    figure, axes = panels(3, 1, height=3.6, height_ratios=(3, 1, 1))
     image = axes[0, 0]
     for channel in range(CHANNELS):
         draw(image, x[:, :, channel], marked, left=channel * (WIDTH + 1))

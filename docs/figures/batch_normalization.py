@@ -52,3 +52,4 @@ FIGURES = {
     "batch_normalization_channels": batch_normalization_channels,
     "batch_normalization_runs": batch_normalization_runs,
 }
+NARROW = ("batch_normalization_channels",)

@@ -27,11 +27,11 @@ def checking_gradients_idea(quick):
         axes.plot(place, f(place), "o", color=INK)
     axes.set(xlabel="x", ylabel="f(x) = x\N{SUPERSCRIPT THREE}", ylim=(-1, 4.5))
     axes.set_xticks([1 - h, 1, 1 + h], ["1 \N{MINUS SIGN} h", "1", "1 + h"])
-    axes.text(0.47, 1.3, f"central: slope {measured['central']:g}", color=BLUE, fontsize=12)
+    axes.text(0.4, 2.3, f"central: slope {measured['central']:g}", color=BLUE, fontsize=12)
     axes.text(
         0.88, -0.05, f"one-sided: slope {measured['one-sided']:g}", color=VERMILION, fontsize=12
     )
-    axes.text(1.43, 1.75, "tangent: slope 3", color=INK, fontsize=12)
+    axes.text(1.75, 1.2, "tangent: slope 3", color=INK, fontsize=12, ha="right")
     return figure
 
 
@@ -66,3 +66,4 @@ FIGURES = {
     "checking_gradients_idea": checking_gradients_idea,
     "checking_gradients_v": checking_gradients_v,
 }
+NARROW = ("checking_gradients_idea", "checking_gradients_v")

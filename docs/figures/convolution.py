@@ -11,6 +11,7 @@ from figure_style import (
     canvas,
     cells,
     frame,
+    is_narrow,
     panels,
     write,
 )
@@ -23,7 +24,7 @@ def convolution_idea(quick):
     image = np.array([[0.0, 0.0, 9.0, 9.0, 9.0]] * 4)
     kernel = np.array([[-1.0, 0.0, 1.0]] * 3)
     y, _ = conv2d(image[None, :, :, None], kernel[:, :, None, None])
-    figure, axes = panels(1, 3, height=2.9, width_ratios=(5, 3, 3))
+    figure, axes = panels(1, 3, height=2.0 if is_narrow() else 2.9, width_ratios=(5, 3, 3))
     axes[0].set_title("the image, and a window")
     cells(axes[0], image, colors=BRIGHTNESS)
     axes[1].set_title("the kernel")
@@ -95,7 +96,7 @@ def convolution_im2col(quick):
     columns, _ = im2col(image[None, :, :, None], 2)
     patches, weights = columns.reshape(4, 4), kernel.reshape(4, 1)
     y, _ = conv2d(image[None, :, :, None], kernel[:, :, None, None])
-    figure, axes = canvas(18, 5.6)
+    figure, axes = canvas(18.4, 5.6)
     parts = (  # title, first row and column, numbers, the cells to frame
         ("the image", 1.5, 0.2, image, (0, 1, 2, 2)),
         ("P: a patch in each row", 1, 5.2, patches, (1, 0, 1, 4)),
@@ -153,7 +154,7 @@ def convolution_channels(quick):
     weight = rng.integers(-1, 3, (2, 2, 3, 2)).astype(float)  # (KH, KW, C, F)
     y, _ = conv2d(x, weight)
     row, column = 0, 1  # of the output that is looked at
-    figure, axes = canvas(22.8, 11.6)
+    figure, axes = canvas(23.6, 11.6)
     lefts = (3.6, 8.6, 13.6)
     write(axes, 2.6, 0.9, "the image")
     for channel, left in enumerate(lefts):
@@ -169,7 +170,7 @@ def convolution_channels(quick):
             products = f"{(window * sheet).sum():g}".replace("-", "\N{MINUS SIGN}")
             write(axes, top + 0.5, left + 2.35, f"\N{RIGHTWARDS ARROW} {products}")
             write(axes, top + 0.5, left + 3.65, "+" if channel < 2 else "=", size=16)
-        write(axes, top - 0.9, 20, f"output, channel {number}", size=12)
+        write(axes, top - 0.9, 20, f"output, channel {number}", size=11)
         cells(axes, y[0, :, :, number], at=(top, 19.5), high=24)
         frame(axes, top + row, 19.5 + column)
     return figure
@@ -223,3 +224,10 @@ FIGURES = {
     "convolution_backward": convolution_backward,
     "convolution_turned": convolution_turned,
 }
+NARROW = (
+    "convolution_idea",
+    "convolution_channels",
+    "convolution_arithmetic",
+    "convolution_im2col",
+    "convolution_backward",
+)

@@ -21,7 +21,8 @@ def cross_entropy_idea(quick):
     )
     for title, row, column, numbers, form in parts:
         high = 1 if title == "probabilities" else 2
-        cells(axes, numbers, at=(row, column), form=form, high=high, colors=LEVEL)
+        size = 11 if form == "{:g}" else 9.5
+        cells(axes, numbers, at=(row, column), form=form, high=high, colors=LEVEL, size=size)
         write(axes, 0, column + (numbers.shape[1] - 1) / 2, title, size=12)
     for row, label in enumerate(labels):
         frame(axes, 1 + row, 6.6 + label)
@@ -73,3 +74,4 @@ FIGURES = {
     "cross_entropy_idea": cross_entropy_idea,
     "cross_entropy_curves": cross_entropy_curves,
 }
+NARROW = ("cross_entropy_idea", "cross_entropy_curves")

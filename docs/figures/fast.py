@@ -39,3 +39,4 @@ def fast_bands(quick):
 
 
 FIGURES = {"fast_bands": fast_bands}
+NARROW = ("fast_bands",)

@@ -37,7 +37,10 @@ SIGNED = LinearSegmentedColormap.from_list("signed", ["#c77f1a", "#efe9db", "#1f
 # An image's own cells: the larger the number, the brighter.
 BRIGHTNESS = LinearSegmentedColormap.from_list("brightness", ["#35383d", "#f3f0e6"])
 
+WIDE, NARROW = 8.0, 4.6  # of a page's text, in inches
+
 STYLE = {
+    "figure.figsize": (WIDE, 3.0),
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
     "font.size": 11,
     "axes.titlesize": 12,
@@ -64,20 +67,27 @@ STYLE = {
 }
 
 
-def in_style(draw, quick):
+def in_style(draw, quick, narrow=False):
     """Draw a figure in the book's style, whatever the settings are around it."""
-    with pyplot.rc_context(STYLE):
+    with pyplot.rc_context(STYLE | {"figure.figsize": (NARROW if narrow else WIDE, 3.0)}):
         return draw(quick)
 
 
-def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
+def is_narrow():
+    """Whether a figure is being drawn for a narrow screen."""
+    return pyplot.rcParams["figure.figsize"][0] == NARROW
+
+
+def panels(rows=1, columns=1, *, height=3.0, **settings):
     """Make a figure with a grid of panels, in the book's style.
+
+    For a narrow screen, the panels of a single row stand one below the other, or in two columns.
 
     Parameters
     ----------
     rows, columns : int
-    width, height : float
-        In inches; the page's text is about 8 wide.
+    height : float
+        In inches; a single row that becomes several has as many times that.
     **settings
         Passed on to `matplotlib.pyplot.subplots`, such as ``width_ratios``.
 
@@ -86,13 +96,19 @@ def panels(rows=1, columns=1, *, width=8.0, height=3.0, **settings):
     figure, axes
         The axes as an array (rows, columns), or (columns,) if there is one row.
     """
+    single_row = rows == 1
+    if is_narrow() and single_row:
+        rows, columns = (columns // 2, 2) if columns in (4, 6) else (columns, 1)
+        height *= rows
+        settings.pop("width_ratios", None)
+    size = (pyplot.rcParams["figure.figsize"][0], height)
     figure, axes = pyplot.subplots(
-        rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings
+        rows, columns, figsize=size, layout="constrained", squeeze=False, **settings
     )
-    return figure, axes[0] if rows == 1 else axes
+    return figure, axes.ravel() if single_row else axes
 
 
-def canvas(columns, rows, *, width=8.0):
+def canvas(columns, rows):
     """Make a figure that is one sheet of squared paper, to draw several matrices side by side.
 
     A unit is a cell: `cells` with ``at=(row, column)`` puts a matrix's first cell there, and
@@ -102,15 +118,15 @@ def canvas(columns, rows, *, width=8.0):
     ----------
     columns, rows : float
         How many cells fit.
-    width : float
-        In inches.
 
     Returns
     -------
     figure, axes
     """
+    width = pyplot.rcParams["figure.figsize"][0]
     figure = pyplot.figure(figsize=(width, width * rows / columns))
     axes = figure.add_axes((0, 0, 1, 1))
+    axes.letters = 0.72 if is_narrow() else 1.0  # their size, beside that in `cells` and `write`
     bare(axes)
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     return figure, axes
@@ -154,6 +170,7 @@ def cells(
     """
     numbers = np.asarray(numbers)
     first_row, first_column = at or (0, 0)
+    size *= getattr(axes, "letters", 1.0)
     low = min(np.nanmin(numbers), 0) if low is None else low
     high = max(np.nanmax(numbers) if high is None else high, low + 1e-9)
     if low < 0:
@@ -203,7 +220,8 @@ def contrast(one, other):
 
 def frame(axes, row, column, rows=1, columns=1, *, color=VERMILION, **settings):
     """Draw a frame around a block of cells (or of an image's pixels)."""
-    style = {"fill": False, "edgecolor": color, "linewidth": 3, "clip_on": False, "zorder": 3}
+    width = 3 * getattr(axes, "letters", 1.0)
+    style = {"fill": False, "edgecolor": color, "linewidth": width, "clip_on": False, "zorder": 3}
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), columns, rows, **style | settings))
 
 
@@ -222,6 +240,7 @@ def arrow(axes, start, end, *, color=INK, bend=0.0, **settings):
 
 def write(axes, row, column, text, *, size=11, **settings):
     """Write a text with its center at a place of a panel, (row, column) as for `cells`."""
+    size *= getattr(axes, "letters", 1.0)
     style = {"ha": "center", "va": "center", "fontsize": size, "color": INK}
     axes.text(column, row, text, **style | settings)
 

@@ -28,9 +28,10 @@ CHAPTERS = sorted(
 def figures(chapter):
     """List a chapter's figures: name of the picture and the function that draws it."""
     module = importlib.import_module(chapter)
-    narrow = {f"{name}_narrow": draw for name, draw in getattr(module, "NARROW", {}).items()}
-    drawings = module.FIGURES | narrow
-    return {name: functools.partial(in_style, draw) for name, draw in drawings.items()}
+    drawings = {name: functools.partial(in_style, draw) for name, draw in module.FIGURES.items()}
+    for name in getattr(module, "NARROW", ()):
+        drawings[f"{name}_narrow"] = functools.partial(drawings[name], narrow=True)
+    return drawings
 
 
 def main(arguments=None):

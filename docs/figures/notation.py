@@ -30,3 +30,4 @@ def notation_axes(quick):
 
 
 FIGURES = {"notation_axes": notation_axes}
+NARROW = ("notation_axes",)

@@ -35,3 +35,4 @@ def pooling_winners(quick):
 
 
 FIGURES = {"pooling_winners": pooling_winners}
+NARROW = ("pooling_winners",)

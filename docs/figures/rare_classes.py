@@ -56,3 +56,4 @@ FIGURES = {
     "rare_classes_starts": rare_classes_starts,
     "rare_classes_borders": rare_classes_borders,
 }
+NARROW = ("rare_classes_borders",)

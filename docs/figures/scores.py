@@ -36,3 +36,4 @@ def scores_accuracy(quick):
 
 
 FIGURES = {"scores_accuracy": scores_accuracy}
+NARROW = ("scores_accuracy",)

@@ -4,7 +4,18 @@ import functools
 import types
 
 import numpy as np
-from figure_style import BLUE, INK, VERMILION, bare, demo, frame, interactive, measured, panels
+from figure_style import (
+    BLUE,
+    INK,
+    VERMILION,
+    bare,
+    demo,
+    frame,
+    interactive,
+    is_narrow,
+    measured,
+    panels,
+)
 from matplotlib.patches import Patch
 
 from tinyunet.data.scenes import (
@@ -112,7 +123,7 @@ def seeing_structures_pixel(quick):
     photo, label, grass = grass_scenes(1, seed=4)[0]
     places = alike(photo, label, grass)
     sides = (1, 9, 33, 65)
-    figure, axes = panels(2, 4, width=8, height=4.4)
+    figure, axes = panels(2, 4, height=2.9 if is_narrow() else 4.4)
     for row, (name, (y, x)) in zip(axes, places.items(), strict=True):
         for place, side in zip(row, sides, strict=True):
             half = side // 2
@@ -207,7 +218,7 @@ def meadow_with_trees(places, rng):
     return photograph(land, rng)
 
 
-def seeing_structures_trees(quick, narrow=False):
+def seeing_structures_trees(quick):
     """Show meadows with more and more trees, and what the small network of the page sees."""
     network, standardization, _ = interactive("train_orchard").read()
     rng = np.random.default_rng(5)
@@ -216,7 +227,8 @@ def seeing_structures_trees(quick, narrow=False):
         grid = (np.mgrid[:side, :side].reshape(2, -1).T - (side - 1) / 2) * 12.5
         planted[f"{side**2} tree{'s' * (side != 1)}"] = grid
     planted["90 crowded"] = rng.uniform(-28, 28, (90, 2))
-    figure, axes = panels(4, 3, width=4.6, height=7) if narrow else panels(2, 6, height=3.3)
+    narrow = is_narrow()
+    figure, axes = panels(4, 3, height=7) if narrow else panels(2, 6, height=3.3)
     pairs = [*zip(*axes[:2], strict=True), *(zip(*axes[2:], strict=True) if narrow else ())]
     shares = {}
     for (photo_place, map_place), (title, places) in zip(pairs, planted.items(), strict=True):
@@ -242,4 +254,4 @@ FIGURES = {
     "seeing_structures_window": seeing_structures_window,
     "seeing_structures_models": seeing_structures_models,
 }
-NARROW = {"seeing_structures_trees": functools.partial(seeing_structures_trees, narrow=True)}
+NARROW = ("seeing_structures_trees", "seeing_structures_pixel")

@@ -116,3 +116,4 @@ FIGURES = {
     "skip_connections_cut": skip_connections_cut,
     "skip_connections_gradient": skip_connections_gradient,
 }
+NARROW = ("skip_connections_join", "skip_connections_fork")

@@ -15,6 +15,7 @@ from figure_style import (
     canvas,
     cells,
     frame,
+    is_narrow,
     measured,
     panels,
     write,
@@ -54,7 +55,7 @@ def training_step(quick):
     for _ in range(3 if quick else 40):
         forward_and_backward()
         optimizer.step()
-    rate, kernel = 0.01, network.parameters()[0]
+    rate, kernel = 0.002, network.parameters()[0]
     optimizer = SGD(network.parameters(), lr=rate)
     logits, loss, dlogits = forward_and_backward()
     before, gradient = kernel.data.copy(), kernel.grad.copy()
@@ -62,55 +63,86 @@ def training_step(quick):
     loss_after = forward_and_backward()[1]
     u, v, c, f = np.unravel_index(abs(gradient).argmax(), gradient.shape)
 
-    figure, axes = canvas(26.6, 18.2)
+    # Where everything is, (row, column), on a wide page and on a narrow one
+    if is_narrow():
+        figure, axes = canvas(16.2, 28.7)
+        axes.letters = 1.0  # there is room
+        images, logits_at, labels_at, dlogits_at = (1.9, 0.2), (1.9, 11.4), (8.2, 3.4), (14.8, 11.4)
+        forth, loss_at, back, kernels, text = (
+            (3, 6.4),
+            (9.3, 11.8),
+            (15.9, 6.4),
+            (20.9, 1.2),
+            (26.2, 0.2),
+        )
+        headings = (0.1, 13, 19.4)
+        arrows = [
+            ((6.4, 13.5), (9.1, 13.5)),
+            ((10.3, 7.8), (10.3, 11.6)),
+            ((11.5, 13.5), (13.6, 13.5)),
+        ]
+        arrows += [((18.1, 8.1), (20.4, 8.1))]
+    else:
+        figure, axes = canvas(26.6, 18.2)
+        images, logits_at, labels_at, dlogits_at = (1.9, 0), (1.9, 11.6), (1.9, 21.6), (8.3, 11.6)
+        forth, loss_at, back, kernels, text = (
+            (3, 6.2),
+            (3, 17.1),
+            (9.4, 6.2),
+            (14.3, 0.9),
+            (15.3, 10.6),
+        )
+        headings = (0.1, 7.3, 12.8)
+        arrows = [((4, 16.1), (4, 16.9)), ((4, 21.4), (4, 20.6)), ((11.5, 7.9), (13.6, 7.9))]
     limits = axes.axis()
 
-    def picture(row, column, pixels, title, **look):
+    def picture(corner, pixels, title, **look):
+        row, column = corner
         extent = (column, column + 4.2, row + 4.2, row)
         axes.imshow(pixels, extent=extent, interpolation="nearest", **look)
         write(axes, row - 0.6, column + 2.1, title)
 
-    def box(row, column, text):
+    def box(corner, text):
+        row, column = corner
         style = {"facecolor": LEVEL(0), "edgecolor": INK, "linewidth": 0.8}
         axes.add_patch(Rectangle((column, row), 3.4, 2, **style))
         write(axes, row + 1, column + 1.7, text, color="black")
 
-    write(axes, 0.1, 0, "1  forward", size=12, ha="left")
-    picture(1.9, 0, photo, "images")
-    arrow(axes, (4, 4.5), (4, 6))
-    box(3, 6.2, "network")
-    arrow(axes, (4, 9.8), (4, 11.3))
-    picture(1.9, 11.6, logits[0, :, :, ROAD], "logits: road", cmap=BRIGHTNESS)
-    arrow(axes, (4, 16.1), (4, 16.9))
-    box(3, 17.1, f"loss {loss:.3f}")
-    arrow(axes, (4, 21.4), (4, 20.6))
-    picture(1.9, 21.6, mask == ROAD, "labels: road", cmap=BRIGHTNESS)
-    write(axes, 7.3, 0, "2  backward", size=12, ha="left")
-    arrow(axes, (5.1, 18.8), (10.4, 16.1), connectionstyle="angle,angleA=90,angleB=0")
+    for row, heading in zip(headings, ("1  forward", "2  backward", "3  a step"), strict=True):
+        write(axes, row, 0, heading, size=12, ha="left")
+    picture(images, photo, "images")
+    box(forth, "network")
+    picture(logits_at, logits[0, :, :, ROAD], "logits: road", cmap=BRIGHTNESS)
+    box(loss_at, f"loss {loss:.3f}")
+    picture(labels_at, mask == ROAD, "labels: road", cmap=BRIGHTNESS)
     bound = abs(dlogits[0, :, :, ROAD]).max()
     look = {"cmap": SIGNED, "vmin": -bound, "vmax": bound}
-    picture(8.3, 11.6, dlogits[0, :, :, ROAD], "dlogits: road", **look)
-    arrow(axes, (10.4, 11.3), (10.4, 9.8))
-    box(9.4, 6.2, "network")
-    arrow(axes, (11.5, 7.9), (13.6, 7.9))
-    write(axes, 12.8, 0, "3  a step", size=12, ha="left")
-    for column, numbers, title in ((0.9, before, "a kernel"), (6.9, gradient, "its gradient")):
+    picture(dlogits_at, dlogits[0, :, :, ROAD], "dlogits: road", **look)
+    box(back, "network")
+    for (row, column), direction in ((forth, 1), (back, -1)):  # into a network and out of it
+        for start, end in ((column - 1.7, column - 0.2), (column + 3.6, column + 5.1)):
+            if direction > 0 or start > column:
+                arrow(axes, *((row + 1, end) for end in (start, end)[::direction]))
+    if not is_narrow():
+        arrow(axes, (5.1, 18.8), (10.4, 16.1), connectionstyle="angle,angleA=90,angleB=0")
+    for start, end in arrows:
+        arrow(axes, start, end)
+    top, left = kernels
+    for column, numbers, title in (
+        (left, before, "a kernel"),
+        (left + 6, gradient, "its gradient"),
+    ):
         sheet = numbers[:, :, c, f]
-        cells(axes, sheet, at=(14.3, column), form="", low=-abs(sheet).max(), high=abs(sheet).max())
-        frame(axes, 14.3 + u, column + v)
-        write(axes, 17.2, column + 1, title)
-    write(
-        axes,
-        15.3,
-        4.9,
-        "\N{MINUS SIGN} \N{GREEK SMALL LETTER ETA} \N{MULTIPLICATION SIGN}",
-        size=12,
-    )
+        cells(axes, sheet, at=(top, column), form="", low=-abs(sheet).max(), high=abs(sheet).max())
+        frame(axes, top + u, column + v)
+        write(axes, top + 2.9, column + 1, title)
+    times = "\N{MINUS SIGN} \N{GREEK SMALL LETTER ETA} \N{MULTIPLICATION SIGN}"
+    write(axes, top + 1, left + 4, times, size=12)
     step = f"{before[u, v, c, f]:.4f} - {rate} \N{MULTIPLICATION SIGN} {gradient[u, v, c, f]:.4f}"
     said = f"each weight moves a little,\n{step} = {kernel.data[u, v, c, f]:.4f},\n"
     said += f"and the loss on the same images is {loss_after:.3f}"
     said = said.replace("-", "\N{MINUS SIGN}")
-    write(axes, 15.3, 10.6, said, ha="left", linespacing=1.6)
+    write(axes, *text, said, ha="left", linespacing=1.6)
     axes.axis(limits)
     numbers = {"loss": f"{loss:.3f}", "loss afterwards": f"{loss_after:.3f}"}
     numbers |= {"weight": f"{before[u, v, c, f]:.4f}"}
@@ -134,7 +166,7 @@ def training_initialization(quick):
         axes[0].semilogy(sizes, style, color=color, markersize=4)
         axes[0].text(layers + 0.4, sizes[-1], name, color=INK, va="center")
     axes[0].set(xlabel="layers passed", ylabel="size of the activations")
-    axes[0].set(xlim=(0, layers + 4), xticks=range(0, layers + 1, 5))
+    axes[0].set(xlim=(0, layers + (7 if is_narrow() else 4)), xticks=range(0, layers + 1, 5))
     return figure
 
 
@@ -236,3 +268,4 @@ FIGURES = {
     "training_schedule": training_schedule,
     "training_curves": training_curves,
 }
+NARROW = ("training_step", "training_initialization", "training_valley", "training_schedule")

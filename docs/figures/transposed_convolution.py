@@ -1,7 +1,7 @@
 """Figures of the chapter on transposed convolution."""
 
 import numpy as np
-from figure_style import BRIGHTNESS, arrow, canvas, cells, demo, panels, write
+from figure_style import BRIGHTNESS, arrow, canvas, cells, demo, is_narrow, panels, write
 
 from tinyunet.nn.functional import conv_transpose2d
 
@@ -38,7 +38,7 @@ def transposed_convolution_checkerboard(quick):
     kernels = np.random.default_rng(0).normal(size=(3, 3, checkerboard.CHANNELS, 64))
     results = [checkerboard.measure(way, 5, kernels) for way in checkerboard.WAYS.values()]
     reach = max(abs(pattern - pattern.mean()).max() for _, pattern, _ in results)
-    figure, axes = panels(2, 3, height=6.0)
+    figure, axes = panels(2, 3, height=4.0 if is_narrow() else 6.0)
     titles = (
         "transposed,\n3 x 3, stride 2",
         "transposed,\n2 x 2, stride 2",
@@ -61,3 +61,4 @@ FIGURES = {
     "transposed_convolution_stamps": transposed_convolution_stamps,
     "transposed_convolution_checkerboard": transposed_convolution_checkerboard,
 }
+NARROW = ("transposed_convolution_stamps", "transposed_convolution_checkerboard")

@@ -104,3 +104,4 @@ FIGURES = {
     "whole_scene_seams": whole_scene_seams,
     "whole_scene_margin": whole_scene_margin,
 }
+NARROW = ("whole_scene_window",)

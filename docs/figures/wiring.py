@@ -1,6 +1,5 @@
 """Figures of the chapter on wiring the U."""
 
-import functools
 from argparse import Namespace
 
 import numpy as np
@@ -15,6 +14,7 @@ from figure_style import (
     canvas,
     demo,
     frame,
+    is_narrow,
     measured,
     on,
     panels,
@@ -32,7 +32,7 @@ PAPER = LEVEL(0)
 GAP = 14.0  # between two boxes of a level; all measures are of a sheet 640 wide
 
 
-def wiring_u(quick, narrow=False):
+def wiring_u(quick):
     """Draw a U-Net as `summarize` sees it: boxes as high as the image, as wide as its channels."""
     size, tall, wide = 128, 0.7, 0.5  # tall for a pixel, wide for a channel
     rows = [
@@ -40,7 +40,8 @@ def wiring_u(quick, narrow=False):
         for row in summarize(UNet(3, 5, base_channels=16, depth=3), size).rows
         if row.kind != "ReLU"
     ]
-    figure, axes = canvas(690, 362, width=5) if narrow else canvas(640, 362)
+    narrow = is_narrow()
+    figure, axes = canvas(690, 362) if narrow else canvas(640, 362)
     first_left, small = (110, 8) if narrow else (78, 10)
     tops = {}  # of the levels, by the images' size
     top = 30.0
@@ -180,7 +181,7 @@ def draw_way(axes, left, way, names):
         connect((row + 28, down + side), (row + 28, up - side))
         write(axes, row + 19, left + 155, "dskip" if back else "skip")
         box(f"pools.{level}", "pool", row + 55, down, PAPER)
-        box(f"upsamplers.{step}", "upsampling", row + 55, up, PAPER)
+        box(f"upsamplers.{step}", "up", row + 55, up, PAPER)
         if level == 0:
             connect((row + 66, down), (row + 95, down))
     row = 105 + 2 * 106 + 5
@@ -324,4 +325,4 @@ FIGURES = {
     "wiring_receptive_field": wiring_receptive_field,
     "wiring_levels": wiring_levels,
 }
-NARROW = {"wiring_u": functools.partial(wiring_u, narrow=True)}
+NARROW = ("wiring_u", "wiring_mirror", "wiring_receptive_field")

@@ -1,9 +1,7 @@
 """Figures of the chapter on one's own images."""
 
-import functools
-
 import numpy as np
-from figure_style import bare, interactive, measured, panels
+from figure_style import bare, interactive, is_narrow, measured, panels
 from matplotlib.patches import Patch
 
 from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene
@@ -12,20 +10,20 @@ from tinyunet.plots.colors import overlay
 SIZE, SEED = (160, 160), 12
 
 
-def draw(pictures, narrow, below=""):
+def draw(pictures, below=""):
     """Draw four pictures with their titles, a line below the last, and name the classes' colors."""
-    figure, axes = panels(2, 2, width=4.6, height=5.8) if narrow else panels(1, 4, height=2.9)
+    figure, axes = panels(2, 2, height=5.8) if is_narrow() else panels(1, 4, height=2.9)
     for place, (title, picture) in zip(axes.ravel(), pictures.items(), strict=True):
         place.imshow(picture, interpolation="nearest")
         bare(place, title, below if title == list(pictures)[-1] else "")
     colors = CLASS_COLORS / 255
     handles = [Patch(color=c, label=name) for c, name in zip(colors, CLASSES, strict=True)]
-    columns = 3 if narrow else 5
+    columns = 3 if is_narrow() else 5
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=10)
     return figure
 
 
-def your_images_mask(quick, narrow=False):
+def your_images_mask(quick):
     """Show an image, its mask as a viewer shows it, in colors, and shifted by a mistake."""
     photo, mask = paint_scene(SIZE, seed=SEED)
     shifted = np.roll(mask, (9, 9), axis=(0, 1))
@@ -35,10 +33,10 @@ def your_images_mask(quick, narrow=False):
         "the two together": overlay(photo, CLASS_COLORS[mask]),
         "a shifted mask": overlay(photo, CLASS_COLORS[shifted]),
     }
-    return draw(pictures, narrow)
+    return draw(pictures)
 
 
-def your_images_errors(quick, narrow=False):
+def your_images_errors(quick):
     """Show an image, the truth, what a network makes of it, and where it is wrong."""
     network, standardization, _ = interactive("train_orchard").read()
     photo, mask = paint_scene(SIZE, seed=SEED)
@@ -52,8 +50,8 @@ def your_images_errors(quick, narrow=False):
         "prediction": CLASS_COLORS[classes],
         "wrong": np.where(wrong[..., None], np.uint8([255, 0, 200]), dim),
     }
-    return measured(draw(pictures, narrow, f"{share} of the pixels"), {"wrong": share})
+    return measured(draw(pictures, f"{share} of the pixels"), {"wrong": share})
 
 
 FIGURES = {"your_images_mask": your_images_mask, "your_images_errors": your_images_errors}
-NARROW = {name: functools.partial(draw, narrow=True) for name, draw in FIGURES.items()}
+NARROW = tuple(FIGURES)

@@ -63,11 +63,11 @@ const BACKWARD_TABS = {
 
 const CAPTIONS = {
   x: "the image", weight: "the kernel", y: "the result",
-  dx: "gradient of x", dweight: "gradient of weight", dy: "what comes from above",
+  dx: "gradient of x", dweight: "gradient of weight", dy: "gradient of y: given",
 };
 const CROSS_ENTROPY_CAPTIONS = {
   x: "a pixel a row, a class a column", y: "", p: "softmax of the logits", truth: "1 at the true class",
-  dx: "gradient of logits", dy: "what comes from above",
+  dx: "gradient of logits", dy: "gradient of loss: given",
 };
 
 class BackwardPiece {
@@ -351,7 +351,7 @@ class BackwardPiece {
     this.measured.replaceChildren(html("p", {}, `${loss}; ${symbol} moves by h = ${power(this.h)}`), html("table", {},
       row(`L at ${symbol} + h`, value(this.h)), row(`L at ${symbol} \u2212 h`, value(-this.h)),
       row("measured slope", slope.toPrecision(9), "slope"), row(`backward claims`, claim.toPrecision(9), "claim"),
-      row("relative error", error.toExponential(1), error > 1e-6 ? "wrong error" : "error")));
+      row("relative error", error < 0.01 ? error.toExponential(1) : error.toFixed(2), error > 1e-6 ? "wrong error" : "error")));
     this.drawCurve(input);
   }
 

@@ -3,6 +3,17 @@
 
 const LAB_KEY = "tinyunet-lab";
 
+// The checker breaks its lines after 100 letters, for a terminal; the page breaks them itself.
+function unwrapped(text) {
+  const [first, ...others] = text.split("\n");
+  let previous = first;
+  return others.reduce((all, line) => {
+    const goesOn = previous.length + 1 + line.split(" ")[0].length > 100;
+    previous = line;
+    return all + (goesOn ? " " : "\n") + line;
+  }, first);
+}
+
 class LabPiece {
   constructor(root) {
     this.root = Object.assign(root, { lab: this });
@@ -92,7 +103,7 @@ class LabPiece {
     this.list.replaceChildren(...this.exercises.map(({ name, title }) =>
       html("option", { value: name }, `${this.kept.right.includes(name) ? "\u2713" : "\u2007"} ${name.slice(0, 2)} ${title}`)));
     this.list.value = this.kept.current;
-    this.status.textContent = `${this.kept.right.length} of ${this.exercises.length} are right.` +
+    this.status.textContent = `${this.kept.right.length} of ${this.exercises.length} are right. Write where three dots stand, then press Check it.` +
       (this.cannotKeep ? " This browser keeps nothing: download your work before you leave." : "");
   }
 
@@ -116,7 +127,11 @@ class LabPiece {
       const { name } = this.exercise();
       const { state, message } = await this.python.call("check", { name, text: this.text });
       this.kept.right = this.kept.right.filter((one) => one !== name).concat(state === "right" ? name : []);
-      this.message.textContent = { right: "Right.", wrong: message, "to do": "Where three dots stand it is your turn." }[state];
+      this.message.textContent = {
+        right: "Right. Next opens another one.",
+        wrong: unwrapped(message),
+        "to do": "Nothing to check yet: where three dots stand it is your turn.",
+      }[state];
       this.message.className = `message ${state === "right" ? "good" : state === "wrong" ? "bad" : ""}`;
     } catch (error) {
       this.message.textContent = `Python stopped: ${error.message}`;
@@ -178,6 +193,7 @@ class LabPiece {
     this.view.setState(EditorState.create({ doc, extensions: [
       CodeMirror.lineNumbers(), CodeMirror.history(), CodeMirror.drawSelection(), CodeMirror.bracketMatching(),
       CodeMirror.indentOnInput(), CodeMirror.indentUnit.of("    "), CodeMirror.python(),
+      matchMedia("(max-width: 40em)").matches ? EditorView.lineWrapping : [],
       CodeMirror.syntaxHighlighting(colors), EditorView.contentAttributes.of({ "aria-label": name }),
       keymap.of([...CodeMirror.defaultKeymap, ...CodeMirror.historyKeymap, CodeMirror.indentWithTab]),
       EditorView.updateListener.of((update) => update.docChanged && this.keep()),

@@ -35,10 +35,12 @@ class LivePiece {
     };
     this.plot = svg("svg", { viewBox: "0 0 300 170", class: "plot loss", role: "img", "aria-label": "The loss over the steps" });
     this.filters = html("div", { class: "filters" });
+    this.legend = html("p", { class: "legend" });
     this.u = html("div", { class: "u" });
     this.see = html("div", { class: "see", hidden: "" },
       html("div", { class: "pictures" }, canvas("photo", "a photograph that it does not learn from", "A scene it never learns from"),
-        canvas("classes", "the prediction", "What it sees in it: choose a pixel"), canvas("truth", "the truth", "The truth")),
+        canvas("classes", "the prediction", "What it sees: choose a pixel"), canvas("truth", "the truth", "The truth")),
+      this.legend,
       html("div", { class: "bench" },
         html("section", {}, html("h4", {}, "The loss of each step"), this.plot),
         html("section", {}, html("h4", {}, "The first filters"), this.filters)),
@@ -80,8 +82,13 @@ class LivePiece {
     this.startButton.disabled = true;
     try {
       this.python = new Python("live_training", (text) => (this.status.textContent = text));
-      const { photo, truth, size, mistakes } = await this.python.call("start");
+      const { photo, truth, size, mistakes, names } = await this.python.call("start");
       this.size = size;
+      this.legend.replaceChildren(...names.map((name, k) => {
+        const entry = html("span", {}, name);
+        entry.style.borderColor = CLASS_COLORS[k];
+        return entry;
+      }));
       paint(this.photo, size, size, (at) => photo.slice(3 * at, 3 * at + 3));
       paint(this.truth, size, size, (at) => rgb(CLASS_COLORS[truth[at]]));
       this.mistake.append(...mistakes.filter(Boolean).map((one) => html("option", { value: one }, one)));
@@ -160,7 +167,7 @@ class LivePiece {
     this.root.dataset.steps = steps;
     const last = this.runs.at(-1).losses.at(-1);
     this.status.textContent = `Step ${steps}` + (last === undefined ? "" : `: loss ${last.toFixed(2)}`) +
-      `. Of the scene above, ${(100 * right).toFixed(0)} % of the pixels are right.`;
+      `. Of the scene below, ${(100 * right).toFixed(0)} % of the pixels are right.`;
     this.drawLoss();
   }
 
@@ -175,7 +182,7 @@ class LivePiece {
     }
     for (const step of [0, longest])
       svg("text", { x: across(step), y: 155, "text-anchor": step ? "end" : "start" }, this.plot).textContent = step;
-    svg("text", { x: 163, y: 166, "text-anchor": "middle" }, this.plot).textContent = "step (black: this run; gray: those before)";
+    svg("text", { x: 163, y: 166, "text-anchor": "middle" }, this.plot).textContent = "step (bold: this run; orange: broken)";
     this.runs.forEach(({ losses, mistake }, number) => {
       const smooth = losses.map((_, k) => sum(losses.slice(Math.max(0, k - 9), k + 1)) / Math.min(10, k + 1));
       const line = svg("polyline", { points: smooth.map((loss, k) => `${across(k)},${down(loss)}`).join(" ") }, this.plot);

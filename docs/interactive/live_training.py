@@ -179,6 +179,7 @@ def start(_):
             "truth": live.truth.ravel().tolist(),
             "size": SIZE,
             "mistakes": list(MISTAKES),
+            "names": list(CLASSES),
         }
     )
 

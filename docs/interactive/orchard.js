@@ -50,11 +50,11 @@ class OrchardPiece {
         button("90 crowded", () => this.plantForest(), { "data-forest": "" }),
         button("Undo", () => this.undo(), { "data-undo": "" }), button("Clear", () => this.clear(), { "data-clear": "" })),
       html("div", { class: "pictures" },
-        html("figure", {}, html("figcaption", {}, "The photograph: build here"), html("div", { class: "framed" }, this.photo, this.marker)),
+        html("figure", {}, html("figcaption", {}, "Photograph: click to build"), html("div", { class: "framed" }, this.photo, this.marker)),
         html("figure", {}, html("figcaption", {}, "What the network sees"), html("div", { class: "framed" }, this.map)),
         html("div", { class: "answer" }, this.saying, this.bars, this.plot)),
       html("h4", {}, "How it gets there: down the left side, up the right, skips across"),
-      html("p", { class: "hint" }, "One map of each level. Click a skip connection to cut it, and look at the borders."),
+      html("p", { class: "hint" }, "Inside, the network makes many maps from the photograph; here is one of each level, blue where its numbers are large. Click a skip connection to cut it, and look at the house and the road."),
       this.u);
     this.buildU();
     this.choose("tree");
@@ -175,6 +175,7 @@ class OrchardPiece {
 
   clear() {
     this.freshScene();
+    for (const [level, skip] of this.skips.entries()) if (this.cut[level]) skip.click();
     this.history = new Map();
     this.showCursor();
     this.compute();
@@ -236,11 +237,11 @@ class OrchardPiece {
   }
 
   drawPlot(now) {
-    const across = (trees) => 34 + (trees / 30) * 258, down = (share) => 112 - share;
+    const across = (trees) => 44 + (trees / 30) * 248, down = (share) => 112 - share;
     this.plot.replaceChildren();
     for (const share of [0, 50, 100]) {
-      svg("line", { x1: 34, x2: 292, y1: down(share), y2: down(share), class: "rule" }, this.plot);
-      svg("text", { x: 30, y: down(share) + 4, "text-anchor": "end" }, this.plot).textContent = `${share} %`;
+      svg("line", { x1: 36, x2: 292, y1: down(share), y2: down(share), class: "rule" }, this.plot);
+      svg("text", { x: 32, y: down(share) + 4, "text-anchor": "end" }, this.plot).textContent = `${share} %`;
     }
     for (const trees of [0, 10, 20, 30])
       svg("text", { x: across(trees), y: 128, "text-anchor": "middle" }, this.plot).textContent = trees;

@@ -142,9 +142,9 @@ def scoring(softmax_cross_entropy: Callable) -> Callable:
 def normalizing(batch_norm2d: Callable) -> Callable:
     """Adapt a student's batch_norm2d to what the layer asks for in training."""
 
-    def normalize_batch(x, gamma, beta, *, epsilon):
+    def normalize_batch(x, gamma, beta, *, epsilon, sum_over_parts):
         result = batch_norm2d(x, gamma, beta, epsilon)
-        return result, x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+        return result, x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2), ddof=1)
 
     return normalize_batch
 

@@ -332,7 +332,7 @@ def load_pairs(
         If a file cannot be read, an image and its mask differ in size or place, the images are of
         different kinds, or it cannot be told what a mask stores.
     """
-    opened, summaries, reaches = [], [], {}
+    opened, summaries, ranges = [], [], {}
     known = image_format is not None
     if table is None and (listing := find_class_list(pairs[0].mask_path)):
         table = read_class_table(listing)
@@ -359,13 +359,13 @@ def load_pairs(
             dataset.images.append(values)
             dataset.masks.append(labels)
             dataset.valid.append(valid)
-            if not known and (reach := range_of(image)):
-                reaches[image.path.name] = reach
-    if reaches:
-        if text := scales_apart(list(reaches), list(reaches.values())):
+            if not known and (own := range_of(image)):
+                ranges[image.path.name] = own
+    if ranges:
+        if text := scales_apart(ranges):
             warn_once(text) if refused is None else refused.append(UserError(text))
-        low, high = zip(*reaches.values(), strict=True)
-        dataset.image_format = replace(image_format, reach=(min(low), max(high)))
+        low, high = zip(*ranges.values(), strict=True)
+        dataset.image_format = replace(image_format, low=min(low), high=max(high))
     dataset.sources = list(dataset.stems)
     return dataset
 
@@ -429,13 +429,12 @@ def load_instances(dataset: Dataset, folder: str | Path) -> None:
     files = list_images(folder)
     dataset.instances = []
     for stem, mask in zip(dataset.stems, dataset.masks, strict=True):
-        if stem not in files:
-            raise UserError(f"{folder}: has no instance mask for the image {stem}")
-        instances = read_mask(files[stem])
-        if instances.shape != mask.shape:
+        instances = read_mask(files[stem]) if stem in files else None
+        if instances is None or instances.shape != mask.shape:
+            found = "none" if instances is None else f"one of {size(instances)} pixels"
             raise UserError(
-                f"{files[stem]}: has {size(instances)} pixels, but its image has {size(mask)} "
-                "(height x width)"
+                f"{folder}: has {found} for the image {stem}, but an instance mask of "
+                f"{size(mask)} pixels (height x width) is needed"
             )
         dataset.instances.append(instances)
 

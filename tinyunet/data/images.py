@@ -13,7 +13,7 @@ import os
 import threading
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -465,7 +465,7 @@ class ImageFormat:
     alpha : str or None
         What a transparent pixel means: "valid" (it is missing data), "drop" (nothing) or
         "channel" (the network sees it); None where there was none.
-    reach : (float, float) or None
+    low, high : float
         The smallest number above 0 and the largest in the training images: see `range_of`.
     """
 
@@ -474,20 +474,17 @@ class ImageFormat:
     band_names: tuple[str, ...]
     bands: tuple[int, ...] | None = None
     alpha: str | None = None
-    reach: tuple[float, float] | None = None
+    low: float = 0.0
+    high: float = 0.0
 
     def __post_init__(self) -> None:
         """Turn the lists that JSON gives into tuples, and see that all is of the right kind."""
-        for name in ("band_names", "bands", "reach"):
+        for name in ("band_names", "bands"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         words = (self.dtype, self.color, *self.band_names, self.alpha or "")
-        reach = self.reach or (0.0, 0.0)
-        if (
-            {*map(type, words)} != {str}
-            or {*map(type, self.bands or ())} - {int}
-            or [*map(type, reach)] != [float, float]
-        ):
+        right = ((str, words), (int, self.bands or ()), (float, (self.low, self.high)))
+        if any(type(value) is not kind for kind, values in right for value in values):
             raise ValueError(f"{self!r} is no format of images")
 
     def __str__(self) -> str:
@@ -581,8 +578,9 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
             f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed, as the images of "
             "the training are: their numbers mean something else; convert it"
         )
-    if wanted.reach and (reach := range_of(raster)):
-        if text := scales_apart(["the training images", raster.path], [wanted.reach, reach]):
+    if wanted.high and (own := range_of(raster)):
+        ranges = {"the training images": (wanted.low, wanted.high), raster.path: own}
+        if text := scales_apart(ranges):
             warn_once(text)
     return raster
 
@@ -604,13 +602,13 @@ def range_of(raster: Raster) -> tuple[float, float] | None:
     return (low, high) if high else None
 
 
-def scales_apart(names: Sequence, ranges: Sequence[tuple[float, float]]) -> str:
-    """Tell whether images are stored in different scales, such as 0 to 1 and 0 to 255; "" if not.
+def scales_apart(ranges: Mapping[str, tuple[float, float]]) -> str:
+    """Tell which images are stored in different scales, such as 0 to 1 and 0 to 255; "" if none.
 
     One that fills such a scale and ends there, and one that goes far beyond, can't both be right.
     A dark or empty image fills none.
     """
-    low, high = np.array(ranges, dtype=float).T
+    names, (low, high) = list(ranges), np.array([*ranges.values()]).T
     for scale, least in ((1, 0.1), (255, 128), (4095, 2048)):
         inside = (low < least / 2) & (least <= high) & (high <= scale)
         beyond = high > 10 * scale

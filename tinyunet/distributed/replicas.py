@@ -3,7 +3,8 @@
 The gradient of a sum is the sum of the gradients, so the parts of a batch can be computed apart.
 NumPy lets go of Python's lock inside its loops and matrix products, so threads do run at the same
 time. Each has a *replica* of the network: the same parameters, its own activations and gradients.
-(Batch normalization takes its statistics over each part, as PyTorch's DataParallel does.)
+Batch normalization needs sums over the whole batch; there the parts wait for each other and add up
+(`SumOverParts`). So the network that is learned does not depend on how many threads there are.
 
 Meanwhile the BLAS library, which would use all cores for each product, is kept at one thread: many
 small layers share the cores better image by image than product by product.
@@ -14,12 +15,16 @@ The same split and sum serve several processes, on one computer or many: a `Comm
 
 import copy
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 
 from threadpoolctl import ThreadpoolController
 
 from tinyunet.backend import device_name, to_device, to_host, xp
 from tinyunet.distributed.mpi import SingleProcess
+from tinyunet.errors import UserError
 from tinyunet.fast.memory import keep_freed_memory
 from tinyunet.fast.threads import lend
 from tinyunet.nn.module import Parameter
@@ -88,26 +93,31 @@ class Replicas:
         total = loss.weight(*targets) or 1.0
         parts = self.parts(len(images))
         first = self.team.rank * len(self.replicas)
+        if self.statistics[0] and len(images) < self.team.size:
+            raise UserError(
+                f"a batch of {len(images)} images for {self.team.size} processes: with batch "
+                "normalization each process needs one; choose a larger batch or fewer processes"
+            )
+        sums = SumOverParts(len(parts), self.team)
 
         def work(index):
             replica, part = self.replicas[index], parts[index]
             replica.set_seed(seed, first + index)
-            logits = replica(to_device(images[part]))
-            targets_of_part = [array[part] for array in targets]
-            value, backward = loss(logits, *targets_of_part)
-            # The batch's loss is the weighted mean of the parts': by the chain rule a part's
-            # gradient is scaled by its share of the weight.
-            share = loss.weight(*targets_of_part) / total
-            replica.backward(backward(share), input_gradient=False)
-            return value * share
+            with sums.for_part(index, replica):
+                logits = replica(to_device(images[part]))
+                targets_of_part = [array[part] for array in targets]
+                value, backward = loss(logits, *targets_of_part)
+                # The batch's loss is the weighted mean of the parts': by the chain rule a part's
+                # gradient is scaled by its share of the weight.
+                share = loss.weight(*targets_of_part) / total
+                replica.backward(backward(share), input_gradient=False)
+                return value * share
 
         losses = self.run(work, len(parts))
         self.sum_gradients(len(parts))
-        self.average_statistics([(part.stop - part.start) / len(images) for part in parts])
         # There is no part where a team has more processes than the batch has images.
         value = xp.asarray(sum(losses[1:], start=losses[0]) if losses else images.dtype.type(0))
         self.sum_over_team(value)
-        self.share_statistics()
         return value
 
     def step(self, optimizer):
@@ -165,35 +175,72 @@ class Replicas:
                     parameter.add_gradient(part.grad)
                     part.grad = None
 
-    def average_statistics(self, shares):
-        """Give the network the mean of the replicas' running statistics, weighted by their images.
-
-        (Not by what their labels weigh: the statistics are of images, ignored pixels or not.) In a
-        team this is a process's part of the mean; `sum_over_team` makes it whole.
-        """
-        if len(self.replicas) == 1 and self.team.size == 1:
-            return
-        for statistics in zip(*self.statistics, strict=True):
-            # (Where there are fewer parts than replicas, the last replicas had no images.)
-            used = zip(statistics, shares, strict=False)
-            statistics[0].data[...] = sum(parameter.data * share for parameter, share in used)
-
     def sum_over_team(self, value):
-        """Sum loss, gradients and running statistics over the processes, all in one message."""
+        """Sum loss and gradients over the processes, all in one message."""
         if self.team.size == 1:
             return
         for parameter in self.parameters[0]:
             if parameter.grad is None:  # fewer images than processes
                 parameter.grad = xp.zeros_like(parameter.data)
         gradients = [parameter.grad for parameter in self.parameters[0]]
-        statistics = [parameter.data for parameter in self.statistics[0]]
-        self.team.sum_in_place(*gradients, value, *statistics)
+        self.team.sum_in_place(*gradients, value)
 
     def share_statistics(self):
         """Give every replica the network's own running statistics."""
         for statistics in self.statistics[1:]:
             for own, source in zip(statistics, self.statistics[0], strict=True):
                 own.data[...] = source.data
+
+
+class SumOverParts:
+    """Sums over all parts of a batch, while they are computed: each part waits for the others.
+
+    All parts run the same layers, so each asks for the same sums in the same order.
+
+    Parameters
+    ----------
+    count : int
+        How many parts this process has, each on a thread.
+    team : Communicator
+        The processes that have the other parts.
+    """
+
+    def __init__(self, count: int, team):
+        self.team = team
+        self.given = [()] * count
+        self.sums = []
+        self.barrier = threading.Barrier(max(count, 1), action=self._add)
+
+    @contextmanager
+    def for_part(self, index: int, replica):
+        """Let the layers of a replica sum over all parts; one that fails holds nobody up."""
+        divided = len(self.given) * self.team.size > 1
+        layers = [m for m in replica.modules() if divided and hasattr(m, "sum_over_parts")]
+        for layer in layers:
+            layer.sum_over_parts = partial(self._sum, index)
+        try:
+            yield
+        except threading.BrokenBarrierError:
+            pass  # another part has failed, and says why
+        except BaseException:
+            self.barrier.abort()
+            raise
+        finally:
+            for layer in layers:
+                del layer.sum_over_parts
+
+    def _sum(self, index, *arrays):
+        self.given[index] = arrays
+        self.barrier.wait()
+        return self.sums
+
+    def _add(self):
+        """Add up, once all have come: in the order of the parts, so that it repeats bit for bit."""
+        self.sums = [array.copy() for array in self.given[0]]
+        for arrays in self.given[1:]:
+            for total, array in zip(self.sums, arrays, strict=True):
+                total += array
+        self.team.sum_in_place(*self.sums)
 
 
 class SharedParameter(Parameter):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tinyunet.backend import Array, xp
 from tinyunet.fast.convolution import sum_over_pixels
+from tinyunet.nn.functional.normalization import one_part
 
 
 def batch_norm2d(
@@ -39,15 +40,21 @@ def batch_norm2d(
 
 
 def normalize_batch(
-    x: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    epsilon: float = 1e-5,
+    sum_over_parts: Callable = one_part,
 ) -> tuple[tuple[Array, Callable], Array, Array]:
     """Do what `tinyunet.nn.functional.normalize_batch` does."""
-    pixels = x.size // x.shape[3]
-    mean = sum_over_pixels(x) / pixels
+    pixels = xp.full((), x.size // x.shape[3], dtype=x.dtype)
+    total, pixels = sum_over_parts(sum_over_pixels(x), pixels)
+    mean = total / pixels
     x_hat = x - mean
     # The mean of squared deviations, not E[x^2] - E[x]^2: that would cancel in float32.
-    variance = sum_over_pixels(x_hat * x_hat) / pixels
-    scale = 1 / xp.sqrt(variance + epsilon)
+    (squares,) = sum_over_parts(sum_over_pixels(x_hat * x_hat))
+    scale = 1 / xp.sqrt(squares / pixels + epsilon)
     x_hat *= scale
     y = x_hat * gamma
     y += beta
@@ -55,13 +62,14 @@ def normalize_batch(
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dgamma, dbeta = sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
         # The plain formula with gamma taken out of the brackets: what is left inside are
-        # mean(dy) = dbeta / M and mean(dy * x_hat) = dgamma / M.
+        # mean(dy) and mean(dy * x_hat).
         dx = None
         if input_gradient:
-            dx = x_hat * (-dgamma / pixels)
+            sum_of_product, sum_of_dy = sum_over_parts(dgamma, dbeta)
+            dx = x_hat * (-sum_of_product / pixels)
             dx += dy
-            dx -= dbeta / pixels
+            dx -= sum_of_dy / pixels
             dx *= gamma * scale
         return dx, dgamma, dbeta
 
-    return (y, backward), mean, variance
+    return (y, backward), mean, squares / xp.maximum(pixels - 1, 1)

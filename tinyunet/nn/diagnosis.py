@@ -14,6 +14,7 @@ every entry. Where none does, the message says so and shows both arrays: a wrong
 none.
 """
 
+import functools
 import inspect
 import itertools
 import math
@@ -74,19 +75,15 @@ def call_forward(function, arguments, names):
         result = function(*given)
         is_pair = isinstance(result, tuple) and len(result) == 2 and callable(result[1])
         require(is_pair, f"forward returns {describe(result)}: end it with `return y, backward`")
-        for name, before, after in zip(names, arguments, given, strict=True):
-            refuse_overwriting("forward", name, before, after)
+        refuse_overwriting("forward", names, arguments, given)
         results.append((*result, given))
     (y, backward, given), (again, *_) = results
     y = xp.asarray(y)
     made = f"forward returns {y.dtype} for float64 arguments: does it make an array without dtype?"
     require(y.dtype == "float64", made)
     require(xp.isfinite(y).all(), "forward's result has entries that are NaN or infinite")
-    require(
-        (y == xp.asarray(again)).all(),
-        "forward gives another result when called again with the same arguments (if it draws "
-        "random numbers, draw them from the same seed each time)",
-    )
+    anew = "forward gives another result when called again: does it draw from the same seed?"
+    require((y == xp.asarray(again)).all(), anew)
     return y, backward, given
 
 
@@ -99,67 +96,57 @@ def call_backward(backward, y, dy, arguments, checked, names):
         If it returns something else than one gradient for each argument, with its shape and dtype,
         if the second call differs from the first, or if it overwrites what it was given.
     """
-    checked_names = [names[index] for index in checked]
-    given = {"dy": dy.copy(), "y, the result of forward,": y}
-    given |= {names[index]: arguments[index] for index in checked}
-    before = {name: array.copy() for name, array in given.items()}
-    returned = backward(given["dy"])
-    for name, array in given.items():
-        refuse_overwriting("backward", name, before[name], array)
-    check_returned(returned, [arguments[index] for index in checked], checked_names)
+    names, arguments = [names[index] for index in checked], [arguments[index] for index in checked]
+    given = [dy.copy(), y, *arguments]
+    before = [array.copy() for array in given]
+    returned = backward(given[0])
+    refuse_overwriting("backward", ["dy", "y, the result of forward,", *names], before, given)
+    check_returned(returned, arguments, names)
     gradients = tuple(gradient.copy() for gradient in as_tuple(returned))
-    for name, first, second in zip(
-        checked_names, gradients, as_tuple(backward(dy.copy())), strict=True
-    ):
-        require(
-            (first == second).all(),
-            f"a second call of backward gives another {gradient_name(name)}: does it draw random "
-            "numbers, or overwrite an array that it keeps?",
-        )
+    for name, first, second in zip(names, gradients, as_tuple(backward(dy.copy())), strict=True):
+        anew = f"a second call of backward gives another {gradient_name(name)}: does it draw "
+        anew += "random numbers, or overwrite an array that it keeps?"
+        require((first == second).all(), anew)
     return gradients
 
 
 def check_returned(returned, arguments, names):
     """See that backward returned one gradient for each argument, of its shape and dtype."""
-    expected = [gradient_name(name) for name in names]
-    order = f"({', '.join(expected)})" if len(expected) > 1 else expected[0]
-    gradients = as_tuple(returned)
+    gradients, order = as_tuple(returned), ", ".join(map(gradient_name, names))
     as_many = len(gradients) == len(arguments) and not isinstance(returned, list | None)
     require(as_many, f"backward returns {describe(returned)}: end it with `return {order}`")
     shapes = sorted(np.shape(gradient) for gradient in gradients)
-    for gradient, argument, name, d_name in zip(gradients, arguments, names, expected, strict=True):
+    for gradient, argument, name in zip(gradients, arguments, names, strict=True):
+        d_name, shape = gradient_name(name), argument.shape
         is_array = isinstance(gradient, xp.ndarray | xp.generic)
-        require(is_array, f"{d_name} is {describe(gradient)}, not an array {argument.shape}")
+        require(is_array, f"{d_name} is {describe(gradient)}, not an array {shape}")
         hint = "a gradient always has the shape of its namesake"
         if shapes == sorted(argument.shape for argument in arguments):
             hint = f"that is the shape of another argument (the order is {order})"
-        elif sorted(gradient.shape) == sorted(argument.shape):
+        elif sorted(gradient.shape) == sorted(shape):
             hint = "its axes are in another order"
         elif gradient.size == argument.size:
             hint = "a reshape is missing, or there is a keepdims=True too much"
-        given, due = f"{d_name} has shape {gradient.shape}", f"{name} has {argument.shape}"
-        require(gradient.shape == argument.shape, f"{given}, but {due}: {hint}")
-        given, due = f"{d_name} is {gradient.dtype}", f"{name} is {argument.dtype}"
-        hint = "each array that backward makes needs that dtype (np.zeros_like keeps it)"
-        require(gradient.dtype == argument.dtype, f"{given}, but {due}: {hint}")
+        given = f"{d_name} has shape {gradient.shape}, but {name} has {shape}"
+        require(gradient.shape == shape, f"{given}: {hint}")
+        given = f"{d_name} is {gradient.dtype}, but {name} is {argument.dtype}"
+        require(gradient.dtype == argument.dtype, f"{given}: np.zeros_like keeps it, np.zeros not")
         require(xp.isfinite(gradient).all(), f"{d_name} has entries that are NaN or infinite")
 
 
-def refuse_overwriting(who, name, before, after):
-    """Raise if an array is no longer what it was."""
-    if isinstance(before, xp.ndarray) and before.dtype.kind in "fiub":
-        changed = to_host((before != after) & ((before == before) | (after == after)))
-        place = tuple(np.argwhere(changed)[0].tolist()) if changed.any() else ()
-        cure = "others still need that array: make a new one, or work on a copy"
-        require(not changed.any(), f"{who} overwrites {name} (first at {place}); {cure}")
+def refuse_overwriting(who, names, before, after):
+    """Raise if one of several arrays is no longer what it was."""
+    for name, old, new in zip(names, before, after, strict=True):
+        if isinstance(old, xp.ndarray) and old.dtype.kind in "fiub":
+            changed = to_host((old != new) & ((old == old) | (new == new)))
+            place = tuple(np.argwhere(changed)[0].tolist()) if changed.any() else ()
+            cure = "others still need that array: make a new one, or work on a copy"
+            require(not changed.any(), f"{who} overwrites {name} (first at {place}); {cure}")
 
 
 def argument_names(function, wanted):
     """Name a function's first arguments as it does itself; `argument 2` where it does not."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some functions written in C have no signature
-        parameters = ()
+    parameters = inspect.signature(function).parameters.values()
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return named[:wanted] + [f"argument {index}" for index in range(len(named), wanted)]
 
@@ -212,25 +199,18 @@ class Evidence:
         The other arguments, and their measured gradients.
     """
 
-    def __init__(self, function, arguments, names, index, y, dy):
+    def __init__(self, function, arguments, names, index, y, dy, call, claims):
         self.function, self.arguments, self.names, self.index = function, arguments, names, index
         self.name, self.d_name = names[index], gradient_name(names[index])
         self.x, self.y, self.dy = to_host(arguments[index]), y, dy
         self.axes = axis_names(self.name, self.x.shape)
+        self.call, self.claimed, self.claims = call, call(dy), claims
         self.truth = jacobian(function, arguments, index)
         self.measured = self.flow_back(dy)
-
-    def compare(self, call, others):
-        """Set beside it what backward claims; ``call(dy)`` gives the claim for any dy."""
-        self.call, self.claimed = call, call(self.dy)
-        self.others = {e.name: e.x for e in others}
-        self.other_gradients = {e.name: e.measured for e in others}
-        rows = np.eye(self.dy.size).reshape(-1, *self.dy.shape)
-        self.claims = np.stack([call(row).ravel() for row in rows])
         self.wrong = ~close(self.claimed, self.measured)
-        self.differs = ~close(self.claims, self.truth)
-        size = 1e-7 * max(abs(self.truth).max(), abs(self.claims).max())
-        self.flows, self.should_flow = abs(self.claims) > size, abs(self.truth) > size
+        self.differs = ~close(claims, self.truth)
+        size = 1e-7 * max(abs(self.truth).max(), abs(claims).max())
+        self.flows, self.should_flow = abs(claims) > size, abs(self.truth) > size
 
     def flow_back(self, dy, truth=None):
         """Give the gradient that is right for a dy (and for another Jacobian)."""
@@ -243,42 +223,76 @@ class Evidence:
         return self.flow_back(self.dy, jacobian(self.function, changed, self.index))
 
 
-def explain(function, arguments, checked, names, dy):
+def explain(function, arguments, checked, names, dy, cut=""):
     """Say in at most six lines which of a function's gradients are wrong, and how.
+
+    Where the arrays are too large to be measured whole, smaller ones are cut from them.
 
     Parameters
     ----------
     function, arguments, checked, names
         As in `tinyunet.nn.gradcheck.check_gradients`.
     dy : array of the result's shape
+    cut : str
+        Of arrays that were cut already: which, and to what shape.
 
     Returns
     -------
     message : str or None
-        None where the arrays are too large to be measured whole, or nothing is found wrong.
+        None where nothing is found wrong, or nothing can be measured whole.
     kinds : dict of str to str or None
     """
     size = sum(arguments[index].size for index in checked)
     if size > LARGEST_ARGUMENT or size * dy.size > LARGEST_JACOBIAN:
-        return None, {}
+        return (None, {}) if cut else explain_smaller(function, arguments, checked, names)
     y, backward = function(*arguments)
     y, dy = to_host(xp.asarray(y)), to_host(dy)
-    found = [Evidence(function, arguments, names, index, y, dy) for index in checked]
 
     def call(dy):
         return [to_host(gradient).copy() for gradient in as_tuple(backward(to_device(dy)))]
 
+    rows = [call(row) for row in np.eye(dy.size).reshape(-1, *dy.shape)]
+    found = []
+    for place, index in enumerate(checked):
+        claims = np.stack([row[place].ravel() for row in rows])
+        own = functools.partial(lambda place, dy: call(dy)[place], place)
+        found.append(Evidence(function, arguments, names, index, y, dy, own, claims))
+    for e in found:
+        e.beside = [other for other in found if other is not e]
+        e.others = {other.name: other.x for other in e.beside}
     # An argument that hardly matters beside the others is right if it is as small as they see it.
     noise = 1e-9 * max(abs(e.measured).max(initial=0) for e in found)
-    wrong, right = [], []
-    for place, (e, claimed) in enumerate(zip(found, call(dy), strict=True)):
-        if same(claimed, e.measured) or abs(claimed - e.measured).max(initial=0) <= noise:
-            right.append(e.d_name)
+    wrong = [e for e in found if (e.wrong & (abs(e.claimed - e.measured) > noise)).any()]
+    right = [e.d_name for e in found if e not in wrong]
+    return report(wrong, right, cut) if wrong else (None, {})
+
+
+def explain_smaller(function, arguments, checked, names):
+    """Explain a mistake on small arrays, cut from those given; on the smallest that show it.
+
+    Axes of one length stay of one length, for images must fit their labels, and channels their
+    weights. Axes of different lengths stay different, so that a swap shows.
+    """
+    lengths = {n for a in arguments if isinstance(a, xp.ndarray) for n in a.shape}
+    long, tried = sorted(n for n in lengths if n > 4), 0
+    for short in sorted(itertools.permutations({2, 3, 4, 5, 6, 7} - lengths, len(long)), key=sum):
+        new = {n: n for n in lengths} | dict(zip(long, short, strict=True))
+        cut = [
+            a[tuple(slice(new[n]) for n in a.shape)].copy() if isinstance(a, xp.ndarray) else a
+            for a in arguments
+        ]
+        try:
+            y, backward = function(*cut)
+            dy = to_device(np.random.default_rng(tried).standard_normal(np.shape(y)))
+            backward(dy.copy())
+        except Exception:  # it needs its arguments as long as they were
             continue
-        others = [other for other in found if other is not e]
-        e.compare(lambda dy, place=place: call(dy)[place], others)
-        wrong.append(e)
-    return report(wrong, right) if wrong else (None, {})
+        which = f"With {listed(f'{names[k]} cut to {cut[k].shape}' for k in checked)}, "
+        message, kinds = explain(function, cut, checked, names, dy, which)
+        tried += 1
+        if message or tried == 5:
+            return message, kinds
+    return None, {}
 
 
 def jacobian(function, arguments, index):
@@ -298,21 +312,19 @@ def jacobian(function, arguments, index):
 # -- The message -----------------------------------------------------------------------------------
 
 
-def report(evidence, right):
+def report(evidence, right, cut):
     """Write the message: each wrong gradient with its mistake, then those that are right."""
     kinds, lines = {}, []
     for e in evidence:
         kinds[e.d_name], sentence = name_the_mistake(e)
-        lines += textwrap.wrap(f"{e.d_name} is wrong{sentence}", 100)
+        lines += textwrap.wrap(f"{cut * (not lines)}{e.d_name} is wrong{sentence}", 100)
     if len(lines) > 5:
         lines[4:] = [f"More are wrong: {listed(kinds)}. Begin with the first."]
     if len(evidence) == 1:
         place = int(abs(e.claimed - e.measured).argmax())
-        lines.append(
-            f"Off at {e.wrong.sum()} of {e.x.size} entries, most at {entry(e.d_name, e.x, place)}: "
-            f"backward says {e.claimed.flat[place] + 0:.9g}, measured is "
-            f"{e.measured.flat[place] + 0:.9g}."
-        )
+        mine, true = (f"{array.flat[place] + 0:.9g}" for array in (e.claimed, e.measured))
+        where = f"{e.wrong.sum()} of {e.x.size} entries, most at {entry_name(e.d_name, e.x, place)}"
+        lines.append(f"Off at {where}: backward says {mine}, measured is {true}.")
         if kinds[e.d_name] is None:
             short = {"precision": 3, "threshold": 9, "edgeitems": 4, "max_line_width": 100}
             for what, array in (("backward", e.claimed), ("measured", e.measured)):
@@ -347,11 +359,10 @@ SENTENCES = {
     "lost 1": ": nothing comes back from dy in {where}. Is a loop too short, or = written for +=?",
     "lost 2": ": contributions are lost, and the rest is right. {y_j} depends on {x_i}, but {dx_i} "
     "gets nothing from {dy_j}. Is there = where += belongs, or a mask or a loop too narrow?",
-    "extra": ": gradient flows where it should be zero{as_it_is}. {dx_i} gets something from "
-    "{dy_j}, though {y_j} does not depend on {x_i}. Is a mask missing, or too wide?",
+    "extra": ": gradient flows where it should be zero{as_it_is}. {stray}. "
+    "Is a mask missing, or too wide?",
     "shared": ": {dy_j} is shared among {many} entries, but all of it belongs to {few} of them.",
-    "places": ": the right numbers go to wrong places. {dx_i} gets something from {dy_j}, though "
-    "{y_j} does not depend on {x_i}. Is an index off, or the stride?",
+    "places": ": the right numbers go to wrong places. {stray}. Is an index off, or the stride?",
     "inverted": ": it is zero where gradient should flow, and only there. Is a mask inverted?",
     "mean not taken off": ": its mean over {over} was not subtracted, or not rightly.",
     "variance": ": in each channel it is off by a multiple of {x}, plus a constant. That is the "
@@ -408,18 +419,16 @@ def off_by_factors(e):
         factors = (e.claims * e.truth).sum(axis=axis) / np.maximum(size, 1e-300)  # least squares
         if not same(e.claims, e.truth * np.expand_dims(factors, axis)):
             continue
-        idle = ~e.should_flow.any(axis=axis)  # places where there is no gradient have no factor
-        factors = np.ma.array(factors.round(9), mask=idle).reshape(array.shape)
+        flows = e.should_flow.any(axis=axis).reshape(array.shape)  # what never flows has no factor
+        factors = np.ma.array(factors.round(9).reshape(array.shape), mask=~flows)
         values = list(dict.fromkeys(float(f"{value:.6g}") for value in factors.compressed()))
         yield "factor", len(values) == 1, {"factor": times(values[0], e)}
         names, changed = axis_names(what, array.shape), (abs(factors - 1) > 1e-6).filled(False)
-        where = box(changed, names, ~factors.mask)
+        where = box(changed, names, flows)
         if where and len(values) == 2 and 1 in values:
-            words = {"where": where, "factor": times(sum(values) - 1, e)}
-            yield "lost 1", axis == 1 and 0 in values, words
-            yield f"region {axis + 1}", True, words
-        spread = [factors.max(axis=k) - factors.min(axis=k) for k in range(array.ndim)]
-        varies = [names[k] for k, differences in enumerate(spread) if differences.max() > 1e-6]
+            kind = "lost 1" if axis and 0 in values else f"region {axis + 1}"
+            yield kind, True, {"where": where, "factor": times(sum(values) - 1, e)}
+        varies = [name for k, name in enumerate(names) if np.ma.ptp(factors, axis=k).max() > 1e-6]
         few = 0 not in values and len(varies) < sum(n > 1 for n in array.shape)
         shown = ", ".join([*(f"{value:.3g}" for value in values[:4]), "..."])
         yield "weights", few, {"names": listed(varies), "what": what, "values": shown}
@@ -427,12 +436,12 @@ def off_by_factors(e):
 
 def rearranged(e):
     """Find the right numbers of another argument, or in other places."""
-    for name, gradient in e.other_gradients.items():
-        yield "order", same(e.claimed, gradient), {"other": name}
+    for other in e.beside:
+        yield "order", same(e.claimed, other.measured), {"other": other.name}
     for what, array in turned(e.measured, e.axes):
         yield "turned", same(e.claimed, array), {"what": what}
     for steps in itertools.product((0, 1, -1, 2, -2), repeat=e.x.ndim):
-        moves = [f"{d:+d} along its {plural(e.axes[k])}" for k, d in enumerate(steps) if d]
+        moves = [f"{d:+d} along its {e.axes[k]}s" for k, d in enumerate(steps) if d]
         mine, true = shifted(e.claimed, steps), shifted(e.measured, [-d for d in steps])
         much = 4 * mine.size >= e.x.size and (true != 0).sum() > 3
         yield "shifted", much and moves and same(mine, true), {"moves": listed(moves or [""])}
@@ -444,7 +453,7 @@ def summed(e):
     products |= {f"dy * {n}": e.dy * a for n, a in e.others.items() if a.shape == e.dy.shape}
     for what, product in products.items():
         for axes in subsets(range(e.dy.ndim)):
-            over = listed(plural(axis_names("dy", e.dy.shape)[k]) for k in axes)
+            over = listed(f"{axis_names('dy', e.dy.shape)[k]}s" for k in axes)
             yield "sum", same(e.claimed, product.sum(axis=axes)), {"what": what, "over": over}
 
 
@@ -472,7 +481,7 @@ def normalized(e):
     """Find that a term of a normalization is missing: through a mean, a variance, a sum."""
     for axes in subsets(range(e.x.ndim)):
         centered = e.claimed - e.claimed.mean(axis=axes, keepdims=True)
-        over = listed(plural(e.axes[k]) for k in axes)
+        over = listed(f"{e.axes[k]}s" for k in axes)
         yield "mean not taken off", same(centered, e.measured), {"over": over}
     rest = e.claimed - softmax(e.x) * e.claimed.sum(axis=-1, keepdims=True)
     yield "normalization", same(rest, e.measured), {}
@@ -497,18 +506,15 @@ def somewhere(e):
     """Find that a part is wrong, in a way that has no simpler name, and the rest right."""
     if 4 * (~e.wrong & (e.measured != 0)).sum() < (e.measured != 0).sum():
         return  # too little is right
-    inside = np.zeros(e.x.shape, bool)
+    inside, wrong = np.zeros(e.x.shape, bool), e.wrong.sum(axis=-1)
     inside[(slice(None), slice(1, -1), slice(1, -1))[: e.x.ndim]] = e.x.ndim > 2
+    yield "region 3", np.array_equal(e.wrong, inside), {"where": "its interior"}
     block = box(e.wrong, e.axes, (e.claimed != 0) | (e.measured != 0))
-    wrong, all_channels = e.wrong.sum(axis=-1), f"{e.x.shape[-1]} {plural(e.axes[-1])}"
-    places = {
-        "its interior": np.array_equal(e.wrong, inside),
-        block: block,
-        "its border (the first or last row or column)": not e.wrong[inside].any() and inside.any(),
-        f"{wrong.flat[0]} of the {all_channels} of each pixel": e.x.ndim > 2 and not np.ptp(wrong),
-    }
-    for where, holds in places.items():
-        yield "region 3", holds, {"where": where}
+    yield "region 3", block, {"where": block}
+    border = "its border (the first or last row or column)"
+    yield "region 3", inside.any() and not e.wrong[inside].any(), {"where": border}
+    few = f"{wrong.flat[0]} of the {e.x.shape[-1]} {e.axes[-1]}s of each pixel"
+    yield "region 3", e.x.ndim > 2 and not np.ptp(wrong), {"where": few}
 
 
 # -- Helpers ---------------------------------------------------------------------------------------
@@ -547,7 +553,7 @@ def times(ratio, e):
         for axes in [*subsets(range(array.ndim - 1)), tuple(range(array.ndim))]:
             # 2, 3 and 4 are the size of too many things.
             if math.prod(array.shape[k] for k in axes) == whole > 4:
-                sizes.add(" * ".join(plural(names[k]) for k in axes))
+                sizes.add(" * ".join(names[k] + "s" for k in axes))
     which = f" ({whole} = {sizes.pop()}?)" if len(sizes) == 1 else ""
     return f"{f'{whole} times' if ratio > 1 else f'1/{whole} of'} what it should be{which}"
 
@@ -567,19 +573,21 @@ def subsets(items):
 def turned(array, names):
     """Flip an array along some axes, or exchange two of one length: (what, result)."""
     for axes in subsets(k for k in range(array.ndim) if array.shape[k] > 1):
-        which = listed(plural(names[k]) for k in axes)
+        which = listed(f"{names[k]}s" for k in axes)
         yield f"flipped along its {which}", np.flip(array, axes)
     for a, b in itertools.combinations(range(array.ndim), 2):
         if array.shape[a] == array.shape[b] > 1:
-            what = f"transposed, with its {plural(names[a])} and {plural(names[b])} exchanged"
+            what = f"transposed, with its {names[a]}s and {names[b]}s exchanged"
             yield what, array.swapaxes(a, b)
 
 
 def example(e, pairs):
     """Name the first pair (entry of y, entry of x) that is marked, as the sentences want it."""
     j, i = np.argwhere(pairs)[0]
-    arrays = {"y_j": ("y", e.y, j), "dy_j": ("dy", e.y, j), "x_i": (e.name, e.x, i)}
-    return {key: entry(*place) for key, place in {**arrays, "dx_i": (e.d_name, e.x, i)}.items()}
+    words = {"y_j": entry_name("y", e.y, j), "dy_j": entry_name("dy", e.y, j)}
+    words |= {"x_i": entry_name(e.name, e.x, i), "dx_i": entry_name(e.d_name, e.x, i)}
+    stray = "{dx_i} gets something from {dy_j}, though {y_j} does not depend on {x_i}"
+    return words | {"stray": stray.format(**words)}
 
 
 def box(mask, names, matters):
@@ -587,25 +595,22 @@ def box(mask, names, matters):
 
     Entries that don't matter (both gradients are zero there) may be True or not.
     """
-    if not mask.ndim or not mask.any() or (mask | ~matters).all():
+    if not mask.any() or (mask | ~matters).all():
         return None
     chosen = [np.unique(axis) for axis in np.nonzero(mask)]
     block = np.zeros(mask.shape, bool)
     block[np.ix_(*chosen)] = True
-    if (block & ~mask & matters).any():
-        return None
     parts = zip(names, chosen, mask.shape, strict=True)
     words = [some(name, indices, n) for name, indices, n in parts if len(indices) < n]
-    return " of ".join(words[::-1]) or None
+    return " of ".join(words[::-1]) if not (block & ~mask & matters).any() else None
 
 
 def some(name, indices, length):
-    """Write which places along an axis: "the last row", "channels 1 to 3"."""
-    first, last = int(indices[0]), int(indices[-1])
-    if first == last:
-        ends = {0: f"the first {name}", length - 1: f"the last {name}"}
-        return ends.get(first, f"{name} {first}")
-    return f"{plural(name)} {listed(map(str, indices))}"
+    """Write which places along an axis: "the last row", "channels 1, 2 and 3"."""
+    if len(indices) > 1:
+        return f"{name}s {listed(map(str, indices))}"
+    ends = {0: f"the first {name}", length - 1: f"the last {name}"}
+    return ends.get(int(indices[0]), f"{name} {indices[0]}")
 
 
 def axis_names(name, shape):
@@ -613,14 +618,9 @@ def axis_names(name, shape):
     image, kernel = ("image", "row", "column"), ("kernel row", "kernel column")
     if len(shape) == 4 and name.split(".")[-1] in ("weight", "dweight", "kernel", "w"):
         return (*kernel, "input channel", "filter")
-    known = {1: ("entry",), 2: image[1:], 3: image, 4: (*image, "channel")}
+    known = {1: ("element",), 2: image[1:], 3: image, 4: (*image, "channel")}
     known[6] = (*image, *kernel, "channel")  # the patches of im2col
     return known.get(len(shape), [f"axis-{k} place" for k in range(len(shape))])
-
-
-def plural(name):
-    """Write several: "rows", "entries"."""
-    return "entries" if name == "entry" else f"{name}s"
 
 
 def listed(words):
@@ -629,7 +629,7 @@ def listed(words):
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def entry(name, array, place):
+def entry_name(name, array, place):
     """Write an entry of an array: ``dx[0, 1, 2]``; a single number has no places."""
     where = ", ".join(str(int(k)) for k in np.unravel_index(place, array.shape))
     return f"{name}[{where}]" if array.ndim else name

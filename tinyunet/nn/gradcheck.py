@@ -36,6 +36,7 @@ from tinyunet.nn.diagnosis import (
     as_tuple,
     call_backward,
     call_forward,
+    entry_name,
     explain,
     floating_arguments,
     gradient_name,
@@ -211,28 +212,16 @@ def check_coordinates(
     loss, arguments, index, gradient, smallest_scale, tolerance, rng, coordinates, names
 ):
     """Compare one argument's gradient with measured slopes, entry by entry on a random sample."""
-    argument = arguments[index]
+    argument, name = arguments[index], gradient_name(names[index])
     sample = rng.permutation(argument.size)[:coordinates]
     if not len(sample):
         return 0.0
     claimed = to_host(gradient).ravel()[sample]
     scale = max(abs(claimed).max(), smallest_scale)
     measured = slopes(loss, arguments, index, sample, tolerance, scale)
-    # A backward that gives zero everywhere has no size: the measured slopes must count as well.
-    scale = max(scale, abs(measured).max())
-    if scale == 0:
-        return 0.0
-    differences = abs(claimed - measured)
-    error = differences.max() / scale
-    if not error <= tolerance:  # written so that a NaN fails
-        worst = int(differences.argmax())
-        place = tuple(int(i) for i in np.unravel_index(sample[worst], argument.shape))
-        raise GradientError(
-            f"{gradient_name(names[index])}, shape {argument.shape}, is wrong at "
-            f"{(differences > tolerance * scale).sum()} of {len(sample)} entries looked at; the "
-            f"worst is {place}: {compared(claimed[worst], measured[worst], error, tolerance)}"
-        )
-    return float(error)
+    return compare(
+        [entry_name(name, argument, k) for k in sample], claimed, measured, scale, tolerance
+    )
 
 
 def check_direction(loss, arguments, checked, gradients, smallest_scale, tolerance, rng):
@@ -243,19 +232,23 @@ def check_direction(loss, arguments, checked, gradients, smallest_scale, toleran
     # The sum may cancel to nearly nothing by chance; its terms' size tells what to compare with.
     size = sum(float((product * product).sum()) for product in products) ** 0.5
     scale = max(abs(claimed), size, smallest_scale)
-    measured = slope(loss, arguments, directions, tolerance, scale)
-    scale = max(scale, abs(measured))
-    error = abs(claimed - measured) / scale if scale else 0.0
-    if not error <= tolerance:
-        numbers = compared(claimed, measured, error, tolerance)
-        raise GradientError(f"the slope along a random direction is wrong: {numbers}")
-    return float(error)
+    measured = np.array([slope(loss, arguments, directions, tolerance, scale)])
+    return compare(["the slope along a random direction"], claimed, measured, scale, tolerance)
 
 
-def compared(claimed, measured, error, tolerance):
-    """Set two numbers side by side."""
-    numbers = f"backward says {claimed:.9g}, measured is {measured:.9g}"
-    return f"{numbers} (relative error {error:.2g}, allowed {tolerance:.2g})"
+def compare(what, claimed, measured, scale, tolerance):
+    """Compare some numbers, named by `what`, with measured ones; gives the largest error."""
+    # A backward that gives zero everywhere has no size: the measured slopes must count as well.
+    scale = max(scale, abs(measured).max())
+    errors = abs(claimed - measured) / (scale or 1.0)
+    worst = int(errors.argmax())
+    if not errors[worst] <= tolerance:  # written so that a NaN fails
+        raise GradientError(
+            f"{what[worst]} is wrong: backward says {np.ravel(claimed)[worst]:.9g}, measured is "
+            f"{measured[worst]:.9g} (relative error {errors[worst]:.2g}, allowed {tolerance:.2g}); "
+            f"wrong are {(errors > tolerance).sum()} of {len(what)} that were measured"
+        )
+    return float(errors[worst])
 
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)

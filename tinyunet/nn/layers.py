@@ -8,6 +8,7 @@ import numpy as np
 
 from tinyunet.backend import Array, random_generator, to_device, xp
 from tinyunet.nn.functional import shapes
+from tinyunet.nn.functional.normalization import one_part
 from tinyunet.nn.functional.pooling import check_divisible
 from tinyunet.nn.functional.shapes import Pair, pair
 from tinyunet.nn.module import Layer, Parameter
@@ -226,7 +227,14 @@ class BatchNorm2d(Elementwise):
         How far the running averages move towards each batch's statistics.
     epsilon : float
         Added to the variance.
+
+    Attributes
+    ----------
+    sum_over_parts : function
+        Whoever divides a batch sets it; see `tinyunet.nn.functional.normalize_batch`.
     """
+
+    sum_over_parts = staticmethod(one_part)
 
     def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5):
         self.momentum = momentum
@@ -241,13 +249,10 @@ class BatchNorm2d(Elementwise):
         gamma, beta = self.gamma.data, self.beta.data
         if self.training:
             result, mean, variance = operations.normalize_batch(
-                x, gamma, beta, epsilon=self.epsilon
+                x, gamma, beta, epsilon=self.epsilon, sum_over_parts=self.sum_over_parts
             )
-            # The variance of a sample is estimated with pixels - 1, as PyTorch does here.
-            pixels = x.size // x.shape[3]
-            unbiased = variance * (pixels / max(pixels - 1, 1))
             self.running_mean.data += self.momentum * (mean - self.running_mean.data)
-            self.running_variance.data += self.momentum * (unbiased - self.running_variance.data)
+            self.running_variance.data += self.momentum * (variance - self.running_variance.data)
         else:
             mean, variance = self.running_mean.data, self.running_variance.data
             result = operations.batch_norm2d(

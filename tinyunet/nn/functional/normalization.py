@@ -14,6 +14,9 @@ pixel. With :math:`d\hat x = \gamma\, dy`, and writing mean(.) for the mean over
 The two terms that are taken off are what no change of x can achieve: moving the mean of the output,
 and its spread. A batch of one color has variance 0; :math:`\epsilon` prevents division by zero.
 
+Where a batch is divided, each part has only its own pixels. The sums must run over all parts: then
+it is the same normalization, and the same gradient, as in one piece.
+
 At inference an image must not depend on what else is in the batch: mean and variance are then
 constants (running averages from training), and only :math:`dx = d\hat x / \sqrt{\cdot}` is left.
 
@@ -77,30 +80,53 @@ def batch_norm2d(
     return y, backward
 
 
+def one_part(*sums: Array) -> tuple[Array, ...]:
+    """Sum over the parts of a batch that has only one: what is given is the sum."""
+    return sums
+
+
 def normalize_batch(
-    x: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    epsilon: float = 1e-5,
+    sum_over_parts: Callable = one_part,
 ) -> tuple[tuple[Array, Callable], Array, Array]:
     """Normalize by the batch's own statistics, and tell them: a layer keeps averages of them.
+
+    Parameters
+    ----------
+    x, gamma, beta, epsilon
+        As for `batch_norm2d`.
+    sum_over_parts : function
+        Where `x` is a part of a batch, the function that adds up sums over its pixels with those of
+        the other parts: ``sum_over_parts(a, b)`` gives a and b of the whole batch.
 
     Returns
     -------
     y, backward : pair
         As `batch_norm2d` returns them.
     mean, variance : arrays (C,)
-        Of each channel; the variance is the mean squared deviation (division by M).
+        Of each channel; the variance as it is estimated from a sample, with division by M - 1.
     """
-    mean, variance = x.mean(axis=PIXELS), x.var(axis=PIXELS)
-    std = xp.sqrt(variance + epsilon)
+    pixels = xp.full((), x.size // x.shape[3], dtype=x.dtype)
+    total, pixels = sum_over_parts(x.sum(axis=PIXELS), pixels)
+    mean = total / pixels
+    (squares,) = sum_over_parts(((x - mean) ** 2).sum(axis=PIXELS))
+    std = xp.sqrt(squares / pixels + epsilon)
     x_hat = (x - mean) / std
     y = gamma * x_hat + beta
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dx_hat = gamma * dy
-        mean_of_dx_hat = dx_hat.mean(axis=PIXELS)
-        mean_of_product = (dx_hat * x_hat).mean(axis=PIXELS)
+        dgamma, dbeta = (dy * x_hat).sum(axis=PIXELS), dy.sum(axis=PIXELS)
         dx = None
         if input_gradient:
-            dx = (dx_hat - mean_of_dx_hat - x_hat * mean_of_product) / std
-        return dx, (dy * x_hat).sum(axis=PIXELS), dy.sum(axis=PIXELS)
+            # Since dx_hat = gamma * dy, the means of dx_hat and of dx_hat * x_hat are these:
+            sum_of_product, sum_of_dy = sum_over_parts(dgamma, dbeta)
+            mean_of_dx_hat = gamma * sum_of_dy / pixels
+            mean_of_product = gamma * sum_of_product / pixels
+            dx = (gamma * dy - mean_of_dx_hat - x_hat * mean_of_product) / std
+        return dx, dgamma, dbeta
 
-    return (y, backward), mean, variance
+    return (y, backward), mean, squares / xp.maximum(pixels - 1, 1)
