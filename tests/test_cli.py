@@ -459,8 +459,8 @@ def spoil_image(folder):
 
 
 def spoil_stems(folder):
-    for path in (folder / "masks").iterdir():
-        path.rename(path.with_name(f"mask-of-{path.name}"))
+    for letter, path in zip("abcdef", sorted((folder / "masks").iterdir()), strict=True):
+        path.rename(path.with_name(f"{letter}.png"))
 
 
 def spoil_nothing(folder):
