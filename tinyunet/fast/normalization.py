@@ -1,13 +1,14 @@
-"""Batch normalization with fewer passes over the images.
+"""Batch normalization with fewer and faster passes over the images.
 
-Sums over pixels are matrix products (see `sum_over_pixels`), and what can be changed in place is:
-each array made here belongs to nobody else.
+Numbers of the channels meet the pixels in long rows (see `tinyunet.fast.long_rows`), and what can
+be changed in place is: each array made here belongs to nobody else. Instead of the normalized image
+the centered one is kept, x less the mean: its scale goes into the numbers of the channels.
 """
 
 from collections.abc import Callable
 
 from tinyunet.backend import Array, xp
-from tinyunet.fast.convolution import sum_over_pixels
+from tinyunet.fast.long_rows import long_rows, repeated, sum_of_products, sum_over_pixels
 
 
 def batch_norm2d(
@@ -26,16 +27,16 @@ def batch_norm2d(
         result, _, _ = normalize_batch(x, gamma, beta, epsilon=epsilon)
         return result
     scale = 1 / xp.sqrt(variance + epsilon)
-    x_hat = x - mean
-    x_hat *= scale
-    y = x_hat * gamma
-    y += beta
+    rows = long_rows(x)
+    centered = rows - repeated(mean, rows)
+    y = centered * repeated(gamma * scale, rows)
+    y += repeated(beta, rows)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dx = dy * (gamma * scale) if input_gradient else None
-        return dx, sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
+        return dx, scale * sum_of_products(long_rows(dy), centered, len(mean)), sum_over_pixels(dy)
 
-    return y, backward
+    return y.reshape(x.shape), backward
 
 
 def normalize_batch(
@@ -44,24 +45,28 @@ def normalize_batch(
     """Do what `tinyunet.nn.functional.normalize_batch` does."""
     pixels = x.size // x.shape[3]
     mean = sum_over_pixels(x) / pixels
-    x_hat = x - mean
+    rows = long_rows(x)
+    centered = rows - repeated(mean, rows)
     # The mean of squared deviations, not E[x^2] - E[x]^2: that would cancel in float32.
-    variance = sum_over_pixels(x_hat * x_hat) / pixels
+    variance = sum_of_products(centered, centered, len(mean)) / pixels
     scale = 1 / xp.sqrt(variance + epsilon)
-    x_hat *= scale
-    y = x_hat * gamma
-    y += beta
+    y = centered * repeated(gamma * scale, rows)
+    y += repeated(beta, rows)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dgamma, dbeta = sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
+        dgamma, dbeta = (
+            scale * sum_of_products(long_rows(dy), centered, len(mean)),
+            sum_over_pixels(dy),
+        )
         # The plain formula with gamma taken out of the brackets: what is left inside are
         # mean(dy) = dbeta / M and mean(dy * x_hat) = dgamma / M.
         dx = None
         if input_gradient:
-            dx = x_hat * (-dgamma / pixels)
-            dx += dy
-            dx -= dbeta / pixels
-            dx *= gamma * scale
+            dx = centered * repeated(-scale * dgamma / pixels, rows)
+            dx += long_rows(dy)
+            dx -= repeated(dbeta / pixels, rows)
+            dx *= repeated(gamma * scale, rows)
+            dx = dx.reshape(dy.shape)
         return dx, dgamma, dbeta
 
-    return (y, backward), mean, variance
+    return (y.reshape(x.shape), backward), mean, variance
