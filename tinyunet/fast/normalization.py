@@ -54,16 +54,14 @@ def normalize_batch(
     y += repeated(beta, rows)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dgamma, dbeta = (
-            scale * sum_of_products(long_rows(dy), centered, len(mean)),
-            sum_over_pixels(dy),
-        )
+        dy_rows, dbeta = long_rows(dy), sum_over_pixels(dy)
+        dgamma = scale * sum_of_products(dy_rows, centered, len(mean))
         # The plain formula with gamma taken out of the brackets: what is left inside are
         # mean(dy) = dbeta / M and mean(dy * x_hat) = dgamma / M.
         dx = None
         if input_gradient:
             dx = centered * repeated(-scale * dgamma / pixels, rows)
-            dx += long_rows(dy)
+            dx += dy_rows
             dx -= repeated(dbeta / pixels, rows)
             dx *= repeated(gamma * scale, rows)
             dx = dx.reshape(dy.shape)
