@@ -4,6 +4,7 @@ The same names with the same signatures and, but for rounding, the same results:
 an operation is, and here how it is made fast. Where the plain form is fast enough, it is this one.
 """
 
+from tinyunet.fast.activation import relu
 from tinyunet.fast.convolution import conv2d, conv_transpose2d
 from tinyunet.fast.cross_entropy import softmax_cross_entropy
 from tinyunet.fast.normalization import batch_norm2d, normalize_batch
@@ -16,7 +17,6 @@ from tinyunet.nn.functional import (
     dice_loss,
     dropout,
     im2col,
-    relu,
     softmax,
     upsample_nearest2d,
 )

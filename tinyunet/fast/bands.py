@@ -61,8 +61,10 @@ def padded_band(images: tuple[Array, ...], band: Band, products: Any, border: tu
         return parts[0]
     channels = sum(part.shape[3] for part in parts)
     shape = (len(parts[0]), last - first, left + width + right, channels)
-    padded = xp.zeros(shape, dtype=parts[0].dtype)
-    inside = padded[:, max(-first, 0) :, left : left + width]
+    padded, above = xp.empty(shape, dtype=parts[0].dtype), max(-first, 0)
+    padded[:, :above] = padded[:, above + parts[0].shape[1] :] = 0
+    padded[:, :, :left] = padded[:, :, left + width :] = 0
+    inside = padded[:, above:, left : left + width]
     for part in parts:
         inside[:, : part.shape[1], :, : part.shape[3]] = part
         inside = inside[..., part.shape[3] :]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from tinyunet.backend import Array, device_name, xp
 from tinyunet.fast import winograd
 from tinyunet.fast.bands import Band, bands, padded_band, rows_of
+from tinyunet.fast.long_rows import long_rows, repeated, sum_over_pixels
 from tinyunet.fast.patches import PatchProducts
 from tinyunet.fast.threads import for_each, split_evenly
 from tinyunet.nn.functional.patches import col2im
@@ -94,15 +95,13 @@ def correlate(
     products = products_for(kernel_size, stride, (len(x), *size))
     matrices = products.matrices(weight, turned)
     y = xp.empty((len(x), *size, matrices.shape[-1]), dtype=xp.result_type(x, weight))
-    # The bias of a whole row of pixels: a few long additions are faster than many short ones.
-    row_bias = None if bias is None else repeated(bias, size[1])
 
     def fill(band: Band) -> None:
         y_band = y[band]
         products.multiply(padded_band(images, band, products, border), matrices, out=y_band)
-        if row_bias is not None:
-            long_rows = y_band.reshape(-1, row_bias.size)
-            long_rows += row_bias
+        if bias is not None:
+            rows = long_rows(y_band)
+            rows += repeated(bias, rows)
         if relu:
             xp.maximum(y_band, 0, out=y_band)
 
@@ -161,7 +160,8 @@ def blocks_in_bands(dy: Array, matrix: Array, image_shape: tuple, bias: Array | 
         # (pixels, F) @ (F, KH*KW*C) -> (pixels, KH*KW*C)
         products = (rows_of(dy, band) @ matrix).reshape(-1, channels)
         if bias is not None:
-            products += bias
+            rows = long_rows(products)
+            rows += repeated(bias, rows)
         blocks[band] = products.reshape(blocks[band].shape)
 
     for_each(fill, bands(dy.shape, matrix.shape[1] * dy.itemsize, matrix.nbytes))
@@ -186,15 +186,6 @@ def weight_gradient(x: Array, dy: Array, kernel_size: tuple, stride: tuple, bord
     return products.gradient_of_weight(total).reshape(*kernel_size, x.shape[3], dy.shape[3])
 
 
-def sum_over_pixels(dy: Array) -> Array:
-    """Sum (N, H, W, C) over all pixels: the gradient of a bias, which was added to every pixel.
-
-    As a product with a row of ones, because BLAS is fast at adding up the rows of a tall matrix.
-    """
-    rows = dy.reshape(-1, dy.shape[3])
-    return xp.ones(rows.shape[0], dtype=dy.dtype) @ rows
-
-
 # -- Which products, and in which bands ------------------------------------------------------------
 
 
@@ -211,8 +202,3 @@ def bands_for(products: Products, shape: tuple, channels: int, itemsize: int) ->
     patch_bytes = products.patch_length * channels * itemsize
     kernel_bytes = products.values * products.kernel_size[1] * channels * shape[3] * itemsize
     return bands(shape, patch_bytes, kernel_bytes, products.tile)
-
-
-def repeated(values: Array, count: int) -> Array:
-    """Lay a row of numbers out `count` times, end to end."""
-    return xp.broadcast_to(values, (count, values.size)).reshape(-1)

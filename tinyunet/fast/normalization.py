@@ -1,13 +1,14 @@
-"""Batch normalization with fewer passes over the images.
+"""Batch normalization with fewer and faster passes over the images.
 
-Sums over pixels are matrix products (see `sum_over_pixels`), and what can be changed in place is:
-each array made here belongs to nobody else.
+Numbers of the channels meet the pixels in long rows (see `tinyunet.fast.long_rows`), and what can
+be changed in place is: each array made here belongs to nobody else. Instead of the normalized image
+the centered one is kept, x less the mean: its scale goes into the numbers of the channels.
 """
 
 from collections.abc import Callable
 
 from tinyunet.backend import Array, xp
-from tinyunet.fast.convolution import sum_over_pixels
+from tinyunet.fast.long_rows import long_rows, repeated, sum_of_products, sum_over_pixels
 from tinyunet.nn.functional.normalization import one_part
 
 
@@ -27,16 +28,16 @@ def batch_norm2d(
         result, _, _ = normalize_batch(x, gamma, beta, epsilon=epsilon)
         return result
     scale = 1 / xp.sqrt(variance + epsilon)
-    x_hat = x - mean
-    x_hat *= scale
-    y = x_hat * gamma
-    y += beta
+    rows = long_rows(x)
+    centered = rows - repeated(mean, rows)
+    y = centered * repeated(gamma * scale, rows)
+    y += repeated(beta, rows)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
         dx = dy * (gamma * scale) if input_gradient else None
-        return dx, sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
+        return dx, scale * sum_of_products(long_rows(dy), centered, len(mean)), sum_over_pixels(dy)
 
-    return y, backward
+    return y.reshape(x.shape), backward
 
 
 def normalize_batch(
@@ -51,25 +52,27 @@ def normalize_batch(
     pixels = xp.full((), x.size // x.shape[3], dtype=x.dtype)
     total, pixels = sum_over_parts(sum_over_pixels(x), pixels)
     mean = total / pixels
-    x_hat = x - mean
+    rows = long_rows(x)
+    centered = rows - repeated(mean, rows)
     # The mean of squared deviations, not E[x^2] - E[x]^2: that would cancel in float32.
-    (squares,) = sum_over_parts(sum_over_pixels(x_hat * x_hat))
+    (squares,) = sum_over_parts(sum_of_products(centered, centered, len(mean)))
     scale = 1 / xp.sqrt(squares / pixels + epsilon)
-    x_hat *= scale
-    y = x_hat * gamma
-    y += beta
+    y = centered * repeated(gamma * scale, rows)
+    y += repeated(beta, rows)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dgamma, dbeta = sum_over_pixels(dy * x_hat), sum_over_pixels(dy)
+        dy_rows, dbeta = long_rows(dy), sum_over_pixels(dy)
+        dgamma = scale * sum_of_products(dy_rows, centered, len(mean))
         # The plain formula with gamma taken out of the brackets: what is left inside are
         # mean(dy) and mean(dy * x_hat).
         dx = None
         if input_gradient:
             sum_of_product, sum_of_dy = sum_over_parts(dgamma, dbeta)
-            dx = x_hat * (-sum_of_product / pixels)
-            dx += dy
-            dx -= sum_of_dy / pixels
-            dx *= gamma * scale
+            dx = centered * repeated(-scale * sum_of_product / pixels, rows)
+            dx += dy_rows
+            dx -= repeated(sum_of_dy / pixels, rows)
+            dx *= repeated(gamma * scale, rows)
+            dx = dx.reshape(dy.shape)
         return dx, dgamma, dbeta
 
-    return (y, backward), mean, squares / xp.maximum(pixels - 1, 1)
+    return (y.reshape(x.shape), backward), mean, squares / xp.maximum(pixels - 1, 1)

@@ -91,8 +91,12 @@ class WinogradProducts:
         products = self.patches(padded) @ matrices
         tiles = products.reshape(self.values, images, -1, width * filters).transpose(1, 2, 0, 3)
         # (4, 6) @ (N, R, 6, OW*F) -> (N, R, 4, OW*F)
-        y = E4.T.astype(out.dtype) @ tiles
-        out[...] = y.reshape(images, -1, width, filters)[:, :height]
+        y = out
+        if height % TILE:  # the last tile of an image may reach beyond its end
+            y = xp.empty((images, height + -height % TILE, width, filters), dtype=out.dtype)
+        xp.matmul(E4.T.astype(out.dtype), tiles, out=y.reshape(images, -1, TILE, width * filters))
+        if y is not out:
+            out[...] = y[:, :height]
 
     def gradient_of_matrices(self, padded: Array, dy: Array) -> Array:
         """Compute a band's part of the gradient of the kernel's matrices."""
