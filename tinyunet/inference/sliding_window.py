@@ -220,7 +220,7 @@ def sliding_window(
 def check_image(network, image) -> None:
     """Raise a UserError unless the image (H, W, C) has the channels that the network takes."""
     channels = network.config["in_channels"]
-    if image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
+    if len(image.shape) != 3 or image.shape[2] != channels or 0 in image.shape:
         shape = " x ".join(map(str, image.shape))
         raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
 
