@@ -46,7 +46,7 @@ def paint_buildings(count, seed):
 
 def score(prediction, scenes):
     """Compare predicted masks with the truth: (pixel accuracy, IoU of buildings)."""
-    scores = Scores.from_confusion(confusion_matrix(np.stack(scenes.masks), prediction, 2))
+    scores = Scores(confusion_matrix(np.stack(scenes.masks), prediction, 2))
     return scores.pixel_accuracy, scores.iou[1] or 0.0
 
 

@@ -134,7 +134,7 @@ def train_network(name, network, crop, training, held_out, options):
 def score(predict, scenes):
     """Predict all scenes and compare with their masks."""
     prediction = predict(np.stack(scenes.images))
-    return Scores.from_confusion(confusion_matrix(scenes.masks, prediction, len(CLASSES)))
+    return Scores(confusion_matrix(scenes.masks, prediction, len(CLASSES)))
 
 
 # --- The picture -----------------------------------------------------------------------------

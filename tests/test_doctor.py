@@ -325,8 +325,9 @@ def test_a_contact_sheet_may_have_colors_of_its_own_in_masks_and_legend():
     )
     changed = contact_sheet([("a", image, mask)], names, colors=own)
     assert (np.asarray(changed) != sheet).any()
-    assert [tuple(color) for _, color in legend_of(names, [mask], colors=own)] == [*map(tuple, own)]
-    np.testing.assert_allclose(overlay(image, own[mask])[mask == 0].mean(axis=0), own[0], atol=4)
+    assert [tuple(color) for _, color in legend_of(names, [mask], None, own)] == [*map(tuple, own)]
+    painted = overlay(image, mask, colors=own)
+    np.testing.assert_allclose(painted[mask == 0].mean(axis=0), own[0], atol=4)
 
 
 def test_long_names_are_cut_in_the_middle():

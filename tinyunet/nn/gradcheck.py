@@ -139,8 +139,8 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
             worst = max(worst, error)
         error = check_direction(loss, arguments, checked, gradients, smallest_scale, tolerance, rng)
     except GradientError as found:
-        message, kinds = explain(function, arguments, checked, names, dy)
-        raise GradientError(message or str(found), kinds) from None
+        message, kind = explain(function, arguments, checked, names, dy)
+        raise GradientError(message or str(found), kind) from None
     return max(worst, error)
 
 
@@ -363,9 +363,9 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
     scale = float(((result * y) ** 2).sum() ** 0.5 + ((x * adjoint) ** 2).sum() ** 0.5)
     error = abs(forth - back) / scale if scale else 0.0
     if not error <= tolerance:
-        message, kinds = explain(function, [x], [0], names, y)
+        message, kind = explain(function, [x], [0], names, y)
         products = f"<A x, y> = {forth:.15g}, but <x, backward(y)> = {back:.15g}"
-        raise GradientError(f"backward is not the adjoint: {products}\n{message or ''}", kinds)
+        raise GradientError(f"backward is not the adjoint: {products}\n{message or ''}", kind)
     return error
 
 
