@@ -27,7 +27,7 @@ from tinyunet.data.pairing import Pair
 from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
-from tinyunet.plots.colors import as_rgb
+from tinyunet.plots.colors import PALETTE, as_rgb
 from tinyunet.plots.pictures import contact_sheet
 
 
@@ -95,7 +95,7 @@ def main(arguments=None):
         # Back to the numbers of the picture, so that its light can be compared.
         visible = np.rint(changed * std + mean).clip(0, 255).astype(np.uint8)
         panels.append((title, visible, its_mask))
-    colors = CLASS_COLORS if options.image is None else None
+    colors = CLASS_COLORS if options.image is None else PALETTE
     save_picture(contact_sheet(panels, names, options.ignore_index, colors), options.out)
     print(f"The picture: {options.out}")
     print(describe(panels))

@@ -46,7 +46,7 @@ def paint_buildings(count, seed):
 
 def score(prediction, scenes):
     """Compare predicted masks with the truth: (pixel accuracy, IoU of buildings)."""
-    scores = Scores.from_confusion(confusion_matrix(np.stack(scenes.masks), prediction, 2))
+    scores = Scores(confusion_matrix(np.stack(scenes.masks), prediction, 2))
     return scores.pixel_accuracy, scores.iou[1] or 0.0
 
 
@@ -68,7 +68,6 @@ def train(class_weights, scenes, held_out, steps, seed):
     numbers = range(1, steps + 1)
     for step, _ in training_steps(numbers, batches, replicas, optimizer, cross_entropy):
         if step % max(1, steps // 6) == 0 or step == steps:
-            replicas.eval()
             prediction = replicas.logits(images_to_judge).argmax(axis=-1)
             curve.append((step, *score(prediction, held_out)))
     return curve, prediction

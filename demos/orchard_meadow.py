@@ -123,7 +123,6 @@ def train_network(name, network, crop, training, held_out, options):
     ):
         losses.append(loss)
         if step % 25 == 0 or step == options.steps:
-            replicas.eval()
             scores = score(predict, held_out)
             curve.append((step, float(sum(losses) / len(losses)), scores.mean_iou))
             losses.clear()
@@ -134,7 +133,7 @@ def train_network(name, network, crop, training, held_out, options):
 def score(predict, scenes):
     """Predict all scenes and compare with their masks."""
     prediction = predict(np.stack(scenes.images))
-    return Scores.from_confusion(confusion_matrix(scenes.masks, prediction, len(CLASSES)))
+    return Scores(confusion_matrix(scenes.masks, prediction, len(CLASSES)))
 
 
 # --- The picture -----------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from tinyunet.data.splits import spatial_split
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import Scores, confusion_matrix
 from tinyunet.inference.sliding_window import predict_classes
-from tinyunet.plots.pictures import preview
+from tinyunet.plots.pictures import draw_grid
 
 PIXELS = 50_000  # that the forest learns from
 
@@ -79,11 +79,10 @@ def main(arguments=None):
         found = {name: predict(image, valid) for name, predict in ways.items()}
         for name, classes in found.items():
             confusions[name] += confusion_matrix(mask, classes, len(names), ignored)
-        rows.append([filled(image, valid), mask, *found.values()])
-    titles = ("image", "truth", *ways)
-    save_picture(preview(rows[:4], names, ignore_index=ignored, titles=titles), options.out)
+        rows.append([("image", filled(image, valid)), ("truth", mask), *found.items()])
+    save_picture(draw_grid(rows[:4], names, ignored), options.out)
     print(f"The picture: {options.out}")
-    scores = {name: Scores.from_confusion(table, ignored) for name, table in confusions.items()}
+    scores = {name: Scores(table, ignored) for name, table in confusions.items()}
     for name, result in scores.items():
         print(f"\n{name}\n{result.table(names)}")
     told = ", ".join(f"{score.mean_iou or 0:.3f} of the {name}" for name, score in scores.items())

@@ -108,7 +108,7 @@ ANSWERS = {
 # (exercise, what is replaced in the answer, by what, a piece of the message)
 WRONG = [
     ("01_relu", "(x > 0)", "(dy > 0)", "not linear in dy"),
-    ("01_relu", "dy * (x > 0)", "dy", "flows where it should be zero, dy as it is"),
+    ("01_relu", "dy * (x > 0)", "dy", "flows where it should be zero"),
     ("01_relu", "(x > 0)", "(x < 0)", "Is a mask inverted?"),
     ("01_relu", "dy * (x > 0)", "1.0 * (x > 0)", "the same whatever dy is"),
     ("01_relu", "dy * (x > 0)", "dy * y", "multiplied by x once too often"),
@@ -118,14 +118,14 @@ WRONG = [
         "02_bias",
         "dy.sum(axis=(0, 1, 2))",
         "dy",
-        "bias has (2,): a gradient always has the shape of its namesake",
+        "bias has (2,): a gradient has the shape of its namesake",
     ),
     ("02_bias", "dy.sum(axis=(0, 1, 2))", "dy[0].sum(axis=(0, 1))", "from dy in the last image"),
     ("02_bias", "dy.sum(axis=(0, 1, 2))", "dy.sum()", "dbias has shape (), but bias has (2,)"),
     ("02_bias", "dx = dy", "dx = dy * bias", "dx is wrong: it is multiplied by bias once too"),
     ("03_matrix_product", "dy @ weight.T", "-dy @ weight.T", "dx is wrong: it has the opposite"),
     ("03_matrix_product", "x.T @ dy", "x.T @ dy / len(x)", "mean where the sum belongs"),
-    ("03_matrix_product", "x.T @ dy", "(x.T @ dy).T", "its axes are in another order"),
+    ("03_matrix_product", "x.T @ dy", "(x.T @ dy).T", "the shape of its namesake"),
     ("03_matrix_product", "weight.T", "weight", "stops with ValueError"),
     ("03_matrix_product", "x.T @ dy", "np.outer(x[0], dy[0])", "name 'np' is not defined"),
     ("04_cross_entropy", "(p - truth)", "(truth - p)", "opposite sign"),
@@ -164,7 +164,7 @@ WRONG = [
         "06_convolution_weights",
         "range(kernel_width)",
         "range(1)",
-        "dweight is wrong in kernel columns 1 and 2, where it is zero",
+        "its part in kernel columns 1 and 2 is zero",
     ),
     (
         "06_convolution_weights",
@@ -185,7 +185,7 @@ WRONG = [
         "07_convolution_image",
         "dy @ weight[u, v].T",
         "dy[..., :1] @ weight[u, v, :, :1].T",
-        "nothing comes back from dy in channels 1 and 2",
+        "what comes back from dy in channels 1 and 2 is zero",
     ),
     (
         "08_convolution",
@@ -225,7 +225,7 @@ WRONG = [
         "dbias = dy.mean",
         "mean where the sum belongs",
     ),
-    ("11_transposed_convolution", "dy[:, u::2, v::2]", "dy[:, ::2, ::2]", "dbias is right"),
+    ("11_transposed_convolution", "dy[:, u::2, v::2]", "dy[:, ::2, ::2]", "Right: dbias."),
     ("12_concatenation", "skip.shape[3] :]", "-skip.shape[3] :]", "dx has shape"),
     (
         "12_concatenation",
@@ -241,7 +241,7 @@ WRONG = [
         "the order is dskip, dx",
     ),
     ("13_batch_normalization", " - dx_hat.mean(axis=pixels)", "", "was not subtracted"),
-    ("13_batch_normalization", " - x_hat * mean_of_product", "", "path through the variance"),
+    ("13_batch_normalization", " - x_hat * mean_of_product", "", "the path by the variance"),
     (
         "13_batch_normalization",
         "(dy * x_hat).sum",

@@ -73,7 +73,7 @@ def affine_with_a_minus(right, dy, x, weight, bias):
     return -dy @ weight.T, right[1], right[2]
 
 
-@mistake("lost", affine, *AFFINE)
+@mistake("region", affine, *AFFINE)
 def affine_that_learns_from_the_last_row(right, dy, x, weight, bias):
     for row in range(len(x)):
         dweight = np.outer(x[row], dy[row])
@@ -154,7 +154,7 @@ def convolution_that_overwrites_tap_by_tap(right, dy, x, weight, bias):
     return padded_gradient(dy, weight, add=False)[:, 1:-1, 1:-1], right[1], right[2]
 
 
-@mistake("lost", convolve, *CONVOLUTION)
+@mistake("region", convolve, *CONVOLUTION)
 def convolution_whose_loop_over_rows_ends_early(right, dy, x, weight, bias):
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     dweight = np.zeros_like(weight)
@@ -164,7 +164,7 @@ def convolution_whose_loop_over_rows_ends_early(right, dy, x, weight, bias):
     return right[0], dweight, right[2]
 
 
-@mistake("lost", convolve, *CONVOLUTION)
+@mistake("region", convolve, *CONVOLUTION)
 def convolution_whose_bias_sees_one_column(right, dy, x, weight, bias):
     return right[0], right[1], dy.sum(axis=(0, 1))[0]
 
@@ -179,7 +179,7 @@ def convolution_averaged_over_the_images(right, dy, x, weight, bias):
     return right[0], right[1] / len(x), right[2]
 
 
-@mistake("lost", convolve, *CONVOLUTION)
+@mistake("region", convolve, *CONVOLUTION)
 def convolution_that_hears_one_filter(right, dy, x, weight, bias):
     return padded_gradient(dy[..., :1], weight[..., :1])[:, 1:-1, 1:-1], right[1], right[2]
 
@@ -329,7 +329,7 @@ def stamps_that_count_twice(right, dy, x, weight, bias):
     return right[0] + right[0], right[1], right[2]
 
 
-@mistake("lost", functional.conv_transpose2d, *STAMPS)
+@mistake("region", functional.conv_transpose2d, *STAMPS)
 def stamps_that_learn_from_the_last_image(right, dy, x, weight, bias):
     for image in range(len(x)):
         _, backward = functional.conv_transpose2d(x[image : image + 1], weight)

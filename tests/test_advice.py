@@ -9,9 +9,9 @@ from tinyunet.training import diagnostics
 
 def test_predicting_one_class_only_is_said_in_words():
     names = ["ground", "blob"]
-    assert diagnostics.one_class_only(Scores.from_confusion([[5, 1], [1, 5]]), names) is None
-    assert diagnostics.one_class_only(Scores.from_confusion([[5, 0], [0, 0]]), names) is None
-    said = diagnostics.one_class_only(Scores.from_confusion([[90, 0], [1, 0]]), names)
+    assert diagnostics.one_class_only(Scores([[5, 1], [1, 5]]), names) is None
+    assert diagnostics.one_class_only(Scores([[5, 0], [0, 0]]), names) is None
+    said = diagnostics.one_class_only(Scores([[90, 0], [1, 0]]), names)
     assert "predicts 'ground' for every validation pixel" in said
 
 

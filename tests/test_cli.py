@@ -18,13 +18,16 @@ from PIL import Image
 import tinyunet
 from tests.test_training import blobs, write_folders
 from tinyunet import cuda
-from tinyunet.checkpoint import load_model, save_model
+from tinyunet.atomic_io import save_picture
+from tinyunet.checkpoint import Model, load_model, save_model
 from tinyunet.cli.main import main, parser
 from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
 from tinyunet.inference.evaluation import CHANCE
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
+from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import draw_mistakes
 from tinyunet.training.config import PAPER, TrainingConfig
 
 ROOT = Path(__file__).parent.parent
@@ -180,7 +183,7 @@ def test_probabilities_do_not_depend_on_tiles_or_threads(trained, tmp_path):
     image = np.random.default_rng(1).integers(0, 255, (50, 41, 3)).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")
     model = trained / "run" / "model.npz"
-    for out, options in (("one", ""), ("many", "--tile 8 --threads 3 --batch-size 5 --margin 64")):
+    for out, options in (("one", ""), ("many", "--tile 8 --threads 3 --margin 64")):
         arguments = [tmp_path / "a.png", "--out", tmp_path / out, "--probabilities", "--margin", 64]
         assert call("predict", model, *arguments, *options.split()) == 0
     names = sorted(os.listdir(tmp_path / "one"))
@@ -212,6 +215,41 @@ def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, ca
     assert call("evaluate", model, trained / "images", trained / "masks", "--out", out) == 0
     assert "worst.png" in capsys.readouterr().out
     assert sorted(os.listdir(out)) == ["calibration.png", "confusion.png", "worst.png"]
+
+
+def test_evaluate_draws_the_images_with_most_wrong_pixels_worst_first(tmp_path, monkeypatch):
+    shown = []
+
+    def note(cases, *names):
+        shown.extend(name for name, *_ in cases)
+        return draw_mistakes(cases, *names)
+
+    monkeypatch.setattr("tinyunet.cli.evaluate.draw_mistakes", note)
+    network = UNet(3, 2, base_channels=2, depth=1)
+    network.head.weight.data[...] = 0
+    network.head.bias.data[...] = [1, 0]  # class 0 everywhere
+    save_model(tmp_path / "model.npz", Model(network, Standardization([0] * 3, [1] * 3)))
+    for number in range(8):  # of which so many rows are wrong
+        for kind, picture in (("i", np.zeros((9, 4, 3))), ("m", np.arange(36).reshape(9, 4))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            picture = picture if kind == "i" else picture < 4 * number
+            save_picture(picture.astype(np.uint8), tmp_path / kind / f"{number}.png")
+    arguments = [tmp_path / "model.npz", tmp_path / "i", tmp_path / "m", "--out", tmp_path / "out"]
+    assert call("evaluate", *arguments) == 0
+    assert shown == list("765432")
+
+
+def test_evaluate_ignores_what_a_model_trained_on_arrays_ignored(tmp_path, capsys):
+    model = Model(UNet(3, 2, base_channels=2, depth=1), Standardization([0] * 3, [1] * 3))
+    model.ignore_index = 7
+    save_model(tmp_path / "model.npz", model)
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:] = 7
+    save_picture(np.zeros((8, 8, 3), np.uint8), tmp_path / "image.png")
+    save_picture(mask, tmp_path / "mask.png")
+    arguments = [tmp_path / name for name in ("model.npz", "image.png", "mask.png")]
+    assert call("evaluate", *arguments, "--json", tmp_path / "scores.json") == 0
+    assert np.sum(json.loads((tmp_path / "scores.json").read_text())["confusion"]) == 16
 
 
 def test_evaluate_counts_objects_when_asked(trained, tmp_path, capsys):
@@ -542,8 +580,8 @@ def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
         ("predict MODEL empty --out out", "no images in empty"),
         ("predict MODEL images --out out --tile 0", "argument --tile: 0 is not from 1"),
         (
-            "predict MODEL images --out out --batch-size x",
-            "argument --batch-size: invalid int value: 'x'",
+            "predict MODEL images --out out --threads x",
+            "argument --threads: invalid int value: 'x'",
         ),
         ("predict MODEL twins --out out --probabilities", "would both become a_overlay"),
         ("predict MODEL cut.png --out out --probabilities", "cut.png: is broken"),

@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from tests.strategies import all_different, away_from_zero, random_array
 from tests.student_mistakes import MISTAKES
 from tests.wrong_backwards import GALLERY
 from tinyunet import check_adjoint, check_gradients
-from tinyunet.nn import functional
-from tinyunet.nn.diagnosis import SENTENCES, GradientError, axis_names, box, explain
+from tinyunet.nn import diagnosis, functional
+from tinyunet.nn.diagnosis import GradientError, axis_names, box, explain
 
 # The kind of each mistake in the gallery; None where the numbers alone can't tell. Those of PLAIN
 # show before any number is compared.
@@ -24,7 +25,7 @@ KINDS = {
     "convolution_that_forgets_the_stride": "places",
     "convolution_that_cuts_the_padding_off_at_one_side": "shifted",
     "convolution_that_ignores_the_upstream": "ignores dy",
-    "convolution_that_learns_from_the_first_image_only": "lost",
+    "convolution_that_learns_from_the_first_image_only": "region",
     "convolution_with_the_bias_gradient_averaged": "mean for sum",
     "convolution_that_is_a_thousandth_off": "factor",
     "convolution_that_forgets_the_last_row": "region",
@@ -39,7 +40,7 @@ KINDS = {
     "concat_that_swaps_the_two": "order",
     "concat_that_loses_the_gradient_of_the_skip": "zero",
     "crop_that_is_one_pixel_off": "shifted",
-    "fork_that_keeps_only_the_last_branch": "lost",
+    "fork_that_keeps_only_the_last_branch": "region",
     "relu_that_asks_the_gradient_for_its_sign": "not linear",
     "relu_that_lets_everything_through": "extra",
     "dropout_without_the_scale": "factor",
@@ -60,10 +61,10 @@ KINDS = {
     "dice_that_stops_at_the_probabilities": None,
 }
 PLAIN = {
-    "convolution_with_a_bias_gradient_of_another_shape": "keepdims=True",
+    "convolution_with_a_bias_gradient_of_another_shape": "dbias has shape",
     "convolution_whose_gradient_has_another_dtype": "dx is float32",
     "relu_that_writes_into_the_upstream": "backward overwrites dy",
-    "dropout_that_draws_a_new_mask": "a second call of backward gives another dx",
+    "dropout_that_draws_a_new_mask": "a second call gives another dx",
 }
 
 
@@ -74,12 +75,6 @@ def complaint(function, *arguments, **options):
     return caught.value
 
 
-def one_kind(error):
-    """Give the kind of the only mistake that an error names."""
-    (kind,) = set(error.kinds.values())
-    return kind
-
-
 @pytest.mark.parametrize("wrong", GALLERY, ids=[wrong.name for wrong in GALLERY])
 def test_mistakes_of_the_gallery_are_named(wrong):
     error = complaint(wrong.function, *wrong.arguments)
@@ -87,7 +82,7 @@ def test_mistakes_of_the_gallery_are_named(wrong):
     if wrong.name in PLAIN:
         assert PLAIN[wrong.name] in str(error)
     else:
-        assert one_kind(error) == KINDS[wrong.name]
+        assert error.kind == KINDS[wrong.name]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.name for mistake in MISTAKES])
@@ -95,10 +90,10 @@ def test_a_students_mistake_is_named_or_said_to_be_unknown(mistake):
     error = complaint(mistake.function, *mistake.arguments)
     assert len(str(error).splitlines()) <= 6
     if mistake.kind == "returned":
-        assert not error.kinds
+        assert error.kind is None
         assert "the order is" in str(error) or "another order" in str(error)
     else:
-        assert one_kind(error) == mistake.kind
+        assert error.kind == mistake.kind
         assert ("none of the known mistakes" in str(error)) == (mistake.kind is None)
 
 
@@ -128,8 +123,8 @@ IMAGES = random_array(1, (2, 5, 6, 3))
 @pytest.mark.parametrize(
     ("kind", "derivative", "says"),
     [
-        ("added", lambda dy, y, x: 2 * x * dy + 0.1 * x, "not zero where dy is zero"),
-        ("not linear", lambda dy, y, x: 2 * x * abs(dy), "must come from forward"),
+        ("not linear", lambda dy, y, x: 2 * x * dy + 0.1 * x, "add nothing"),
+        ("not linear", lambda dy, y, x: 2 * x * abs(dy), "Multiply dy by what forward had"),
         ("sign", lambda dy, y, x: -2 * x * dy, "opposite sign"),
         ("factor", lambda dy, y, x: x * dy, "1/2 of what it should be"),
         (
@@ -140,9 +135,17 @@ IMAGES = random_array(1, (2, 5, 6, 3))
         ("times", lambda dy, y, x: 2 * dy, "the factor x is missing"),
         ("times", lambda dy, y, x: 2 * y * dy, "multiplied by x once too often"),
         ("zero", lambda dy, y, x: 0 * dy, "zero everywhere, though y depends on x"),
-        ("region", lambda dy, y, x: 2 * x * dy * [1, 1, 1, 0], "in the last column, where it is"),
-        ("region", lambda dy, y, x: 2 * x * dy * [[1], [3], [3]], "rows 1 and 2, where it is 3 ti"),
-        ("weights", lambda dy, y, x: 2 * x * dy * [1, 2, 3, 4], "depends on the column of dx al"),
+        (
+            "region",
+            lambda dy, y, x: 2 * x * dy * [1, 1, 1, 0],
+            "its part in the last column is zero",
+        ),
+        ("region", lambda dy, y, x: 2 * x * dy * [[1], [3], [3]], "in rows 1 and 2 is 3 times"),
+        (
+            "weights",
+            lambda dy, y, x: 2 * x * dy * [1, 2, 3, 4],
+            "each column of dx has a factor: 1, 2",
+        ),
         ("turned", lambda dy, y, x: (2 * x * dy)[::-1], "flipped along its rows"),
         ("shifted", lambda dy, y, x: np.roll(2 * x * dy, 1, axis=1), "shifted, +1 along its colu"),
         (None, lambda dy, y, x: 2 * x * dy * np.exp(x), "none of the known mistakes"),
@@ -150,7 +153,7 @@ IMAGES = random_array(1, (2, 5, 6, 3))
 )
 def test_a_kind_is_named_in_words(kind, derivative, says):
     error = complaint(elementwise(derivative), X)
-    assert one_kind(error) == kind
+    assert error.kind == kind
     assert says in " ".join(str(error).split())
 
 
@@ -158,7 +161,7 @@ def test_an_inverted_mask_is_named():
     error = complaint(
         lambda x: (np.maximum(x, 0), lambda dy: dy * (x < 0)), away_from_zero(2, (3, 4))
     )
-    assert one_kind(error) == "inverted"
+    assert error.kind == "inverted"
 
 
 def test_a_sigmoid_without_its_second_factor_is_named():
@@ -167,7 +170,7 @@ def test_a_sigmoid_without_its_second_factor_is_named():
         return y, lambda dy: dy * y
 
     error = complaint(sigmoid, X)
-    assert one_kind(error) == "times"
+    assert error.kind == "times"
     assert "the factor 1 - the result is missing" in str(error)
 
 
@@ -175,7 +178,7 @@ def test_a_threshold_in_the_wrong_place_is_no_missing_sum():
     error = complaint(
         lambda x: (np.maximum(x, 0), lambda dy: dy * (x > 0.5)), away_from_zero(2, (3, 4))
     )
-    assert one_kind(error) in ("lost", "region")
+    assert error.kind in ("lost", "region")
     assert "own place alone" not in str(error)
 
 
@@ -190,18 +193,18 @@ def test_a_softmax_without_the_subtracted_sum_is_named():
         return p, lambda dp: dp * p
 
     error = complaint(softmax, random_array(3, (2, 3)))
-    assert one_kind(error) == "normalization"
-    assert "off by a multiple of softmax(logits)" in str(error)
+    assert error.kind == "normalization"
+    assert "a multiple of softmax(logits) is missing" in str(error)
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("border", "in its border (the first or last row or column); elsewhere it is right"),
-        ("inside", "in its interior; elsewhere it is right"),
+        ("border", "in its border; elsewhere it is right"),
+        ("inside", "in columns 1, 2, 3 and 4 of rows 1, 2 and 3; elsewhere it is right"),
         ("channel", "in channel 1; elsewhere it is right"),
         ("image", "in the last image; elsewhere it is right"),
-        ("entry", "in channel 1 of column 3 of row 2 of the last image, where it is 2.7"),
+        ("entry", "in channel 1 of column 3 of row 2 of the last image is 2.7"),
     ],
 )
 def test_a_part_that_is_wrong_without_a_simpler_name_is_told(change, says):
@@ -219,7 +222,7 @@ def test_a_part_that_is_wrong_without_a_simpler_name_is_told(change, says):
     where[place[change]] = True
     noise = 1 + where * np.random.default_rng(0).uniform(0.5, 2, IMAGES.shape)
     error = complaint(lambda x: (np.sin(x), lambda dy: dy * np.cos(x) * noise), IMAGES)
-    assert one_kind(error) == "region"
+    assert error.kind == "region"
     assert says in str(error)
 
 
@@ -237,7 +240,7 @@ def test_what_is_right_is_said_too():
 
     message = str(complaint(convolution, IMAGES, kernel, bias))
     assert message.splitlines()[0] == "dx is wrong: it has the opposite sign."
-    assert message.splitlines()[-1] == "dweight and dbias are right."
+    assert message.splitlines()[-1] == "Right: dweight and dbias."
 
 
 def test_what_nobody_can_name_is_shown():
@@ -254,7 +257,7 @@ def test_a_number_alone_is_not_said_to_be_off_in_a_part():
 
 def test_of_large_arrays_a_small_part_shows_the_mistake():
     error = complaint(lambda x: (x**2, lambda dy: x * dy), random_array(0, (2, 16, 24, 3)))
-    assert one_kind(error) == "factor"
+    assert error.kind == "factor"
     assert str(error).startswith("With x cut to (2, 4, 5, 3), dx is wrong: everywhere it is 1/2 of")
 
 
@@ -266,7 +269,7 @@ def test_the_parts_of_several_arrays_fit_each_other():
     arguments = random_array(0, (8, 32, 24, 16)), random_array(1, (3, 3, 16, 12)), np.ones(12)
     message = " ".join(str(complaint(convolution, *arguments)).split())
     assert "weight cut to (3, 3, 5, 4)" in message and "dbias is wrong: it is a mean" in message
-    assert message.endswith("dx and dweight are right.")
+    assert message.endswith("Right: dx and dweight.")
 
 
 def test_of_what_takes_no_smaller_arrays_the_worst_entry_is_told():
@@ -275,10 +278,8 @@ def test_of_what_takes_no_smaller_arrays_the_worst_entry_is_told():
         return x**2, lambda dy: x * dy
 
     error = complaint(function, random_array(0, (2, 16, 24, 3)))
-    assert not error.kinds
-    assert re.match(
-        r"dx\[\d, \d+, \d+, \d\] is wrong: backward says .*; wrong are 24 of 24", str(error)
-    )
+    assert error.kind is None
+    assert re.match(r"dx\[\d, \d+, \d+, \d\] is wrong: backward says .*, measured is", str(error))
 
 
 def test_an_adjoint_that_is_wrong_is_named_too():
@@ -301,16 +302,14 @@ def test_nothing_is_said_of_a_right_gradient(function, arguments):
     names = [f"argument {index}" for index in range(len(arguments))]
     assert explain(
         function, arguments, list(range(len(arguments))), names, random_array(9, y.shape)
-    ) == (
-        None,
-        {},
-    )
+    ) == (None, None)
 
 
 def test_every_hypothesis_has_a_mistake_that_it_names():
     seen = {mistake.kind for mistake in MISTAKES} | set(KINDS.values())
-    seen |= {"added", "inverted", "normalization"}  # by the tests above
-    assert {name.rstrip(" 123") for name in SENTENCES} <= seen
+    seen |= {"inverted", "normalization"}  # by the tests above
+    source = Path(diagnosis.__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r'(?:yield|return) "([a-z ]+)", ', source)) == seen - {None, "returned"}
 
 
 def test_a_block_is_described_by_its_rows_and_channels():

@@ -12,11 +12,11 @@ from tinyunet.nn.gradcheck import (
     GradientError,
     KinkError,
     check_adjoint,
-    check_coordinates,
     check_gradients,
     check_layer,
     naive_error,
     numerical_gradient,
+    relative_error,
 )
 from tinyunet.nn.layers import BatchNorm2d, Concat, Conv2d, Dropout, Layer, Sequential
 
@@ -114,7 +114,7 @@ def test_an_error_in_any_one_of_many_entries_shows_along_a_random_direction():
             return y, wrong
 
         # A smaller array shows the mistake at the first entry, for the others there is none.
-        said = "not zero where dy is zero" if entry == 0 else "direction"
+        said = "not linear in dy" if entry == 0 else "direction"
         with pytest.raises(GradientError, match=said):
             check_gradients(function, x, coordinates=0)
 
@@ -138,26 +138,17 @@ def test_an_entry_is_held_to_the_tolerance_itself():
 
         return x.copy(), wrong
 
-    with pytest.raises(GradientError, match="1 of 2500"):
+    with pytest.raises(GradientError, match=r"dx\[77\] is wrong"):
         check_gradients(function, x, tolerance=1e-6, coordinates=2500)
     check_gradients(function, x, tolerance=1e-6, coordinates=0)
     check_gradients(function, x, tolerance=2e-5, coordinates=2500)
 
 
-@pytest.mark.parametrize(("off", "passes"), [(0.9e-4, True), (1.1e-4, False)])
-def test_the_tolerance_of_coordinates_is_relative_to_the_largest_gradient(off, passes):
-    x = np.array([1.0, 2.0, 4.0])
-    claimed = np.array([2.0, 4.0 + 8 * off, 8.0])
-
-    def check():
-        rng = np.random.default_rng(0)
-        return check_coordinates(lambda x: (x**2).sum(), [x], 0, claimed, 0.0, 1e-4, rng, 3, ["x"])
-
-    if passes:
-        assert check() == pytest.approx(off, rel=1e-4)
-    else:
+def test_the_tolerance_is_relative_to_the_scale():
+    assert relative_error(4.0 + 8 * 0.9e-4, 4.0, 8.0, 1e-4, "dx[1]") == pytest.approx(0.9e-4)
+    for claimed in (4.0 + 8 * 1.1e-4, np.nan):
         with pytest.raises(GradientError, match=r"dx\[1\] is wrong"):
-            check()
+            relative_error(claimed, 4.0, 8.0, 1e-4, "dx[1]")
 
 
 def test_arguments_without_a_gradient_are_passed_on(xp):
@@ -246,7 +237,7 @@ def test_a_backward_that_changes_its_mind_is_refused():
 
         return x**3, backward
 
-    with pytest.raises(GradientError, match="second call"):
+    with pytest.raises(GradientError, match="a second call gives another dx"):
         check_gradients(function, random_array(0, (2, 3)))
 
 
@@ -337,7 +328,7 @@ def test_a_forward_that_loses_precision_is_refused():
     def function(x):
         return (x**2).astype("float32"), lambda dy: 2 * x * dy
 
-    with pytest.raises(GradientError, match="forward returns float32 for float64 arguments"):
+    with pytest.raises(GradientError, match="y is float32 for float64 arguments"):
         check_gradients(function, random_array(0, (2, 3)))
 
 
@@ -347,7 +338,7 @@ def test_a_forward_that_draws_anew_each_time_is_no_kink():
     def noisy(x):
         return x + rng.normal(size=x.shape), lambda dy: dy
 
-    with pytest.raises(GradientError, match="another result when called again"):
+    with pytest.raises(GradientError, match="a second call gives another y"):
         check_gradients(noisy, random_array(0, (2, 3)))
 
 
@@ -364,8 +355,8 @@ def test_a_forward_that_draws_anew_each_time_is_no_kink():
             lambda x: (x**2, lambda dy: (dy, dy)),
             "backward returns a tuple of 2: end it with `return dx`",
         ),
-        (lambda x: (x**2, lambda dy: dy.T), "dx has shape .*axes are in another order"),
-        (lambda x: (x**2, lambda dy: dy.ravel()), "dx has shape .*a reshape is missing"),
+        (lambda x: (x**2, lambda dy: dy.T), "dx has shape .* the shape of its namesake"),
+        (lambda x: (x**2, lambda dy: dy.ravel()), "dx has shape .* the shape of its namesake"),
     ],
 )
 def test_what_was_returned_is_named(function, message):
@@ -377,7 +368,7 @@ def test_gradients_in_another_order_are_named_by_their_shapes():
     def function(x, weight):
         return x @ weight, lambda dy: (x.T @ dy, dy @ weight.T)
 
-    with pytest.raises(GradientError, match=r"the order is dx, dweight"):
+    with pytest.raises(GradientError, match="the order is dx, dweight"):
         check_gradients(function, random_array(0, (2, 3)), random_array(1, (3, 4)))
 
 

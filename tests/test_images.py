@@ -1,27 +1,25 @@
 """The reader: which pixels are data, what the numbers mean, and who is needed to read a file."""
 
 import sys
+import warnings
 from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from tinyunet.data.dataset import load_pairs
 from tinyunet.data.images import (
     ImageFormat,
     Place,
+    highest,
     in_format,
     open_raster,
     prepare,
-    range_of,
     raster_of,
-    scales_apart,
 )
-from tinyunet.data.maps import raster_file, save_like
-from tinyunet.data.pairing import Pair, find_pairs
+from tinyunet.data.maps import raster_file
+from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
 
@@ -233,63 +231,43 @@ def test_bands_in_another_order_are_refused(tmp_path):
 # --- Scales ---
 
 
-def dim(factor, dtype=np.float32, seed=0):
+def dim(factor, dtype=np.float32):
     """Make an image that reaches this share of 255, with all that lies below."""
-    pixels = np.random.default_rng(seed).beta(2, 2, (H, W, 3))
-    pixels[0, 0], pixels[0, 1] = 0, 1
-    return raster_of((255 * factor * pixels).astype(dtype), f"dim {factor:g}")
+    pixels = 255 * np.random.default_rng(0).beta(2, 2, (H, W, 3))
+    pixels[0, 0], pixels[0, 1] = 0, 255
+    return raster_of((factor * pixels).astype(dtype), f"dim {factor:g}.tif")
 
 
-def apart(*rasters):
-    ranges = {raster.path.name: range_of(raster) for raster in rasters}
-    return scales_apart({name: own for name, own in ranges.items() if own})
-
-
-@given(
-    low=st.sampled_from([1 / 255, 1, 16]),
-    high=st.sampled_from([1, 16, 257]),
-    count=st.integers(1, 9),
+@pytest.mark.parametrize(
+    ("trained", "shown", "dtype", "apart"),
+    [
+        (1 / 255, 1, np.float32, True),
+        (1, 1 / 255, np.float32, True),
+        (257, 1, np.uint16, True),
+        (1, 0.1, np.float32, False),
+        (1, 0, np.float32, False),
+        (257, 20, np.uint16, False),
+    ],
 )
-def test_scales_that_are_mixed_are_named(low, high, count):
-    dtype = np.float32 if low < 1 else np.uint16
-    many = [dim(low, dtype, seed=seed) for seed in range(count)]
-    text = apart(*many, dim(high, dtype), dim(high, dtype))
-    assert bool(text) == (low != high)
-    if low < high:
-        assert f"{255 * low:g} in dim {low:g}" in text and f"{255 * high:g} in dim {high:g}" in text
+def test_numbers_of_another_scale_get_a_note_with_both_and_a_dark_image_does_not(
+    trained, shown, dtype, apart
+):
+    wanted = ImageFormat.of(dim(trained, dtype))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        in_format(dim(shown, dtype), wanted)
+    said = [str(each.message) for each in caught]
+    assert len(said) == apart
+    for text in said:
+        assert f"dim {shown:g}.tif: its numbers end at {255 * shown:g}" in text
+        assert f"{255 * trained:g}; if" in text
 
 
-@given(factor=st.floats(0.006, 1), seed=st.integers(0, 9))
-def test_a_dark_image_of_floats_is_no_other_scale(factor, seed):
-    assert not apart(dim(1), dim(factor, seed=seed))
-
-
-@given(level=st.integers(0, 300), noise=st.integers(0, 8), bits=st.sampled_from([8, 12, 16]))
-def test_an_empty_image_is_no_other_scale(level, noise, bits):
-    empty = np.random.default_rng(0).integers(level, level + noise + 1, (H, W, 1))
-    for dtype in (np.uint16, np.float32):
-        full = dim(2**bits / 256, dtype)
-        assert not apart(full, raster_of(empty.astype(dtype), "empty"))
-        assert not apart(full, raster_of(np.full((H, W), np.nan, np.float32), "missing"))
-
-
-@pytest.mark.parametrize("low", [1 / 255, 1])
-def test_training_warns_of_another_scale_and_check_and_prediction_name_the_file(tmp_path, low):
-    pairs = []
-    for name, factor in (("a", low), ("b", 255 * low), ("c", low)):
-        image = dim(factor, np.float32 if low < 1 else np.uint16)
-        save_like(image.pixels(), None, image, tmp_path / name, PLACE)
-        Image.fromarray(np.eye(H, W, dtype=np.uint8)).save(tmp_path / f"{name}.png")
-        pairs.append(Pair(name, tmp_path / f"{name}.tif", tmp_path / f"{name}.png"))
-    with pytest.warns(UserWarning, match=r"in a.tif, c.tif, but at \d+ in b.tif"):
-        load_pairs(pairs)
-    refused = []
-    assert len(load_pairs(pairs, refused=refused)) == 3
-    assert "b.tif" in str(refused[0])
-    wanted = load_pairs(pairs[::2]).image_format
-    assert ImageFormat(**asdict(wanted)) == wanted
-    with pytest.warns(UserWarning, match=r"in the training images, but at \d+ in .*b.tif"):
-        in_format(open_raster(pairs[1].image_path), wanted)
+def test_the_largest_number_is_that_of_the_data():
+    pixels = np.full((H, W), 7, np.float32)
+    pixels[0, 0], pixels[1, 1] = np.nan, np.inf
+    assert highest(raster_of(pixels, "a")) == 7
+    assert highest(raster_of(pixels * np.nan, "a")) == 0
 
 
 # --- Without rasterio, and broken files ---

@@ -16,8 +16,8 @@ from PIL import Image
 from tests.color_vision import color_distance
 from tinyunet.atomic_io import save_picture
 from tinyunet.errors import UserError
-from tinyunet.plots.colors import IGNORED, PALETTE, as_rgb, color_mask, palette
-from tinyunet.plots.pictures import draw_grid, legend_of, plot_curves, points, preview
+from tinyunet.plots.colors import IGNORED, PALETTE, as_rgb, color_mask, overlay, palette
+from tinyunet.plots.pictures import draw_grid, legend_of, plot_curves, points, thinned
 
 # --- Colors ---
 
@@ -84,7 +84,7 @@ def test_dark_sixteen_bit_images_are_stretched():
 
 
 def test_constant_and_missing_values_do_not_disturb():
-    assert (as_rgb(np.full((2, 3, 1), 7.0)) == 128).all()
+    assert np.ptp(as_rgb(np.full((2, 3, 1), 7.0))) == 0
     assert as_rgb(np.array([[np.nan, 1.0, np.inf]])).shape == (1, 3, 3)
 
 
@@ -112,21 +112,30 @@ def assert_nothing_touches_the_border(picture):
 def test_a_preview_fits_its_pictures_and_names(size):
     image, mask = scene(*size)
     names = ["a", "b", "a class with a name that is far longer than the picture is wide, really"]
-    picture = preview([(image, mask, mask)] * 2, names, panel=80)
+    row = [("image", image), ("mask", mask), ("both", image, mask)]
+    picture = draw_grid([row] * 2, names, panel=80)
     assert picture.mode == "RGB"
     assert_nothing_touches_the_border(picture)
 
 
 def test_a_picture_of_one_color_fills_its_panel():
     mask = np.full((50, 100), 4)
-    picture = draw_grid([[("a", color_mask(mask)), ("b", color_mask(mask))]], panel=200)
+    picture = draw_grid([[("a", mask), ("b", color_mask(mask))]], panel=200)
     np.testing.assert_allclose(area(picture, PALETTE[4]), 2 * 100 * 200, rtol=0.1)
 
 
-def test_a_prediction_smaller_than_its_image_is_drawn_to_the_same_scale():
-    truth, prediction = np.full((100, 100), 4), np.full((60, 60), 5)
-    picture = preview([(truth, prediction)], [], titles=("truth", "prediction"), panel=200)
-    assert area(picture, PALETTE[5]) / area(picture, PALETTE[4]) == pytest.approx(0.36, abs=0.02)
+def test_a_mask_over_its_image_is_drawn_as_their_overlay():
+    image, mask = scene(60, 80, classes=2)
+    colors = PALETTE[[6, 7]]
+    drawn = draw_grid([[("both", image, mask)]], colors=colors, panel=160)
+    painted = draw_grid([[("both", overlay(image, mask, colors=colors))]], panel=160)
+    np.testing.assert_array_equal(np.asarray(drawn), np.asarray(painted))
+
+
+def test_large_images_are_thinned_before_they_are_drawn():
+    image, mask = scene(1000, 30)
+    assert thinned(image, 100).shape == (100, 3, 3) and thinned(mask, 1000).shape == mask.shape
+    np.testing.assert_array_equal(thinned(mask, 334), mask[::3, ::3])
 
 
 def test_the_legend_explains_every_class_and_ignored_pixels():
@@ -142,7 +151,7 @@ def test_the_legend_explains_every_class_and_ignored_pixels():
 
 def test_a_class_that_is_ignored_is_in_the_legend_once_and_gray():
     names = [name for name, _ in legend_of(["a", "b"], [np.array([[0, 1]])], ignore_index=0)]
-    assert names == ["b", "a (ignored)"]
+    assert names == ["a (ignored)", "b"]
 
 
 def test_the_legend_lists_the_classes_that_occur():
@@ -156,14 +165,15 @@ def test_names_of_any_letters_are_drawn(name):
     image, mask = scene()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        picture = preview([(image, mask, mask)], [name, "a"], titles=(name, "$a$", "c"))
+        picture = draw_grid([[(name, image), ("$a$", mask), ("c", mask)]], [name, "a"])
     assert_nothing_touches_the_border(picture)
 
 
 def test_a_swatch_in_the_legend_has_the_color_of_its_class():
-    image, mask = scene(classes=3)
-    legend = [("a", PALETTE[3]), ("$b$ $", PALETTE[4]), ("_c", PALETTE[5])]
-    picture = draw_grid([[("image", image)]], legend)
+    mask = np.zeros((40, 40), int)
+    mask[0, :3] = 1, 2, 3  # too few pixels to be seen in the grid
+    colors = PALETTE[[7, 3, 4, 5]]
+    picture = draw_grid([[("a", mask)]], ["-", "a", "$b$ $", "_c"], colors=colors)
     assert all(area(picture, color) > 100 for color in PALETTE[3:6])
 
 
@@ -249,8 +259,8 @@ def test_matplotlib_is_imported_only_when_something_is_drawn():
 
 def test_drawing_makes_no_figure_of_pyplot():
     code = (
-        "import sys, numpy; from tinyunet.plots.pictures import preview;"
-        "preview([[numpy.zeros((4, 4), int)]], ['a'], titles=['b']);"
+        "import sys, numpy; from tinyunet.plots.pictures import draw_grid;"
+        "draw_grid([[('b', numpy.zeros((4, 4), int))]], ['a']);"
         "print('matplotlib.pyplot' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

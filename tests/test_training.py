@@ -385,13 +385,13 @@ def test_all_processes_meet_before_one_writes(tmp_path):
 
 def test_the_preview_knows_what_is_ignored_and_the_seconds_go_on(tmp_path, monkeypatch):
     told = []
-    draw = run_folder.preview
+    draw = run_folder.draw_grid
 
-    def preview(rows, names, **options):
-        told.append((names, options.get("ignore_index")))
-        return draw(rows, names, **options)
+    def note(rows, names, ignore_index):
+        told.append((names, ignore_index))
+        return draw(rows, names, ignore_index)
 
-    monkeypatch.setattr(run_folder, "preview", preview)
+    monkeypatch.setattr(run_folder, "draw_grid", note)
     first = run(tmp_path, steps=8, ignore_index=255, class_names=["a", "b"])
     assert told == [(["a", "b"], 255)]
     config = settings_to_resume(tmp_path / "run", steps=16)
@@ -553,7 +553,7 @@ def test_a_learning_rate_far_too_large_never_reaches_a_checkpoint(tmp_path):
 
 
 def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
-    scores = Scores.from_confusion([[9, 1], [0, 9]])
+    scores = Scores([[9, 1], [0, 9]])
     monkeypatch.setattr(trainer, "evaluate", lambda *_, **__: scores)
     result = run(tmp_path, val_interval=2, patience=3)
     assert [row["step"] for row in result.history] == [2, 4, 6, 8]

@@ -18,7 +18,7 @@ def scores_accuracy(quick):
             "useful": [[rest - wrong, wrong], [wrong, rare - wrong]],
         }
         for name, table in tables.items():
-            judged = Scores.from_confusion(np.array(table))
+            judged = Scores(np.array(table))
             scores[name].append((judged.pixel_accuracy, judged.iou[1]))
     figure, (accuracy, iou) = panels(1, 2, height=3.4, sharey=True)
     for name, color, line in (("useful", BLUE, "-"), ("always", VERMILION, "--")):

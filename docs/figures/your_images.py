@@ -30,8 +30,8 @@ def your_images_mask(quick):
     pictures = {
         "an image": photo,
         "its mask in a viewer": np.repeat(mask[..., None], 3, axis=2),
-        "the two together": overlay(photo, CLASS_COLORS[mask]),
-        "a shifted mask": overlay(photo, CLASS_COLORS[shifted]),
+        "the two together": overlay(photo, mask, colors=CLASS_COLORS),
+        "a shifted mask": overlay(photo, shifted, colors=CLASS_COLORS),
     }
     return draw(pictures)
 

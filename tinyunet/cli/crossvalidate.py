@@ -10,12 +10,11 @@ are the same for both, so the difference of the scores is what the neighbors gav
 import json
 from typing import Annotated, Literal
 
-from tinyunet.atomic_io import make_folder, save_picture, save_text
+from tinyunet.atomic_io import make_folder, save_text
 from tinyunet.backend import use_device
 from tinyunet.data.splits import cut_into_tiles, folds_of
 from tinyunet.hints import Range
-from tinyunet.inference.evaluation import Scores, evaluate
-from tinyunet.plots.pictures import draw_folds
+from tinyunet.inference.evaluation import Scores, evaluate, format_score
 from tinyunet.progress import is_watched, tqdm
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.datasets import load_training, receptive_field
@@ -36,7 +35,7 @@ def run_crossvalidate(
     Parameters
     ----------
     out : str
-        Folder for the scores and their picture.
+        Folder for the scores.
     folds : int
         Number of parts, each of which is judged once.
     split : str
@@ -52,34 +51,28 @@ def run_crossvalidate(
     config.check()
     use_device(config.device)
     dataset = cut_into_tiles(load_training(config, None, is_watched()), config.crop_size)
-    splits, found = split.split(","), {}
-    buffer = receptive_field(config.depth)
-    total = len(splits) * folds * config.steps
+    splits, report = split.split(","), {}
+    buffer, total = receptive_field(config.depth), len(splits) * folds * config.steps
     with tqdm(total=total, desc="training", unit="step", disable=not is_watched()) as bar:
         for split in splits:
-            found[split] = []
-            for training, judged in folds_of(dataset, split, folds, config.seed, buffer):
-                model = new_model(config, training, judged)
+            judged = []
+            for training, rest in folds_of(dataset, split, folds, config.seed, buffer):
+                model = new_model(config, training, rest)
                 for _ in Training(config, model, training).steps(0, config.steps):
                     bar.update()
-                found[split].append(evaluate(model, judged, threads=config.threads))
-    names, together, report = model.class_names, {}, {}
-    print("split     mean IoU   of each fold")
-    for split, judgments in found.items():
-        confusion = sum(scores.confusion for scores in judgments)
-        scores = together[split] = Scores.from_confusion(confusion, model.ignore_index)
-        each = [fold.mean_iou for fold in judgments]
-        report[split] = scores.as_json(names) | {"mean_iou_of_folds": each}
-        shown = " ".join("-" if value is None else f"{value:.3f}" for value in each)
-        print(f"{split:8} {scores.mean_iou or 0:9.3f}   {shown}")
-    if len(together) == 2:
-        random, spatial = (scores.mean_iou or 0 for scores in together.values())
+                judged.append(evaluate(model, rest, threads=config.threads))
+            together = Scores(sum(fold.confusion for fold in judged), model.ignore_index)
+            of_folds = [fold.mean_iou for fold in judged]
+            report[split] = together.as_json(model.class_names) | {"mean_iou_of_folds": of_folds}
+            each = ", ".join(map(format_score, of_folds))
+            bar.write(f"{split}: mean IoU {format_score(together.mean_iou)}; of each fold {each}")
+    if len(splits) == 2:
+        random, spatial = (report[split]["mean_iou"] or 0 for split in splits)
         report["difference"] = random - spatial
         print(
-            f"\nThe random split flatters by {random - spatial:.3f}: it promises a mean IoU\n"
-            f"of {random:.3f}; on regions that the network has not seen it is {spatial:.3f}."
+            f"The random split flatters by {random - spatial:.3f}: it promises a mean IoU of "
+            f"{random:.3f}; on regions that the network has not seen it is {spatial:.3f}."
         )
-    folder = make_folder(out)
-    save_text(json.dumps(report, indent=2, allow_nan=False) + "\n", folder / "crossvalidation.json")
-    save_picture(draw_folds(found, together, names), folder / "crossvalidation.png")
-    print(f"In {out}: crossvalidation.json and crossvalidation.png.")
+    path = make_folder(out) / "crossvalidation.json"
+    save_text(json.dumps(report, indent=2, allow_nan=False) + "\n", path)
+    print(f"The scores are in {path}.")

@@ -34,7 +34,7 @@ def run_check(*, out: Annotated[str | None, "DIR"] = None, **settings) -> int:
     if out:
         save_report(report, out)
         print(f"\nThe report, the class table and a contact sheet are in {out}.")
-    return int(any(severity == "problem" for severity, _ in report.findings))
+    return int(bool(report.problems))
 
 
 def run_tile(

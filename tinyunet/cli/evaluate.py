@@ -3,6 +3,8 @@
 from json import dumps
 from typing import Annotated, Literal
 
+import numpy as np
+
 from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
@@ -11,8 +13,10 @@ from tinyunet.data.images import filled
 from tinyunet.data.pairing import find_pairs
 from tinyunet.inference.evaluation import Scores, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
-from tinyunet.plots.pictures import draw_calibration, draw_confusion, draw_mistakes, worst_images
+from tinyunet.plots.pictures import draw_calibration, draw_confusion, draw_mistakes
 from tinyunet.progress import is_watched
+
+WORST = 6  # images that are drawn with their mistakes
 
 
 def run_evaluate(
@@ -49,38 +53,28 @@ def run_evaluate(
         See `tinyunet.inference.sliding_window.sliding_window`.
     """
     use_device(device)
-    keywords = windows | {"progress": is_watched()}
+    windows["progress"] = is_watched()
     model = load_model(model)
-    pairs = find_pairs(images, masks)
     table, image_format = meaning_of(model, alpha)
-    dataset = load_pairs(pairs, table, image_format=image_format, alpha=alpha)
+    dataset = load_pairs(find_pairs(images, masks), table, image_format=image_format, alpha=alpha)
     if table.ignored:
         model.ignore_index = table.ignore_index
-    results = evaluate_each(model, dataset, objects=objects, **keywords)
-    scores = Scores.from_counts(results, model.ignore_index)
+    folder = make_folder(out) if out else None
+    counts = evaluate_each(model, dataset, objects=objects, **windows)
+    scores = Scores.from_counts(counts, model.ignore_index)
     if json:
         text = dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
         save_text(text + "\n", json)
-    pictures = draw_errors(model, dataset, scores, results, keywords) if out else {}
-    for name, picture in pictures.items():
-        save_picture(picture, make_folder(out) / f"{name}.png")
     print(scores.table(model.class_names))
-    if pictures:
-        print(f"\nIn {out}: {', '.join(f'{name}.png' for name in pictures)}.")
-
-
-def draw_errors(model, dataset, scores, results, keywords) -> dict:
-    """Draw the confusion matrix, the calibration and, if any pixel is wrong, the worst images."""
-    names = model.class_names, model.ignore_index
-    pictures = {
-        "confusion": draw_confusion(scores, *names),
-        "calibration": draw_calibration(scores),
-    }
-    cases = []
-    for index in worst_images([counts.confusion for counts in results]):
-        image, mask, valid = dataset.pair(index)
-        prediction = predict_classes(model, image, valid=valid, **keywords)
-        cases.append((dataset.stems[index], filled(image, valid), mask, prediction))
-    if cases:
-        pictures["worst"] = draw_mistakes(cases, *names)
-    return pictures
+    if folder:
+        names = model.class_names, model.ignore_index
+        wrong = [each.confusion.sum() - np.trace(each.confusion) for each in counts]
+        cases = []
+        for index in np.argsort(wrong)[::-1][:WORST]:
+            image, mask, valid = dataset.pair(index)
+            prediction = predict_classes(model, image, valid=valid, **windows)
+            cases.append((dataset.stems[index], filled(image, valid), mask, prediction))
+        save_picture(draw_confusion(scores, *names), folder / "confusion.png")
+        save_picture(draw_calibration(scores), folder / "calibration.png")
+        save_picture(draw_mistakes(cases, *names), folder / "worst.png")
+        print(f"\nIn {out}: confusion.png, calibration.png and worst.png.")

@@ -296,7 +296,7 @@ def check_batch_normalization(module: ModuleType) -> None:
         try:
             check_operation(module.batch_norm2d, batch_norm2d, arguments, ("dx", "dgamma", "dbeta"))
         except Wrong as wrong:
-            by_channel = "depends on the channel of dx" in " ".join(str(wrong).split())
+            by_channel = "each channel of dx has a factor" in " ".join(str(wrong).split())
             question = "\nIs it divided by the deviation, once?" if by_channel else ""
             raise Wrong(f"{wrong}{question}") from None
 

@@ -75,11 +75,9 @@ def train_and_draw(
         for image, mask in zip(new_scenes.images, new_scenes.masks, strict=True):
             logits = network(standardization.transform(image[None]).astype("float64"))
             found = np.asarray(logits[0].argmax(axis=-1), dtype="uint8")
-            panels = (image, CLASS_COLORS[mask], CLASS_COLORS[found])
-            titles = ("photograph", "truth", "found by the U-Net") if not rows else ("", "", "")
-            rows.append(list(zip(titles, panels, strict=True)))
-    legend = list(zip(CLASSES, CLASS_COLORS, strict=True))
-    return np.asarray(draw_grid(rows, legend, panel=256))
+            masks = ("truth", mask), ("found by the U-Net", found)
+            rows.append([("photograph", image), *masks])
+    return np.asarray(draw_grid(rows, CLASSES, colors=CLASS_COLORS, panel=256))
 
 
 @contextmanager

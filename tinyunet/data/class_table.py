@@ -15,19 +15,18 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
-import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from tinyunet.data.images import ALL, Raster, blocks, open_raster, prepare
-from tinyunet.errors import UserError
+from tinyunet.data.images import ALL, Raster, blocks, is_opaque, open_raster, prepare
+from tinyunet.errors import UserError, problems_named
 
 COLOR = 1 << 24  # is added to 0xRRGGBB: a color is no number; grays are numbers, 0 to 255
 MOST_CLASSES = 64  # more values than that are no classes, unless a table says so
@@ -113,7 +112,7 @@ class ClassTable:
         if REST in self.ignored:
             result[strange] = self.ignore_index
         elif strange.any():
-            shown = Counter(values[strange].tolist()).most_common(4)
+            shown = tally(values[strange]).most_common(4)
             listed = ", ".join(f"{written(value)} ({count:,} pixels)" for value, count in shown)
             table = "; ".join(str(self).splitlines()[:12])
             raise UserError(
@@ -151,13 +150,14 @@ def written(value: int) -> str:
 
 # --- From a file -------------------------------------------------------------------------------
 
-# What the first line of a list of classes is, and what each line after it: those of CVAT
-# (car:250,50,83::) and Roboflow (1, car) have a heading, ours (car: 1) has none.
-GRAMMARS = (
-    (r"#\s*label\s*:\s*color_rgb.*", r"(?P<name>.*\S)\s*:(?P<rgb>\d{1,3},\d{1,3},\d{1,3})(:.*)?"),
-    (r"pixel value\s*,\s*class.*", r"(?P<words>\d+)\s*,(?P<name>.*\S)"),
-    (r"", r"(?P<name>.*\S)\s*:(?P<words>[^:]*)"),
+# A class, a line, as CVAT writes it (car:250,50,83::), Roboflow (1, car), and we (car: 1).
+LINES = (
+    re.compile(r"(?P<name>.*\S)\s*:(?P<rgb>\d{1,3},\d{1,3},\d{1,3}):.*"),
+    re.compile(r"(?P<words>\d+)\s*,(?P<name>[^:]*\S)"),
+    re.compile(r"(?P<name>.*\S)\s*:(?P<words>[^:]*)"),
 )
+# What the lists of the two begin with, or a comment.
+HEADING = re.compile(r"#\s*label\s*:\s*color.*|pixel value\s*,\s*class.*|#[^:]*", re.IGNORECASE)
 
 
 def read_class_table(path: str | Path) -> ClassTable:
@@ -168,49 +168,39 @@ def read_class_table(path: str | Path) -> ClassTable:
     UserError
         If the file cannot be read, a line is not understood, or a name or value comes twice.
     """
-    try:
-        if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
-            raise UserError("the class table cannot be read (it is no file)")
+    with problems_named(path, "is no class table that can be read"):
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise UserError("no such file")
         return parse_class_table(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise UserError(f"{path}: the class table cannot be read ({reason})") from error
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def parse_class_table(text: str) -> ClassTable:
     """Understand the text of a class table, CVAT's ``labelmap.txt`` or Roboflow's list."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    heading, pattern = next(
-        grammar for grammar in GRAMMARS if re.match(grammar[0], "".join(lines[:1]), re.IGNORECASE)
-    )
     classes: dict[str, list[str]] = {}
     ignored: list[str] = []
-    seen = set()
-    for line in lines[bool(heading) :]:
-        if line.startswith("#") and ":" not in line:
-            continue  # a comment
-        match = re.fullmatch(pattern, line)
-        if not match:
+    seen: set[int] = set()
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if HEADING.fullmatch(line):
+            continue
+        match = next(filter(None, (pattern.fullmatch(line) for pattern in LINES)), None)
+        if match is None:
             raise UserError(f"{line!r} is not understood: write a class as 'building: 255'")
         name, parts = match["name"].strip(), match.groupdict()
         if "rgb" in parts:
             words = ["#{:02x}{:02x}{:02x}".format(*map(int, parts["rgb"].split(",")))]
         else:
             words = parts["words"].replace(",", " ").split()
-        if name in classes:
-            raise UserError(f"{name} comes twice in the class table")
+        values = [value for word in words for value in values_of(word)]
+        if name in classes or seen.intersection(values):
+            twice = name if name in classes else written(min(seen.intersection(values)))
+            raise UserError(f"{twice} comes twice in the class table")
+        seen.update(values)
         if name.lower() == IGNORE:
             ignored += words
         elif REST in words:
             raise UserError(f"{REST} may stand only after 'ignore'")
         else:
             classes[name] = words
-        for value in itertools.chain.from_iterable(map(values_of, words)):
-            if value in seen:
-                raise UserError(f"{written(value)} comes twice in the class table")
-            seen.add(value)
     if len(classes) < 2:
         raise UserError("a class table has at least two classes, a line each: 'building: 255'")
     return ClassTable(tuple(classes), tuple(map(tuple, classes.values())), tuple(ignored))
@@ -237,13 +227,13 @@ def open_mask(path: str | Path | Raster) -> Raster:
         If it cannot be read, or holds something else.
     """
     raster = open_raster(path)
-    try:
-        raster = prepare(raster) if "alpha" in raster.band_names else raster
-    except UserError as error:
-        raise UserError(
-            f"{raster.path}: is partly transparent, and nothing tells the class there: flatten it, "
-            "and save it as gray or RGB"
-        ) from error
+    if "alpha" in raster.band_names:
+        if not is_opaque(raster):
+            raise UserError(
+                f"{raster.path}: is partly transparent, and nothing tells the class there: flatten "
+                "it, and save it as gray or RGB"
+            )
+        raster = prepare(raster, alpha="drop")
     if raster.shape[2] not in (1, 3) or raster.shape[2] == 3 and raster.dtype.kind == "f":
         raise UserError(
             f"{raster.path}: has {raster.shape[2]} channels of {raster.dtype}, but a mask holds "
@@ -306,44 +296,44 @@ class MaskSummary:
         Pixels of each value, without missing ones.
     inner : Counter
         How many of these have the same value below and to the right: lines and edges have few.
-    nodata : set
-        The number that marks missing data, if there are any.
     """
 
     raster: Raster
     counts: Counter = field(default_factory=Counter)
     inner: Counter = field(default_factory=Counter)
-    nodata: set = field(default_factory=set)
 
 
 def summarize_mask(raster: Raster) -> MaskSummary:
     """Count the values of a mask from `open_mask`, block by block."""
     summary = MaskSummary(raster)
-    for rows, columns in blocks(raster.shape):
-        values, valid = stored_values(raster, rows, columns)
+    for window in blocks(raster.shape):
+        values, valid = stored_values(raster, *window)
         valid = np.ones(values.shape, bool) if valid is None else valid
-        if raster.nodata is not None and not valid.all():
-            summary.nodata.add(raster.nodata)
-        same = valid[:-1, :-1] & (values[:-1, :-1] == values[1:, :-1])
-        same &= values[:-1, :-1] == values[:-1, 1:]
-        for counter, chosen in (
-            (summary.counts, values[valid]),
-            (summary.inner, values[:-1, :-1][same]),
-        ):
-            found, counts = np.unique(chosen, return_counts=True)
-            counter.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        first = values[:-1, :-1]
+        same = valid[:-1, :-1] & (first == values[1:, :-1]) & (first == values[:-1, 1:])
+        summary.counts.update(tally(values[valid]))
+        summary.inner.update(tally(first[same]))
     return summary
+
+
+def tally(values: np.ndarray) -> Counter:
+    """Count how often each value is there."""
+    found, counts = np.unique(values, return_counts=True)
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
 
 
 # --- From the masks ----------------------------------------------------------------------------
 
 
+EXPORT = "export one number for each class, without loss, or give --classes FILE"
+
+
 class Ambiguous(UserError):
     """It cannot be told what the values in the masks mean; `table` is one that could be meant."""
 
-    def __init__(self, text: str, table: ClassTable | None = None):
-        lines = f" (for instance: {'; '.join(str(table).splitlines()[:12])})" if table else ""
-        super().__init__(f"the masks {text}{lines}")
+    def __init__(self, text: str, table: ClassTable | None = None, remedy: str = EXPORT):
+        example = f" (for instance: {'; '.join(str(table).splitlines()[:12])})" if table else ""
+        super().__init__(f"the masks {text}: {remedy}{example}")
         self.table = table
 
 
@@ -376,17 +366,17 @@ def work_out(
     UserError
         If there are not as many values as names.
     """
-    nodata = set().union(*(mask.nodata for mask in masks))
-    ignored = {int(value) for value in nodata | {ignore} if value is not None and value == value}
+    nodata = {mask.raster.nodata for mask in masks} - {None}
+    # A float may be marked by a number beyond all classes; it is not valid anyway.
+    ignored = {int(value) for value in nodata if abs(value) < 2**31}
+    ignored |= set() if ignore is None else {ignore}
     total = sum((mask.counts for mask in masks), Counter())
     values = sorted(set(total) - ignored)
     if 0 in nodata - {ignore}:
-        raise Ambiguous(
-            "mark 0 as missing data (nodata), as many programs do with the background: give "
-            "--ignore-index 0 if these pixels do not count, else --classes FILE",
-            numbered([0, *values]),
-        )
-    for doubt in doubts(masks, values, total, ignored):
+        remedy = "give --ignore-index 0 if these pixels do not count, else --classes FILE"
+        text = "mark 0 as missing data (nodata), as many programs do with the background"
+        raise Ambiguous(text, numbered([0, *values]), remedy)
+    if doubt := doubt_of(masks, values, total):
         raise Ambiguous(*doubt)
     if names:
         if values[0] >= 0 and values[-1] < len(names):
@@ -402,65 +392,58 @@ def work_out(
     return numbered(values, names or (), sorted(ignored))
 
 
-def doubts(
-    masks: Sequence[MaskSummary], values: Sequence[int], total: Counter, ignored: set[int]
-) -> Iterator[tuple]:
-    """Say what else the values could be than classes, and give a table that could be meant."""
-    both = ("background", "foreground")
+def divided(low: int, last: int, high: int) -> ClassTable:
+    """Make the table in which the values up to `last` are the background."""
+    ranges = ((f"{low}-{last}",), (f"{last + 1}-{high}",))
+    return ClassTable(("background", "foreground"), ranges)
+
+
+def doubt_of(masks: Sequence[MaskSummary], values: Sequence[int], total: Counter) -> tuple:
+    """Say what else the values could be than classes, and give a table that could be meant.
+
+    Returns
+    -------
+    tuple
+        Of arguments for `Ambiguous`; empty if there is no doubt.
+    """
     if len(values) < 2:
         shown = ", ".join(map(written, values)) or "all pixels are ignored"
-        yield (f"hold a single class ({shown}): there is nothing to tell apart",)
-        return
+        return f"hold a single class ({shown})", None, "there is nothing to tell apart"
     low, high = values[0], values[-1]
     inner = sum((mask.inner for mask in masks), Counter())
-    if high >= COLOR:
-        common = sorted(value for value, _ in inner.most_common(12))
-        areas = sum(inner[value] for value in common) > total.total() / 2
-        if len(values) <= MOST_CLASSES or areas:
-            names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
-            table = replace(numbered(common, names), ignored=(REST,) * (len(values) > len(common)))
-            text = f"are colored ({len(values)} colors): give --classes FILE that names the colors"
-            yield text, table
+    common = sorted(value for value, _ in inner.most_common(12))
+    areas = sum(inner[value] for value in common) > total.total() / 2  # unlike a photograph
+    if high >= COLOR and (len(values) <= MOST_CLASSES or areas):
+        names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
+        table = replace(numbered(common, names), ignored=(REST,) * (len(values) > len(common)))
+        return f"are colored ({len(values)} colors)", table, "give --classes FILE that names them"
     if any(mask.raster.lossy for mask in masks):
-        yield (
-            "are compressed with loss, as JPEG, which changes the values near borders: export them "
-            "as PNG, or give --classes FILE",
-            ClassTable(both, (("0-127",), ("128-255",))) if high < COLOR else None,
-        )
-    color_of: dict[int, bytes] = {}
-    for mask in (mask for mask in masks if mask.raster.palette is not None):
-        for value in mask.counts:
-            color = mask.raster.palette[value].tobytes()
-            if color_of.setdefault(value, color) != color:
-                colors = f"#{color_of[value].hex()} and #{color.hex()}"
-                yield (f"show {value} as {colors}: give --classes FILE that names the colors",)
-    between = values[1:-1] if high >= MOST_CLASSES and low >= 0 else []
+        table = divided(0, 127, 255) if high < COLOR else None
+        return "are compressed with loss, as JPEG, which changes the values near borders", table
+    shown_as: dict[int, str] = {}
+    for mask in masks:
+        for value in mask.counts if mask.raster.palette is not None else ():
+            color = mask.raster.palette[value].tobytes().hex()
+            if shown_as.setdefault(value, color) != color:
+                return f"show {value} as #{shown_as[value]} and #{color}", None
+    between = values[1:-1] if high >= MOST_CLASSES else []
     soft = [value for value in between if inner[value] < 0.3 * total[value]]
     few = sum(total[value] for value in between) < 0.3 * sum(total[value] for value in values)
     if 2 * len(soft) > len(between) and few:
-        half = (low + high) // 2
-        yield (
-            f"hold {len(between)} values between {low} and {high} that nowhere form an area, as "
-            "smoothed borders do: export them without smoothing, or give --classes FILE",
-            ClassTable(both, ((f"{low}-{half}",), (f"{half + 1}-{max(255, high)}",))),
-        )
+        table = divided(low, (low + high) // 2, max(255, high))
+        text = f"hold {len(between)} values between {low} and {high} that nowhere form an area"
+        return f"{text}, as smoothed borders do", table
     # Objects are numbered 0 to n without gaps, n large, and another in every mask.
-    found = [set(mask.counts) - ignored for mask in masks]
-    largest = [max(each) for each in found if each and each == set(range(max(each) + 1))]
+    found = [set(mask.counts) & {0, *values} for mask in masks]
+    largest = [len(each) - 1 for each in found if each == set(range(len(each)))]
     if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
-        yield (
-            "seem to number objects: give --classes FILE in which all objects are one class",
-            ClassTable(both, (("0",), (f"1-{high}",))),
-        )
+        return "seem to number objects, and all objects may be one class", divided(0, 0, high)
     if len(values) > MOST_CLASSES:
-        yield (
-            f"hold {len(values):,} different values or colors, too many for classes: they may be "
-            "photographs, probabilities or numbered objects. Export one number for each class",
-        )
+        text = f"hold {len(values):,} different values or colors, too many for classes"
+        return (f"{text}; they may be photographs, probabilities or numbered objects",)
     marker = low if low < 0 else high
     if low < 0 or (high == 255 and len(values) > 2 and values[-2] < SMALL):
-        yield (
-            f"hold the value {marker}, which may mark pixels that do not count: give "
-            f"--ignore-index {marker} if so, else --classes FILE",
-            numbered([value for value in values if value != marker], ignored=(marker,)),
-        )
+        remedy = f"give --ignore-index {marker} if so, else --classes FILE"
+        table = numbered([value for value in values if value != marker], ignored=(marker,))
+        return f"hold the value {marker}, which may mark pixels that do not count", table, remedy
+    return ()

@@ -27,8 +27,6 @@ from tinyunet.data.images import (
     in_format,
     open_raster,
     prepare,
-    range_of,
-    scales_apart,
     warn_once,
 )
 from tinyunet.data.pairing import Pair, list_images
@@ -49,42 +47,35 @@ class Windowed:
     dtype : numpy.dtype
     read : function
         ``read(rows, columns)`` reads a window; both are slices with a start and a stop.
+    corner : (int, int)
+        The row and the column of the file where it begins.
     """
 
-    def __init__(self, shape: tuple, dtype, read: Callable):
+    def __init__(self, shape: tuple, dtype, read: Callable, corner: tuple = (0, 0)):
         self.shape, self.dtype, self.read = tuple(shape), np.dtype(dtype), read
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
+        self.corner = corner
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         """Read a window; with steps, only a strip of rows is in memory at a time."""
         (top, bottom, down), (left, right, along) = map(slice.indices, window, self.shape[:2])
+        y, x = self.corner
+        columns = slice(x + left, x + right)
         if down == along == 1:
-            return self.read(slice(top, bottom), slice(left, right))
-        strips = [
-            self.read(slice(row, row + 1), slice(left, right))[:, ::along]
-            for row in range(top, bottom, down)
-        ]
-        return np.concatenate(strips)
+            return self.read(slice(y + top, y + bottom), columns)
+        rows = [slice(y + row, y + row + 1) for row in range(top, bottom, down)]
+        return np.concatenate([self.read(row, columns)[:, ::along] for row in rows])
 
     def part(self, rows: slice, columns: slice) -> "Windowed":
         """Give a part of it, without reading."""
         (top, bottom, _), (left, right, _) = map(slice.indices, (rows, columns), self.shape[:2])
-
-        def read(inner_rows: slice, inner_columns: slice) -> np.ndarray:
-            return self.read(
-                slice(top + inner_rows.start, top + inner_rows.stop),
-                slice(left + inner_columns.start, left + inner_columns.stop),
-            )
-
-        return Windowed((bottom - top, right - left, *self.shape[2:]), self.dtype, read)
+        shape, (y, x) = (bottom - top, right - left, *self.shape[2:]), self.corner
+        return Windowed(shape, self.dtype, self.read, (y + top, x + left))
 
 
 def part_of(array, rows: slice, columns: slice):
-    """Give a part of an array or `Windowed`; nothing is read or copied."""
+    """Give a part of an array or `Windowed`; nothing is read or copied. No array has no part."""
+    if array is None:
+        return None
     return array.part(rows, columns) if isinstance(array, Windowed) else array[rows, columns]
 
 
@@ -151,13 +142,8 @@ class Dataset:
         """Cut parts out of the images: (name, index of the image, rows, columns) each."""
         places = list(places)
 
-        def cut(values):
-            if values is None:
-                return None
-            return [
-                None if values[k] is None else part_of(values[k], rows, columns)
-                for _, k, rows, columns in places
-            ]
+        def cut(arrays):
+            return arrays and [part_of(arrays[k], rows, columns) for _, k, rows, columns in places]
 
         names = ("images", "masks", "instances", "valid")
         arrays = {name: cut(getattr(self, name)) for name in names}
@@ -206,12 +192,10 @@ class Dataset:
         UserError
             If there are fewer than two images, or the fraction is not between 0 and 1.
         """
-        if not 0 < fraction < 1:
-            raise UserError(f"a fraction of {fraction} cannot be set aside: choose between 0 and 1")
-        if len(self) < 2:
+        if len(self) < 2 or not 0 < fraction < 1:
             raise UserError(
-                f"{len(self)} image(s) cannot be split into training and validation: "
-                "at least 2 are needed, or a scene and --val-split spatial"
+                f"{len(self)} image(s) cannot be split in two, a fraction of {fraction} and the "
+                "rest: give at least 2, and a fraction between 0 and 1; or --val-split spatial"
             )
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
         order = np.random.default_rng(seed).permutation(len(self))
@@ -313,9 +297,7 @@ def load_pairs(
     ignore : int, optional
         Likewise: a value whose pixels do not count.
     image_format : ImageFormat, optional
-        Of a model, for images to be shown to it. Without it, that of the first image, and the
-        numbers of all images must be in one scale: else there is a warning, or a refusal in the
-        list.
+        Of a model, for images to be shown to it. Without it, that of the first image.
     bands, alpha
         See `tinyunet.data.images.prepare`.
     cache : int
@@ -332,17 +314,15 @@ def load_pairs(
         If a file cannot be read, an image and its mask differ in size or place, the images are of
         different kinds, or it cannot be told what a mask stores.
     """
-    opened, summaries, ranges = [], [], {}
-    known = image_format is not None
     if table is None and (listing := find_class_list(pairs[0].mask_path)):
         table = read_class_table(listing)
         warn_once(f"the classes are those of {listing}")
+    opened, summaries = [], []
     for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
         with refusals(refused):
             image, mask = open_pair(pair)
-            image_format = image_format or ImageFormat.of(
-                prepare(image, bands, alpha), bands, alpha
-            )
+            if image_format is None:
+                image_format = ImageFormat.of(prepare(image, bands, alpha), bands, alpha)
             image = in_format(image, image_format)
             if table is None:
                 summaries.append(summarize_mask(mask))
@@ -351,21 +331,14 @@ def load_pairs(
         table = work_out(summaries, class_names, ignore)
     dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
     for stem, image, mask in opened:
-        pixels = image.shape[0] * image.shape[1]
-        cache -= pixels * (image.shape[2] * image.dtype.itemsize + 2)
+        bytes_of_pixel = image.shape[2] * image.dtype.itemsize + 2  # with label and validity
+        cache -= image.shape[0] * image.shape[1] * bytes_of_pixel
         with refusals(refused):
             values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
             dataset.stems.append(stem)
             dataset.images.append(values)
             dataset.masks.append(labels)
             dataset.valid.append(valid)
-            if not known and (own := range_of(image)):
-                ranges[image.path.name] = own
-    if ranges:
-        if text := scales_apart(ranges):
-            warn_once(text) if refused is None else refused.append(UserError(text))
-        low, high = zip(*ranges.values(), strict=True)
-        dataset.image_format = replace(image_format, low=min(low), high=max(high))
     dataset.sources = list(dataset.stems)
     return dataset
 
@@ -429,12 +402,11 @@ def load_instances(dataset: Dataset, folder: str | Path) -> None:
     files = list_images(folder)
     dataset.instances = []
     for stem, mask in zip(dataset.stems, dataset.masks, strict=True):
-        instances = read_mask(files[stem]) if stem in files else None
-        if instances is None or instances.shape != mask.shape:
-            found = "none" if instances is None else f"one of {size(instances)} pixels"
+        instances = read_mask(files[stem]) if stem in files else np.zeros((0, 0))
+        if instances.shape != mask.shape:
             raise UserError(
-                f"{folder}: has {found} for the image {stem}, but an instance mask of "
-                f"{size(mask)} pixels (height x width) is needed"
+                f"{folder}: the instance mask of the image {stem} has {size(instances)} pixels, or "
+                f"there is none; {size(mask)} (height x width) are needed"
             )
         dataset.instances.append(instances)
 

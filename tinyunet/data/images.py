@@ -13,7 +13,7 @@ import os
 import threading
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,16 +26,12 @@ ALL = slice(None)
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 ORIENTATION = 274  # in EXIF data
 
-# The TIFFs that Pillow reads right: photometric interpretation, bits of each channel, ...
+# The TIFFs that Pillow reads right: color model, bits of each channel, types of numbers (1 for
+# unsigned integers, 3 for floats) and additional channels (2 for plain transparency) ...
 PLAIN_LAYOUTS = {
-    (1, (1,)),
-    (1, (8,)),
-    (1, (16,)),
-    (1, (32,)),
-    (2, (8, 8, 8)),
-    (2, (8, 8, 8, 8)),
-    (3, (8,)),
-    (5, (8, 8, 8, 8)),
+    *((1, (bits,), (1,), ()) for bits in (1, 8, 16)),
+    *((1, (32,), (3,), ()), (3, (8,), (1,), ()), (5, (8, 8, 8, 8), (1,), ())),
+    *((2, (8, 8, 8), (1,), ()), (2, (8, 8, 8, 8), (1,), (2,))),
 }
 # ... and what each of these tags may hold, as the first is where there is none.
 PLAIN_TAGS = {
@@ -45,8 +41,13 @@ PLAIN_TAGS = {
     317: ("a predictor for floats", (1, 2)),
 } | dict.fromkeys((33550, 33922, 34264, 34735, 42112, 42113), ("a place or missing data", (None,)))
 
-GRAYS = {"1": "1-bit gray", "L;2": "2-bit gray", "L;4": "4-bit gray"}
-BAND_NAMES = {"R": "red", "G": "green", "B": "blue", "A": "alpha", "L": "gray", "1": "gray"}
+FEW_BITS = {"1": 1, "L;2": 2, "L;4": 4}  # what Pillow calls gray of less than 8 bits
+BAND_NAMES = {"R": "red", "G": "green", "B": "blue", "A": "alpha", "L": "gray"}
+COLOR_MODELS = {
+    ("gray",): "gray",
+    ("red", "green", "blue"): "RGB",
+    ("cyan", "magenta", "yellow", "black"): "CMYK",
+}
 
 
 @dataclass(frozen=True)
@@ -136,16 +137,6 @@ class Raster:
             **others,
         )
 
-    def bands(self, numbers) -> "Raster":
-        """Give the same image with the bands of these indices only, counted from 0."""
-        chosen = list(numbers)
-        names = [self.band_names[number] for number in chosen]
-        if names == list(self.band_names):
-            return self
-        without_alpha = [name for name in self.band_names if name != "alpha"]
-        color = self.color if names == without_alpha else color_of(names)
-        return self.altered(lambda pixels, valid: (pixels[:, :, chosen], valid), names, color=color)
-
 
 def read_image(path: str | Path) -> np.ndarray:
     """Read all pixels of an image file as they are stored, (H, W, C); alpha is a channel.
@@ -155,7 +146,7 @@ def read_image(path: str | Path) -> np.ndarray:
     UserError
         See `open_raster`.
     """
-    return with_palette_as_colors(open_raster(path)).pixels()
+    return prepare(open_raster(path), alpha="channel").pixels()
 
 
 def raster_of(array: np.ndarray, path: str | Path, names=(), **known) -> Raster:
@@ -173,14 +164,15 @@ def raster_of(array: np.ndarray, path: str | Path, names=(), **known) -> Raster:
         Other attributes of the `Raster`.
     """
     array = array[:, :, np.newaxis] if array.ndim == 2 else array
+    finite = None
     if array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
+        finite = is_data(array).all(axis=2)
     channels = array.shape[2]
     usual = {1: ("gray",), 3: ("red", "green", "blue")}
     names = names or usual.get(channels, [f"band {k}" for k in range(1, channels + 1)])
-    finite = is_data(array).all(axis=2) if array.dtype.kind == "f" else None
 
-    def read(rows=ALL, columns=ALL):
+    def read(rows, columns):
         return array[rows, columns], None if finite is None else finite[rows, columns]
 
     known = {"color": color_of(names)} | known
@@ -190,6 +182,11 @@ def raster_of(array: np.ndarray, path: str | Path, names=(), **known) -> Raster:
 def is_data(floats: np.ndarray) -> np.ndarray:
     """Tell which numbers are data: not NaN, infinity or -3.4e38, the smallest that there is."""
     return np.abs(floats) < 1e30
+
+
+def color_of(names) -> str:
+    """Tell the color model from the names of the bands."""
+    return COLOR_MODELS.get(tuple(name for name in names if name != "alpha"), "bands")
 
 
 def open_raster(path: str | Path | Raster) -> Raster:
@@ -223,12 +220,12 @@ def special_in(path: Path, start: bytes) -> str:
     A file beside it can say where it lies (a world file), or which of its pixels are data.
     """
     ending = path.suffix[1:].lower()
-    beside = [path.with_suffix(f".{name}w") for name in (ending[:1] + ending[-1:], ending)]
-    beside += [path.with_suffix(".wld")]
+    beside = [
+        path.with_suffix(f".{e}") for e in (ending[:1] + ending[-1:] + "w", ending + "w", "wld")
+    ]
     beside += [path.with_name(path.name + name) for name in (".aux.xml", ".msk")]
-    for other in beside:
-        if other.is_file():
-            return f"has {other.name} beside it"
+    if other := next(filter(Path.is_file, beside), None):
+        return f"has {other.name} beside it"
     if start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
         return "is a JPEG 2000"
     if start[1:4] == b"PNG" and start[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6"):
@@ -240,22 +237,16 @@ def special_in(path: Path, start: bytes) -> str:
 
 def special_in_tiff(path: Path) -> str:
     """Find the first thing in a TIFF's tags that Pillow is not known to read right."""
-    with (
-        problems_named(path, "is a broken TIFF"),
-        open(path, "rb") as file,
-        warnings.catch_warnings(),
-    ):
+    with problems_named(path, "is a broken TIFF"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow's, about odd tags
-        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-        file.seek(tags.next)
-        tags.load(file)
-        layout = tags.get(262), tuple(tags.get(258, (1,)))
-        kind = 3 if layout == (1, (32,)) else 1  # floats, or unsigned integers
-        extra = (2,) if layout == (2, (8, 8, 8, 8)) else ()  # unassociated alpha
-        if layout not in PLAIN_LAYOUTS or tags.get(277, 1) != len(layout[1]):
-            return f"has an unusual layout: bits per channel {layout[1]}, color model {layout[0]}"
-        if set(tags.get(339, (1,))) != {kind} or tuple(tags.get(338, ())) != extra:
-            return "has an unusual type of number, or a channel that is not plain transparency"
+        with open(path, "rb") as file:
+            tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+            file.seek(tags.next)
+            tags.load(file)
+        bits, kinds = tags.get(258, (1,)), tuple({*tags.get(339, (1,))})
+        layout = tags.get(262), bits, kinds, tags.get(338, ())
+        if layout not in PLAIN_LAYOUTS or tags.get(277, 1) != len(bits):
+            return "has an unusual layout: color {}, bits {}, numbers {}, extra {}".format(*layout)
         for tag, (what, allowed) in PLAIN_TAGS.items():
             if tags.get(tag, allowed[0]) not in allowed:
                 return f"has {what}"
@@ -269,55 +260,40 @@ def special_in_tiff(path: Path) -> str:
 
 def open_with_pillow(path: Path) -> Raster:
     """Decode an image with Pillow."""
-    try:
-        with problems_named(path, "is broken or incomplete"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow's, about odd metadata and many pixels
-            with Image.open(path, formats=FORMATS) as image:
-                kind, stored = image.format, str(image.tile[0][3]) if image.tile else ""
-                frames = getattr(image, "n_frames", 1) if kind != "MPO" else 1
-                image.load()
-                turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
-                ImageOps.exif_transpose(image, in_place=True)
-    except UserError as error:
-        # A PNG of a few kilobytes can claim to be huge, and would fill the memory on decoding: a
-        # "decompression bomb". GDAL reads what is really there, by windows.
-        if isinstance(error.__cause__, Image.DecompressionBombError):
+    with problems_named(path, "is broken or incomplete"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow's, about odd metadata and many pixels
+        try:
+            image = Image.open(path, formats=FORMATS)
+        except Image.DecompressionBombError:
+            # A PNG of a few kilobytes can claim to be huge, and would fill the memory on decoding.
+            # GDAL reads what is really there, by windows.
             return open_with_rasterio(path, "has very many pixels")
-        if isinstance(error.__cause__, Image.UnidentifiedImageError):
+        except Image.UnidentifiedImageError as error:
             raise UserError(
-                f"{path}: is not an image that is read here ({', '.join(FORMATS)}, JPEG 2000), or "
-                "is broken at its very start"
+                f"{path}: is not an image that is read here ({', '.join(FORMATS)}, JPEG 2000)"
             ) from error
-        raise
+        with image:
+            lossy = image.format in ("JPEG", "MPO", "WEBP")
+            frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+            bits = FEW_BITS.get(str(image.tile[0][3])) if image.tile else None
+            image.load()
+            turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
+            ImageOps.exif_transpose(image, in_place=True)
+            array, palette = np.array(image), None
+            names = tuple(BAND_NAMES.get(band, band) for band in image.getbands())
+            if image.mode == "P":
+                palette = np.zeros((256, 3), np.uint8)
+                colors = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+                palette[: len(colors)] = colors
     if frames > 1:
         warn_once(f"{path}: has {frames} frames or pages; only the first is read")
-    palette = None
-    if image.mode in ("YCbCr", "RGBX", "PA", "RGBa"):
-        image = image.convert("RGB" if image.mode in ("YCbCr", "RGBX") else "RGBA")
-    if image.mode == "P":
-        palette = np.zeros((256, 3), np.uint8)
-        colors = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        palette[: len(colors)] = colors
-    array = np.array(image)
     array = array.astype("u1" if array.dtype == bool else array.dtype.newbyteorder("="), copy=False)
-    names = tuple(BAND_NAMES.get(band, band) for band in image.getbands())
-    names = names if array.ndim == 3 else ("gray",)
-    color = {"CMYK": "CMYK", "1": GRAYS["1"]}.get(image.mode) or color_of(names)
-    if image.mode == "L" and stored in GRAYS:
+    known = {"palette": palette, "turned": turned, "lossy": lossy}
+    if bits and image.mode in ("1", "L"):
+        known["color"] = f"{bits}-bit gray"
         # Pillow spreads 2 and 4 bits over 0 to 255, as a picture needs; a class is the number.
-        array, color = array // (255 // (2 ** int(stored[2]) - 1)), GRAYS[stored]
-    known = {"color": color, "palette": palette, "turned": turned}
-    return raster_of(array, path, names, lossy=kind in ("JPEG", "MPO", "WEBP"), **known)
-
-
-def color_of(names) -> str:
-    """Tell the color model from the names of the bands."""
-    known = {
-        ("gray",): "gray",
-        ("red", "green", "blue"): "RGB",
-        ("cyan", "magenta", "yellow", "black"): "CMYK",
-    }
-    return known.get(tuple(name for name in names if name != "alpha"), "bands")
+        array = array // (255 // (2**bits - 1)) if image.mode == "L" else array
+    return raster_of(array, path, names if array.ndim == 3 else ("gray",), **known)
 
 
 def warn_once(message: str) -> None:
@@ -332,8 +308,6 @@ def import_rasterio(path: str | Path, special: str):
     """Import rasterio, or say which file needs it and why."""
     os.environ.setdefault("GDAL_CACHEMAX", "256")  # MB, of decoded blocks
     try:
-        import rasterio
-        import rasterio.enums
         import rasterio.features
         import rasterio.warp
     except ImportError as error:
@@ -366,10 +340,7 @@ def open_with_rasterio(path: Path, special: str) -> Raster:
     rasterio = import_rasterio(path, special)
     with problems_named(path, f"{special}, and is broken"), _GDAL_LOCK:
         file = _open_handle(path)
-        if file.count == 0:
-            raise UserError(f"{path}: holds several images, none of them at the top")
-        if len(file.subdatasets) > 1:
-            pages = len(file.subdatasets)
+        if (pages := len(file.subdatasets)) > 1:
             warn_once(f"{path}: has {pages} frames or pages; only the first is read")
         stored = file.tags(ns="IMAGE_STRUCTURE") | file.tags(1, ns="IMAGE_STRUCTURE")
         if (space := stored.get("SOURCE_COLOR_SPACE")) in ("CMYK", "CIELAB"):
@@ -377,45 +348,42 @@ def open_with_rasterio(path: Path, special: str) -> Raster:
         dtypes = sorted(set(file.dtypes))
         if len(dtypes) > 1 or dtypes[0].startswith("complex"):
             raise UserError(f"{path}: has bands of {', '.join(dtypes)}: save all as one real type")
+        dtype = np.dtype("float32" if dtypes[0] in ("float16", "float64") else dtypes[0])
         colors = [color.name for color in file.colorinterp]
         names = [
             description or (f"band {k}" if color in ("undefined", "palette") else color)
             for k, (description, color) in enumerate(zip(file.descriptions, colors, strict=True), 1)
         ]
+        if len(names) > 1 and "gray" in names and "alpha" not in names:
+            names[names.index("gray")] = "band 1"
         place, palette = None, None
         if file.crs or file.transform != rasterio.Affine.identity():
-            crs = file.crs.to_wkt() if file.crs else ""
-            place = Place(tuple(file.transform)[:6], crs)
+            place = Place(tuple(file.transform)[:6], file.crs.to_wkt() if file.crs else "")
         if colors == ["palette"]:
             palette, names = np.zeros((256, 3), np.uint8), ["gray"]
             for number, rgba in file.colormap(1).items():
                 palette[number % 256] = rgba[:3]
-        nodata, lossy = file.nodata, "JPEG" in stored.get("COMPRESSION", "")
+        color = "gray with white as 0" if "MINISWHITE" in stored else color_of(names)
+        if (bits := stored.get("NBITS")) in ("1", "2", "4"):
+            color = f"{bits}-bit {color}"
         flags = {flag.name for flags in file.mask_flag_enums for flag in flags}
-        shape = (*file.shape, file.count)
-    if len(names) > 1 and "gray" in names and "alpha" not in names:
-        names[names.index("gray")] = "band 1"
-    color = "gray with white as 0" if "MINISWHITE" in stored else color_of(names)
-    if stored.get("NBITS") in ("1", "2", "4"):
-        color = f"{stored['NBITS']}-bit {color}"
-    dtype = np.dtype("float32" if dtypes[0] in ("float16", "float64") else dtypes[0])
-    return Raster(
-        path,
-        shape,
-        dtype,
-        tuple(names),
-        color,
-        functools.partial(_read_with_rasterio, path, dtype),
-        place,
-        palette,
-        lossy=lossy,
-        nodata=nodata,
-        by_windows=True,
-        complete=dtype.kind != "f" and (flags == {"all_valid"} or "alpha" in flags),
-    )
+        return Raster(
+            path,
+            (*file.shape, file.count),
+            dtype,
+            tuple(names),
+            color,
+            functools.partial(_read_with_rasterio, path, dtype),
+            place,
+            palette,
+            lossy="JPEG" in stored.get("COMPRESSION", ""),
+            nodata=file.nodata,
+            by_windows=True,
+            complete=dtype.kind != "f" and (flags == {"all_valid"} or "alpha" in flags),
+        )
 
 
-def _read_with_rasterio(path: Path, dtype, rows: slice = ALL, columns: slice = ALL):
+def _read_with_rasterio(path: Path, dtype, rows: slice, columns: slice):
     """Read a window: its pixels (h, w, C), and which are data, or None if all are."""
     from rasterio.enums import MaskFlags
     from rasterio.windows import Window
@@ -440,18 +408,6 @@ def _read_with_rasterio(path: Path, dtype, rows: slice = ALL, columns: slice = A
 # --- What the numbers mean ---------------------------------------------------------------------
 
 
-def with_palette_as_colors(raster: Raster) -> Raster:
-    """Give an image that stores numbers for colors as the colors, (H, W, 3)."""
-    if raster.palette is None:
-        return raster
-    names, dtype = ("red", "green", "blue"), np.dtype(np.uint8)
-
-    def colored(pixels, valid):
-        return raster.palette[pixels[:, :, 0]], valid
-
-    return raster.altered(colored, names, color="RGB", dtype=dtype, palette=None)
-
-
 @dataclass(frozen=True)
 class ImageFormat:
     """What the numbers of a model's images mean: it is remembered, and others are refused.
@@ -465,8 +421,8 @@ class ImageFormat:
     alpha : str or None
         What a transparent pixel means: "valid" (it is missing data), "drop" (nothing) or
         "channel" (the network sees it); None where there was none.
-    low, high : float
-        The smallest number above 0 and the largest in the training images: see `range_of`.
+    high : float
+        The largest number: see `highest`.
     """
 
     dtype: str
@@ -474,7 +430,6 @@ class ImageFormat:
     band_names: tuple[str, ...]
     bands: tuple[int, ...] | None = None
     alpha: str | None = None
-    low: float = 0.0
     high: float = 0.0
 
     def __post_init__(self) -> None:
@@ -483,7 +438,7 @@ class ImageFormat:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         words = (self.dtype, self.color, *self.band_names, self.alpha or "")
-        right = ((str, words), (int, self.bands or ()), (float, (self.low, self.high)))
+        right = ((str, words), (int, self.bands or ()), (float, (self.high,)))
         if any(type(value) is not kind for kind, values in right for value in values):
             raise ValueError(f"{self!r} is no format of images")
 
@@ -495,11 +450,14 @@ class ImageFormat:
     @classmethod
     def of(cls, raster: Raster, bands=None, alpha=None) -> "ImageFormat":
         """Describe an image that `prepare` gave."""
-        return cls(str(raster.dtype), raster.color, raster.band_names, bands, alpha)
+        names, high = raster.band_names, highest(raster)
+        return cls(str(raster.dtype), raster.color, names, bands, alpha, high)
 
 
 def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
     """Choose the bands of an image, and settle what its transparency means.
+
+    Numbers that stand for colors, in a palette, become the colors.
 
     Parameters
     ----------
@@ -515,31 +473,40 @@ def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
     UserError
         If there is no such band, or it is not said what transparency means.
     """
-    raster = with_palette_as_colors(raster)
-    names = raster.band_names
+    if (palette := raster.palette) is not None:
+        rgb = {"color": "RGB", "dtype": palette.dtype, "palette": None}
+        names = ("red", "green", "blue")
+        raster = raster.altered(lambda p, valid: (palette[p[:, :, 0]], valid), names, **rgb)
+    names, path = raster.band_names, raster.path
     if bands is not None and not set(bands) <= set(range(1, len(names) + 1)):
+        wanted = ", ".join(map(str, bands))
         raise UserError(
-            f"{raster.path}: has the bands 1 to {len(names)} ({', '.join(names)}), not all of "
-            f"{', '.join(map(str, bands))}"
+            f"{path}: has the bands 1 to {len(names)} ({', '.join(names)}), not all of {wanted}"
         )
     if "alpha" in names and alpha is None and bands is None and not is_opaque(raster):
         raise UserError(
-            f"{raster.path}: is partly transparent; say what that means: --alpha valid "
-            "(transparent pixels are missing data), --alpha drop (nothing), or --alpha channel "
-            "(the network sees it)"
+            f"{path}: is partly transparent; say what that means: --alpha valid (transparent "
+            "pixels are missing data), --alpha drop (nothing), or --alpha channel (the network "
+            "sees it)"
         )
-    visible = [k for k, name in enumerate(names) if name != "alpha" or alpha == "channel"]
-    kept = visible if bands is None else [number - 1 for number in bands]
-    chosen = raster.bands(kept)
-    if alpha != "valid" or "alpha" not in names:
-        return chosen
-    index = names.index("alpha")
+    colors = [k for k, name in enumerate(names) if name != "alpha"]
+    kept = [*range(len(names))] if alpha == "channel" else colors
+    kept = kept if bands is None else [number - 1 for number in bands]
+    if kept == [*range(len(names))]:
+        return raster
+    shown_by = names.index("alpha") if alpha == "valid" and "alpha" in names else None
 
-    def shown(pixels, valid):
-        opaque = pixels[:, :, index] > 0
-        return pixels[:, :, kept], opaque if valid is None else opaque & valid
+    def change(pixels, valid):
+        if shown_by is not None:
+            opaque = pixels[:, :, shown_by] > 0
+            valid = opaque if valid is None else opaque & valid
+        return pixels[:, :, kept], valid
 
-    return raster.altered(shown, chosen.band_names, color=chosen.color, complete=False)
+    chosen = [names[k] for k in kept]
+    color = raster.color if kept == colors else color_of(chosen)
+    return raster.altered(
+        change, chosen, color=color, complete=raster.complete and shown_by is None
+    )
 
 
 def is_opaque(raster: Raster) -> bool:
@@ -552,8 +519,9 @@ def is_opaque(raster: Raster) -> bool:
 def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
     """Give an image in the format of a model's images, or refuse it.
 
-    Converted, with a note, are gray to RGB (the same in all three), and three bands without names
-    to RGB. Nothing else is guessed.
+    Converted, with a note, are gray to RGB (the same in all three), and bands without names to
+    those of the model. Nothing else is guessed. Numbers that may be in another scale, such as 0 to
+    1 for 0 to 255, get a note.
 
     Raises
     ------
@@ -561,11 +529,11 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
         If the numbers of the image mean something else than those of the training images.
     """
     raster = prepare(raster, wanted.bands, wanted.alpha)
+    found, needed = raster.band_names, wanted.band_names
     if (wanted.color, raster.color, wanted.dtype) == ("RGB", "gray", str(raster.dtype)):
         warn_once("gray images are given to a model of RGB images: the same in all three channels")
-        raster = replace(raster.bands([0, 0, 0]), color="RGB", band_names=wanted.band_names)
-    unnamed = tuple(f"band {k}" for k in range(1, len(wanted.band_names) + 1))
-    found, needed = raster.band_names, wanted.band_names
+        raster = raster.altered(lambda p, valid: (p.repeat(3, axis=2), valid), needed, color="RGB")
+    unnamed = tuple(f"band {k}" for k in range(1, len(needed) + 1))
     if unnamed in (found, needed) and len(found) == len(needed) and found != needed:
         warn_once(f"bands without names are taken for {', '.join(needed)}")
         raster = replace(raster, color=wanted.color, band_names=needed)
@@ -578,50 +546,28 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
             f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed, as the images of "
             "the training are: their numbers mean something else; convert it"
         )
-    if wanted.high and (own := range_of(raster)):
-        ranges = {"the training images": (wanted.low, wanted.high), raster.path: own}
-        if text := scales_apart(ranges):
-            warn_once(text)
+    high = highest(raster)
+    if wanted.high and high and not 0.01 < high / wanted.high < 100:
+        warn_once(
+            f"{raster.path}: its numbers end at {high:g}, those of the training images at "
+            f"{wanted.high:g}; if that is another scale, convert it, or it is dark or glaring"
+        )
     return raster
 
 
-def range_of(raster: Raster) -> tuple[float, float] | None:
-    """Give the smallest number above 0 and the largest of an image, or of blocks spread over it.
+def highest(raster: Raster) -> float:
+    """Give the largest number of an image, or of blocks spread over it.
 
-    Returns None where nothing is above 0, and for 8 bits, which have one scale only.
+    It is 0 for 8 bits, which have one scale only, and where nothing is above 0.
     """
     if raster.dtype == np.uint8:
-        return None
-    windows = list(blocks(raster.shape, 512))
-    low, high = np.inf, 0.0
+        return 0.0
+    windows, high = list(blocks(raster.shape, 512)), 0.0
     for window in windows[:: -(-len(windows) // 16)]:
         pixels, valid = raster.read(*window)
-        positive = pixels[(pixels > 0) & (True if valid is None else valid[:, :, np.newaxis])]
-        if positive.size:
-            low, high = min(low, float(positive.min())), max(high, float(positive.max()))
-    return (low, high) if high else None
-
-
-def scales_apart(ranges: Mapping[str, tuple[float, float]]) -> str:
-    """Tell which images are stored in different scales, such as 0 to 1 and 0 to 255; "" if none.
-
-    One that fills such a scale and ends there, and one that goes far beyond, can't both be right.
-    A dark or empty image fills none.
-    """
-    names, (low, high) = list(ranges), np.array([*ranges.values()]).T
-    for scale, least in ((1, 0.1), (255, 128), (4095, 2048)):
-        inside = (low < least / 2) & (least <= high) & (high <= scale)
-        beyond = high > 10 * scale
-        if inside.any() and beyond.any():
-            ends = [
-                f"{high[group].max():g} in {listed(str(names[k]) for k in np.flatnonzero(group))}"
-                for group in (inside, beyond)
-            ]
-            return (
-                f"the numbers end at {ends[0]}, but at {ends[1]}: these are different scales, and "
-                "a network sees them as darkness or glare; convert one to the other"
-            )
-    return ""
+        data = True if valid is None else valid[:, :, np.newaxis]
+        high = max(high, float(pixels.max(initial=0, where=data)))
+    return high
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

@@ -46,7 +46,6 @@ Three rules:
   before any score is computed, so a class must be absent from the whole set to be left out.
 """
 
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -176,14 +175,14 @@ def count_objects(truth, prediction) -> np.ndarray:
 
 
 class Counts(NamedTuple):
-    """What is counted on an image; counts of several images are added."""
+    """What is counted on an image, or a tile; counts of several are added."""
 
     confusion: np.ndarray  # (K, K) of int64
-    loss: float  # summed over the tiles by their weights; 0 if none was asked for
-    weight: float  # the sum of these weights
     calibration: np.ndarray  # (BINS, 3), see `count_by_confidence`
-    objects: np.ndarray  # (K, 5) of int64, see `count_objects`; 0 if not asked for
-    by_threshold: np.ndarray  # (2, 100) of int64, see `count_by_threshold`, if K is 2
+    by_threshold: np.ndarray  # (2, 100) of int64, see `count_by_threshold`
+    loss: float = 0.0  # summed over the tiles by their weights
+    weight: float = 0.0  # the sum of these weights; 0 if no loss was asked for
+    objects: np.ndarray | int = 0  # (K, 5) of int64, see `count_objects`; 0 if not asked for
 
 
 def add(counts: list[Counts]) -> Counts:
@@ -191,9 +190,8 @@ def add(counts: list[Counts]) -> Counts:
     return Counts(*(sum(parts) for parts in zip(*counts, strict=True)))
 
 
-@dataclass(frozen=True)
 class Scores:
-    """The scores that follow from a confusion matrix.
+    """The scores that follow from a confusion matrix (K, K); see the top of this module.
 
     Attributes
     ----------
@@ -209,76 +207,57 @@ class Scores:
         Cohen's kappa, -1 to 1; None if truth and prediction are one and the same class.
     loss : float or None
         The loss that `evaluate` was asked for.
-    calibration : array (BINS, 3), optional
+    calibration : array (BINS, 3) or None
         See `count_by_confidence`.
-    objects : array (K, 5), optional
+    objects : array (K, 5) or None
         See `count_objects`.
-    threshold_curve : array (99,), optional
+    threshold_curve : array (99,) or None
         The mean IoU for each of the `THRESHOLDS` of the probability of class 1.
     """
 
-    confusion: np.ndarray
-    iou: list[float | None]
-    dice: list[float | None]
-    precision: list[float | None]
-    recall: list[float | None]
-    mean_iou: float | None
-    pixel_accuracy: float | None
-    kappa: float | None
-    loss: float | None = None
-    calibration: np.ndarray | None = None
-    objects: np.ndarray | None = None
-    threshold_curve: np.ndarray | None = None
+    def __init__(self, confusion, ignore_index: int | None = None, calibration=None, objects=None):
+        self.confusion = confusion = np.asarray(confusion, dtype=np.int64)
+        self.calibration, self.objects = calibration, objects
+        self.loss: float | None = None
+        self.threshold_curve: np.ndarray | None = None
+        true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)  # TP + FN, TP + FP
+        right, total = np.diagonal(confusion), int(confusion.sum())
+
+        def of_each_class(part, whole) -> list[float | None]:
+            ratios = list(map(ratio, part, whole))
+            if ignore_index in range(len(ratios)):
+                ratios[ignore_index] = None
+            return ratios
+
+        self.iou = of_each_class(right, true + predicted - right)
+        self.dice = of_each_class(2 * right, true + predicted)
+        self.precision = of_each_class(right, predicted)
+        self.recall = of_each_class(right, true)
+        known = [value for value in self.iou if value is not None]
+        self.mean_iou = ratio(sum(known), len(known))
+        self.pixel_accuracy = ratio(right.sum(), total)
+        # What guessing with the same shares would get right, times the total, in whole numbers.
+        by_chance = sum(int(t) * int(p) for t, p in zip(true, predicted, strict=True))
+        self.kappa = ratio(total * int(right.sum()) - by_chance, total**2 - by_chance)
 
     @classmethod
     def from_counts(cls, counts: list[Counts], ignore_index: int | None = None) -> "Scores":
         """Compute all scores of images from what was counted on each."""
-        total, curve = add(counts), None
+        total = add(counts)
+        objects = total.objects if np.ndim(total.objects) else None
+        scores = cls(total.confusion, ignore_index, total.calibration, objects)
+        scores.loss = ratio(total.loss, total.weight)
         if len(total.confusion) == 2 and total.by_threshold[1].any():
             below = total.by_threshold.cumsum(axis=1)
             # (99, 2, 2): a confusion matrix for each threshold
             confusions = np.stack([below, below[:, -1:] - below], axis=-1).swapaxes(0, 1)[:99]
-            curve = np.array([cls.from_confusion(c, ignore_index).mean_iou for c in confusions])
-        return replace(
-            cls.from_confusion(total.confusion, ignore_index),
-            loss=ratio(total.loss, total.weight),
-            calibration=total.calibration,
-            objects=total.objects if total.objects.any() else None,
-            threshold_curve=curve,
-        )
-
-    @classmethod
-    def from_confusion(cls, confusion, ignore_index: int | None = None) -> "Scores":
-        """Compute all scores from a confusion matrix (K, K); see the top of this module."""
-        confusion = np.asarray(confusion, dtype=np.int64)
-        true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)  # TP + FN, TP + FP
-        right, total = np.diagonal(confusion), int(confusion.sum())
-        # What guessing with the same shares would get right, times the total, in whole numbers.
-        by_chance = sum(int(t) * int(p) for t, p in zip(true, predicted, strict=True))
-
-        def of_each_class(part, whole):
-            return [
-                None if index == ignore_index else ratio(*both)
-                for index, both in enumerate(zip(part, whole, strict=True))
-            ]
-
-        iou = of_each_class(right, true + predicted - right)
-        known = [value for value in iou if value is not None]
-        return cls(
-            confusion,
-            iou,
-            dice=of_each_class(2 * right, true + predicted),
-            precision=of_each_class(right, predicted),
-            recall=of_each_class(right, true),
-            mean_iou=ratio(sum(known), len(known)),
-            pixel_accuracy=ratio(right.sum(), total),
-            kappa=ratio(total * int(right.sum()) - by_chance, total**2 - by_chance),
-        )
+            scores.threshold_curve = np.array([cls(c, ignore_index).mean_iou for c in confusions])
+        return scores
 
     @property
     def predicted_classes(self) -> list[int]:
         """The classes that were predicted for at least one pixel that counts."""
-        return [int(index) for index in np.flatnonzero(self.confusion.sum(axis=0))]
+        return np.flatnonzero(self.confusion.sum(axis=0)).tolist()
 
     @property
     def calibration_error(self) -> float | None:
@@ -309,48 +288,43 @@ class Scores:
         scores = {name: getattr(self, name) for name in names}
         result = {"classes": list(class_names), **scores, "confusion": self.confusion.tolist()}
         if self.calibration is not None:
+            pixels, sure, right = self.calibration.T.tolist()
             result["calibration"] = {
                 "error": self.calibration_error,
-                "pixels": self.calibration[:, 0].tolist(),
-                "probability": [ratio(sure, pixels) for pixels, sure, _ in self.calibration],
-                "share_right": [ratio(right, pixels) for pixels, _, right in self.calibration],
+                "pixels": pixels,
+                "probability": list(map(ratio, sure, pixels)),
+                "share_right": list(map(ratio, right, pixels)),
             }
         if self.objects is not None:
-            result["objects"] = {
-                name.replace(" ", "_"): counts
-                for name, counts in zip(OUTCOMES, self.objects.T.tolist(), strict=True)
-            }
+            names = [name.replace(" ", "_") for name in OUTCOMES]
+            result["objects"] = dict(zip(names, self.objects.T.tolist(), strict=True))
         if self.threshold_curve is not None:
             result["mean_iou_by_threshold"] = self.threshold_curve.tolist()
         return result
 
     def table(self, class_names) -> str:
         """Return the scores as a table to read, one line a class, and the confusion in percent."""
-        width, column = max(14, *map(len, class_names)), min(14, max(5, *map(len, class_names)))
-        true_pixels = self.confusion.sum(axis=1)
-        percent = 100 * true_pixels / max(1, true_pixels.sum())
-        lines = [f"{'class':{width}}     IoU    Dice  precis.  recall   share of the truth"]
-        columns = (self.iou, self.dice, self.precision, self.recall, percent)
-        for name, *scores, share in zip(class_names, *columns, strict=True):
-            lines.append(f"{name:{width}} {' '.join(map(format_score, scores))} {share:8.1f} %")
+        true = self.confusion.sum(axis=1)
+        shares = 100 * true / max(true.sum(), 1)
+        columns = (self.iou, self.dice, self.precision, self.recall)
+        rows = [("class", "IoU", "Dice", "precision", "recall", "% of truth")]
+        for name, share, *scores in zip(class_names, shares, *columns, strict=True):
+            rows.append((name, *map(format_score, scores), f"{share:.1f}"))
         totals = {"mean IoU": self.mean_iou, "pixel accuracy": self.pixel_accuracy}
-        totals["kappa"] = self.kappa
-        if self.calibration is not None:
-            totals["calibr. error"] = self.calibration_error
-        lines += ["", *(f"{name:{width}} {format_score(total)}" for name, total in totals.items())]
-        lines += [
-            "",
-            "Of 100 pixels of the class on the left, so many were predicted as each class:",
-            " " * width + "".join(f" {name[:column]:>{column}}" for name in class_names),
-        ]
+        totals |= {"kappa": self.kappa, "calibration error": self.calibration_error}
+        lines = [*aligned(rows), ""]
+        lines += [*aligned([(name, format_score(total)) for name, total in totals.items()]), ""]
+        lines += ["Of 100 pixels of the class on the left, so many were predicted as each class:"]
+        rows = [("", *class_names)]
         for name, row in zip(class_names, self.confusion, strict=True):
-            shares = [f"{100 * count / row.sum():.1f}" if row.sum() else "-" for count in row]
-            cells = [f" {share:>{column}}" for share in shares]
-            lines.append(f"{name:{width}}" + "".join(cells))
+            rows.append((name, *(f"{100 * count / max(row.sum(), 1):.1f}" for count in row)))
+        lines += aligned(rows)
         if self.objects is not None:
-            lines += ["", f"{'objects':{width}} " + " ".join(f"{name:>7}" for name in OUTCOMES)]
-            for name, row in zip(class_names, self.objects, strict=True):
-                lines.append(f"{name:{width}} " + " ".join(f"{count:7}" for count in row))
+            rows = [("objects", *OUTCOMES)]
+            rows += [
+                (name, *map(str, row)) for name, row in zip(class_names, self.objects, strict=True)
+            ]
+            lines += ["", *aligned(rows)]
         return "\n".join(lines)
 
 
@@ -360,8 +334,15 @@ def ratio(part, whole) -> float | None:
 
 
 def format_score(value: float | None) -> str:
-    """Print a score in seven characters, a dash where there is none."""
-    return "      -" if value is None else f"{value:7.4f}"
+    """Print a score, or a dash where there is none."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Put the cells of each row into columns, the first to the left and the others to the right."""
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    layout = "  ".join([f"{{:{first}}}", *(f"{{:>{width}}}" for width in others)])
+    return [layout.format(*row) for row in rows]
 
 
 def evaluate(model, dataset, loss=None, **options) -> Scores:
@@ -404,7 +385,7 @@ def evaluate_each(
     progress : bool
         Show a progress bar.
     **options
-        `tile`, `margin`, `batch_size`, `tta`: see
+        `tile`, `margin`, `tta`: see
         `tinyunet.inference.sliding_window.sliding_window`.
 
     Returns
@@ -433,22 +414,23 @@ def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) 
     tiles, whole = [], np.full(mask.shape, -1) if objects else None
     for *window, logits in predict_tiles(model, image, valid=valid, threads=1, **options):
         truth, prediction = mask[tuple(window)], to_host(choose_class(model, logits))
-        counted = truth != ignored
         probabilities = to_host(operations.softmax(without(ignored, logits))[0])
         sure = np.take_along_axis(probabilities, prediction[..., np.newaxis], axis=-1)[..., 0]
-        weight = loss.weight(truth[np.newaxis]) if loss else 0.0
-        value = float(loss(logits[np.newaxis], truth[np.newaxis])[0]) if weight else 0.0
+        counted = truth != ignored
+        found = Counts(
+            confusion_matrix(truth, prediction, classes, ignored),
+            count_by_confidence(sure[counted], (prediction == truth)[counted]),
+            count_by_threshold(probabilities[..., 1][counted], truth[counted] == 1),
+        )
+        if loss and (weight := loss.weight(truth[np.newaxis])):
+            value = float(loss(logits[np.newaxis], truth[np.newaxis])[0])
+            found = found._replace(loss=weight * value, weight=weight)
         if objects:
             whole[tuple(window)] = np.where(counted, prediction, -1)
-        confusion = confusion_matrix(truth, prediction, classes, ignored)
-        calibration = count_by_confidence(sure[counted], (prediction == truth)[counted])
-        by_threshold = count_by_threshold(probabilities[..., -1][counted], truth[counted] == 1)
-        no_objects = np.zeros((classes, len(OUTCOMES)), np.int64)
-        tiles.append(
-            Counts(confusion, weight * value, weight, calibration, no_objects, by_threshold)
-        )
+        tiles.append(found)
     total = add(tiles)
-    for k in range(classes) if objects else ():
-        if k != ignored:
-            total.objects[k] = count_objects(mask[:, :] == k, whole == k)
+    if objects:
+        true = [(mask[:, :] == k) & (k != ignored) for k in range(classes)]
+        pieces = [count_objects(there, whole == k) for k, there in enumerate(true)]
+        return total._replace(objects=np.stack(pieces))
     return total

@@ -29,20 +29,24 @@ def palette(classes: int) -> np.ndarray:
     return PALETTE[np.arange(classes) % len(PALETTE)]
 
 
-def color_mask(mask: np.ndarray, ignore_index: int | None = None) -> np.ndarray:
+def color_mask(
+    mask: np.ndarray, ignore_index: int | None = None, colors: np.ndarray = PALETTE
+) -> np.ndarray:
     """Paint each pixel of a mask in the color of its class.
 
     Parameters
     ----------
-    mask : array (H, W), integers
+    mask : array of integers, usually (H, W)
     ignore_index : int, optional
         Pixels of this value are painted gray.
+    colors : array (K, 3), uint8
+        Of the classes.
 
     Returns
     -------
     array (H, W, 3), uint8
     """
-    painted = PALETTE[mask.astype(np.int64) % len(PALETTE)]
+    painted = colors[mask.astype(np.int64) % len(colors)]
     if ignore_index is not None:
         painted[mask == ignore_index] = IGNORED
     return painted
@@ -63,18 +67,21 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     -------
     array (H, W, 3), uint8
     """
-    if image.ndim == 2:
-        image = image[:, :, np.newaxis]
+    image = image.reshape(*image.shape[:2], -1)
     image = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, [0, 0, 0]]
     if image.dtype == np.uint8:
         return image
     values = np.nan_to_num(image.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = np.percentile(values, [1, 99]) if values.size else (0.0, 0.0)
-    scaled = (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
-    return (scaled.clip(0, 1) * 255).round().astype(np.uint8)
+    darkest, lightest = np.percentile(values, [1, 99])
+    return np.interp(values, [darkest, lightest], [0, 255]).round().astype(np.uint8)
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, ignore_index: int | None = None) -> np.ndarray:
+def overlay(
+    image: np.ndarray,
+    mask: np.ndarray,
+    ignore_index: int | None = None,
+    colors: np.ndarray = PALETTE,
+) -> np.ndarray:
     """Lay the colors of a mask over what the image shows of light and dark.
 
     A transparent color over a dark image is another color than over a light one. So only the
@@ -83,18 +90,17 @@ def overlay(image: np.ndarray, mask: np.ndarray, ignore_index: int | None = None
     Parameters
     ----------
     image : array (H, W, C)
-    mask : array (H, W) of classes, or (H, W, 3) in colors of its own
-    ignore_index : int, optional
-        The mask value that is painted gray.
+    mask : array (H, W) of classes
+    ignore_index, colors
+        As in `color_mask`.
 
     Returns
     -------
     array (H, W, 3), uint8
     """
-    colors = mask if mask.ndim == 3 else color_mask(mask, ignore_index)
     light = as_rgb(image).mean(axis=2)
-    _, areas = np.unique(colors @ np.array([1, 256, 65536]), return_inverse=True)
-    areas = areas.ravel()
+    _, areas = np.unique(mask.ravel(), return_inverse=True)
     means = np.bincount(areas, light.ravel()) / np.bincount(areas)
     deviation = light - means[areas].reshape(light.shape)
-    return np.round(colors + 0.5 * deviation[:, :, np.newaxis]).clip(0, 255).astype(np.uint8)
+    painted = color_mask(mask, ignore_index, colors) + 0.5 * deviation[:, :, np.newaxis]
+    return painted.round().clip(0, 255).astype(np.uint8)

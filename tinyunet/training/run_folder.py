@@ -38,7 +38,7 @@ from tinyunet.errors import UserError, problems_named
 from tinyunet.inference.applicability import sample_features
 from tinyunet.inference.evaluation import Scores
 from tinyunet.inference.sliding_window import predict_classes
-from tinyunet.plots.pictures import draw_threshold_curve, plot_curves, preview
+from tinyunet.plots.pictures import draw_grid, draw_threshold_curve, plot_curves
 from tinyunet.training.config import MAY_CHANGE, TrainingConfig
 
 PREVIEWED = 4  # images
@@ -153,8 +153,10 @@ class RunFolder:
         rows = []
         for image, mask, valid in map(examples.pair, range(count)):
             options = {"valid": valid, "threads": self.config.threads}
-            rows.append((filled(image, valid), mask, predict_classes(self.model, image, **options)))
-        picture = preview(rows, self.model.class_names, ignore_index=self.model.ignore_index)
+            found = predict_classes(self.model, image, **options)
+            panels = (filled(image, valid), mask, found)
+            rows.append(list(zip(("image", "truth", "prediction"), panels, strict=True)))
+        picture = draw_grid(rows, self.model.class_names, self.model.ignore_index)
         save_picture(picture, self.path / "preview.png")
 
 

@@ -1,0 +1,249 @@
+"""The data-set doctor: what is wrong with these images and masks, and what to do about it.
+
+Most failures of training are failures of the data, and show up late: as a black prediction, as an
+accuracy of 93 % that means nothing, as a score that is too good to be true. All files are read as
+training reads them: what it would refuse is a problem. The rest is counted, and compared with the
+validation images.
+"""
+
+import hashlib
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tinyunet.atomic_io import make_folder, save_picture, save_text
+from tinyunet.data.augmentation import check_crop
+from tinyunet.data.class_table import ClassTable
+from tinyunet.data.dataset import Dataset, count_classes, load_pairs, refusals
+from tinyunet.data.images import blocks, listed, plain
+from tinyunet.data.pairing import match
+from tinyunet.errors import UserError
+from tinyunet.plots.pictures import contact_sheet
+
+LARGE = 0.8  # share of the pixels from which on a class dominates
+RARE = 0.005  # share below which a class is rare
+
+
+@dataclass
+class Report:
+    """What the doctor has to say about images and their masks.
+
+    Attributes
+    ----------
+    title : str
+    dataset : Dataset
+        The pairs that can be used.
+    table : ClassTable or None
+        The class table; where there is no usable pair, one that could be meant.
+    problems : list of UserError or str
+        Training stops at them, or its score would be worthless.
+    warnings : list of str
+        The network may learn nonsense.
+    counts : array (images, K), int64
+        Pixels of each class in each mask.
+    digests : list of bytes
+        A number for each image, by which copies are found.
+    """
+
+    title: str
+    dataset: Dataset = field(default_factory=lambda: Dataset([], [], []))
+    table: ClassTable | None = None
+    problems: list = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    counts: np.ndarray | None = None
+    digests: list[bytes] = field(default_factory=list)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Pixels of each class, (K,)."""
+        return self.counts.sum(axis=0)
+
+    def names(self, chosen: np.ndarray) -> str:
+        """Name the classes for which an array (K,) is true."""
+        return listed(self.table.names[index] for index in np.flatnonzero(chosen))
+
+    def text(self, width: int = 96) -> str:
+        """Write it out, in lines of at most so many characters (tables and names may be longer)."""
+        lines = [self.title, ""]
+        if len(self.dataset):
+            lines = [self.title, *self._images(), "", *self._classes(), ""]
+        elif self.table is not None:
+            lines += ["A class table that could be meant:", *str(self.table).splitlines(), ""]
+        lines.append(f"{plural(self.problems, 'problem')}, {plural(self.warnings, 'warning')}")
+        found = [f"PROBLEM: {problem}." for problem in self.problems]
+        found += [f"WARNING: {warning}." for warning in self.warnings]
+        layout = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": "  "}
+        for text in found:
+            lines += ["", *textwrap.wrap(text, width, **layout)]
+        return "\n".join(map(plain, lines)) + "\n"
+
+    def _images(self) -> list[str]:
+        """Say of which kind and sizes the images are, and how much of them is missing."""
+        sizes = sorted((mask.shape for mask in self.dataset.masks), key=np.prod)
+        shown = dict.fromkeys("{} x {}".format(*size) for size in (sizes[0], sizes[-1]))
+        lines = [f"{self.dataset.image_format}, {' to '.join(shown)} pixels (height x width)"]
+        if any(valid is not None for valid in self.dataset.valid):
+            present = sum(map(len, self.dataset.valid_pixels())) / sum(map(np.prod, sizes))
+            lines.append(f"{1 - present:.2%} of the pixels are missing data")
+        return lines
+
+    def _classes(self) -> list[str]:
+        """Show the class table, and how much there is of each class."""
+        lines = str(self.table).splitlines()
+        shares, images = self.pixels / max(self.pixels.sum(), 1), (self.counts > 0).sum(axis=0)
+        wide = max(map(len, lines))
+        for k, (pixels, share, count) in enumerate(zip(self.pixels, shares, images, strict=True)):
+            lines[k] = f"{lines[k]:{wide}}  {pixels:13,} pixels  {share:7.2%}  in {count} images"
+        return lines
+
+
+def plural(things, noun: str) -> str:
+    """Count things: "1 image", "2 images"."""
+    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def examine(
+    images: str | Path,
+    masks: str | Path,
+    *,
+    val_images: str | Path | None = None,
+    val_masks: str | Path | None = None,
+    table: ClassTable | None = None,
+    depth: int = 4,
+    crop_size: int = 128,
+    progress: bool = False,
+    **options,
+) -> Report:
+    """Examine the images and masks for training, and those for validation if there are any.
+
+    Parameters
+    ----------
+    images, masks : path
+        Folders, or files.
+    val_images, val_masks : path, optional
+        The same for validation; both or none.
+    depth : int
+        How many times the network will halve a crop.
+    crop_size : int
+        Height and width of the crops that training will cut.
+    table, progress, **options
+        As in `tinyunet.data.dataset.load_pairs`.
+
+    Raises
+    ------
+    UserError
+        If a folder is missing or there is no pair. Whatever is wrong with a single file, or with
+        the set, is a finding and no error.
+    """
+    if (val_images is None) != (val_masks is None):
+        raise UserError("validation needs images and masks: give both or none")
+    report = look(images, masks, table, progress=progress, **options)
+    if not len(report.dataset):
+        return report
+    with refusals(report.problems):
+        check_crop(report.dataset, crop_size)
+    if crop_size % 2**depth:
+        text = f"crops of {crop_size} cannot be halved {depth} times: give a multiple of {2**depth}"
+        report.problems.append(text)
+    check_balance(report)
+    if val_images is None:
+        return report
+    image_format = report.dataset.image_format
+    judge = look(val_images, val_masks, report.table, image_format=image_format, progress=progress)
+    report.problems += [f"in the validation set: {text}" for text in judge.problems]
+    report.warnings += [f"in the validation set: {text}" for text in judge.warnings]
+    if len(judge.dataset):
+        if absent := report.names((report.pixels > 0) & (judge.pixels == 0)):
+            text = f"not in the validation set: {absent}; no score tells how well it is found"
+            report.warnings.append(text)
+        check_leak(report, judge)
+    return report
+
+
+def look(images: str | Path, masks: str | Path, table: ClassTable | None, **options) -> Report:
+    """Read two folders as training does; what it would refuse becomes a problem."""
+    pairs, *lone = match(images, masks)
+    report = Report(f"{plural(pairs, 'pair')} of images in {images} and masks in {masks}")
+    dataset = Dataset([], [], [], table=table)
+    with refusals(report.problems):
+        dataset = load_pairs(pairs, table, refused=report.problems, **options)
+    report.table = dataset.table or getattr(report.problems[-1], "table", None)
+    usable, counts = [], []
+    for index, (image, mask) in enumerate(zip(dataset.images, dataset.masks, strict=True)):
+        with refusals(report.problems):  # a large scene is read only here
+            counts.append(count_classes([mask], len(report.table.names), report.table.ignore_index))
+            report.digests.append(digest(image))
+            usable.append(index)
+    report.dataset, report.counts = dataset.subset(usable), np.array(counts)
+    for files, kind, other in zip(lone, ("image", "mask"), ("mask", "image"), strict=True):
+        if files:
+            names = listed(path.name for path in files)
+            report.warnings.append(f"{plural(files, kind)} without {other}, not used: {names}")
+    if usable and not report.pixels.any():
+        report.problems.append("every pixel of the masks is ignored")
+    return report
+
+
+def digest(image) -> bytes:
+    """Give a number that is the same for images whose pixels are the same."""
+    result = hashlib.sha256(f"{image.shape} {image.dtype}".encode())
+    for window in blocks(image.shape):
+        result.update(np.ascontiguousarray(image[window]))
+    return result.digest()
+
+
+def check_balance(report: Report) -> None:
+    """Check that there is enough of every class."""
+    share = report.pixels / max(report.pixels.sum(), 1)
+    largest = report.names(share == share.max())
+    if np.count_nonzero(share) == 1:
+        report.problems.append(f"{largest} is the single class in the masks: nothing to tell apart")
+    elif share.max() > LARGE:
+        report.warnings.append(
+            f"{share.max():.1%} of the pixels are {largest}, and so often is right who says that "
+            "everywhere: look at the IoU, not at the accuracy"
+        )
+    if rare := report.names((share > 0) & (share < RARE)):
+        report.warnings.append(
+            f"rare: {rare}. Less than {RARE:.1%} of the pixels hardly move the loss: use "
+            "--class-weights auto, add images that show it, or merge classes in the class table"
+        )
+
+
+def check_leak(report: Report, judge: Report) -> None:
+    """Check that no image is both in training and in validation."""
+    first = dict(zip(report.digests, report.dataset.stems, strict=True))
+    stems = zip(judge.digests, judge.dataset.stems, strict=True)
+    copies = [f"{stem} as {first[number]}" for number, stem in stems if number in first]
+    if copies:
+        report.problems.append(
+            f"{plural(copies, 'image')} both in training and in validation, the same pixel by "
+            f"pixel: {listed(copies)}. The score is too good: remove one of them"
+        )
+
+
+def save_report(report: Report, out_dir: str | Path) -> None:
+    """Leave report, class table and contact sheet in a folder; older ones are replaced.
+
+    Raises
+    ------
+    UserError
+        If they cannot be written there. Without any pair to show there is no contact sheet.
+    """
+    out_dir = make_folder(out_dir)
+    save_text(report.text(), out_dir / "report.txt")
+    if report.table is not None:
+        save_text(f"{report.table}\n", out_dir / "classes.txt")
+    if len(report.dataset):
+        save_picture(draw_contact_sheet(report), out_dir / "contact_sheet.png")
+
+
+def draw_contact_sheet(report: Report, most: int = 12) -> Image.Image:
+    """Show masks in color over their images: at most so many, spread over the data set."""
+    data, table = report.dataset, report.table
+    chosen = np.linspace(0, len(data) - 1, min(len(data), most)).round().astype(int)
+    panels = [(data.stems[k], data.images[k], data.masks[k]) for k in chosen]
+    return contact_sheet(panels, list(table.names), table.ignore_index)
