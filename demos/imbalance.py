@@ -68,7 +68,6 @@ def train(class_weights, scenes, held_out, steps, seed):
     numbers = range(1, steps + 1)
     for step, _ in training_steps(numbers, batches, replicas, optimizer, cross_entropy):
         if step % max(1, steps // 6) == 0 or step == steps:
-            replicas.eval()
             prediction = replicas.logits(images_to_judge).argmax(axis=-1)
             curve.append((step, *score(prediction, held_out)))
     return curve, prediction

@@ -123,7 +123,6 @@ def train_network(name, network, crop, training, held_out, options):
     ):
         losses.append(loss)
         if step % 25 == 0 or step == options.steps:
-            replicas.eval()
             scores = score(predict, held_out)
             curve.append((step, float(sum(losses) / len(losses)), scores.mean_iou))
             losses.clear()

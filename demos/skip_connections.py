@@ -112,7 +112,6 @@ def train(cut, scenes, held_out, options, classes=2):
         squares.append([[sum(parts) for parts in way] for way in told])
         for parts in told[0] + told[1]:
             parts.clear()
-    replicas.eval()
     logits = replicas.logits(standardization.transform(np.stack(held_out.images)))
     lengths = [[[float(to_host(s)) ** 0.5 for s in way] for way in both] for both in squares]
     return to_host(softmax(xp.asarray(logits))[0]), np.array(lengths)

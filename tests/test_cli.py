@@ -183,7 +183,7 @@ def test_probabilities_do_not_depend_on_tiles_or_threads(trained, tmp_path):
     image = np.random.default_rng(1).integers(0, 255, (50, 41, 3)).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")
     model = trained / "run" / "model.npz"
-    for out, options in (("one", ""), ("many", "--tile 8 --threads 3 --batch-size 5 --margin 64")):
+    for out, options in (("one", ""), ("many", "--tile 8 --threads 3 --margin 64")):
         arguments = [tmp_path / "a.png", "--out", tmp_path / out, "--probabilities", "--margin", 64]
         assert call("predict", model, *arguments, *options.split()) == 0
     names = sorted(os.listdir(tmp_path / "one"))
@@ -580,8 +580,8 @@ def test_a_mistake_gives_one_line_and_status_2_and_writes_nothing(
         ("predict MODEL empty --out out", "no images in empty"),
         ("predict MODEL images --out out --tile 0", "argument --tile: 0 is not from 1"),
         (
-            "predict MODEL images --out out --batch-size x",
-            "argument --batch-size: invalid int value: 'x'",
+            "predict MODEL images --out out --threads x",
+            "argument --threads: invalid int value: 'x'",
         ),
         ("predict MODEL twins --out out --probabilities", "would both become a_overlay"),
         ("predict MODEL cut.png --out out --probabilities", "cut.png: is broken"),

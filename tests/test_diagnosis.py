@@ -279,9 +279,7 @@ def test_of_what_takes_no_smaller_arrays_the_worst_entry_is_told():
 
     error = complaint(function, random_array(0, (2, 16, 24, 3)))
     assert error.kind is None
-    assert re.match(
-        r"dx\[\d, \d+, \d+, \d\] is wrong: backward says .*; wrong are 24 of 24", str(error)
-    )
+    assert re.match(r"dx\[\d, \d+, \d+, \d\] is wrong: backward says .*, measured is", str(error))
 
 
 def test_an_adjoint_that_is_wrong_is_named_too():

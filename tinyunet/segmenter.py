@@ -14,7 +14,6 @@ from tinyunet.checkpoint import Model, load_model, save_model
 from tinyunet.data.class_table import numbered
 from tinyunet.data.dataset import Dataset, load_pairs, meaning_of, open_for
 from tinyunet.data.images import Raster, raster_of
-from tinyunet.data.maps import nodata_of
 from tinyunet.data.pairing import Pair, find_pairs
 from tinyunet.errors import UserError
 from tinyunet.inference.applicability import sample_features
@@ -147,12 +146,11 @@ class Segmenter:
         """Return the class (H, W) of each pixel of an image (H, W, C), or of an image file.
 
         It is 255 (65535 if there are more than 255 classes) where the image has no data. `options`
-        may be `tile`, `margin`, `batch_size`, `threads`, `tta`: see
+        may be `tile`, `margin`, `threads`, `tta`: see
         `tinyunet.inference.sliding_window.sliding_window`.
         """
         pixels, valid = self._read(image)
-        classes = predict_classes(self._model, pixels, valid=valid, **options)
-        return classes if valid is None else np.where(valid, classes, nodata_of(len(self.classes)))
+        return predict_classes(self._model, pixels, valid=valid, **options)
 
     def predict_proba(self, image: np.ndarray | str | Path, **options) -> np.ndarray:
         """Return the probability (H, W, K) of each class at each pixel; options as in `predict`."""

@@ -140,5 +140,4 @@ def trained(options):
         bar, batches, replicas, optimizer, cross_entropy, schedule=learning_rate
     ):
         pass
-    replicas.eval()
     return Model(network, standardization, list(CLASSES))

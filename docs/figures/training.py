@@ -227,7 +227,6 @@ def learn(scenes, held_out, steps, augment, norm="batch"):
     ):
         losses.append(float(loss))
         if (step + 1) % 20 == 0 or step + 1 == steps:
-            replicas.eval()
             value, _ = cross_entropy(replicas.logits(images_to_judge), truth)
             judged.append((step + 1, float(value)))
     return losses, judged

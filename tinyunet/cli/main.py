@@ -98,7 +98,7 @@ def parser() -> Parser:
         if run is run_predict:
             added.add(predict)
         if run in (run_predict, run_evaluate):
-            added.add(sliding_window, ("tile", "margin", "batch_size", "threads", "tta"))
+            added.add(sliding_window, ("tile", "margin", "threads", "tta"))
 
     # What was not typed stays out of the result, so that --resume can tell what a person wants.
     everything = [each.name for each in fields(TrainingConfig)]

@@ -29,7 +29,7 @@ from tinyunet.errors import UserError
 
 # What MPICH and its kin, Open MPI, and launchers that speak PMIx (srun) set for each process.
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-RANK_VARIABLES = ("PMIX_RANK",)
+RANK_VARIABLE = "PMIX_RANK"
 
 # How long a process that fails waits for the others to fail in the same way, in seconds.
 TIMEOUT = 5.0
@@ -43,8 +43,8 @@ def find_communicator():
     UserError
         If ``mpiexec`` started several processes that cannot reach each other.
     """
-    size = next((int(os.environ[name]) for name in SIZE_VARIABLES if name in os.environ), None)
-    if size == 1 or (size is None and not any(name in os.environ for name in RANK_VARIABLES)):
+    size = next((os.environ[name] for name in SIZE_VARIABLES if name in os.environ), None)
+    if size == "1" or (size is None and RANK_VARIABLE not in os.environ):
         return SingleProcess()
     try:
         from mpi4py import MPI
@@ -53,13 +53,7 @@ def find_communicator():
             f"mpiexec started several processes, but they cannot reach each other: {error}; "
             "pip install 'tinyunet[mpi]', or start without mpiexec"
         ) from error
-    if MPI.COMM_WORLD.size == 1 and size is not None:
-        raise UserError(
-            f"mpiexec started {size} processes, but each finds itself alone: mpi4py uses "
-            f"{MPI.get_vendor()[0]}, and this mpiexec belongs to another MPI; start with the "
-            "mpiexec of the same installation"
-        )
-    return SingleProcess() if MPI.COMM_WORLD.size == 1 else Communicator(MPI)
+    return Communicator(MPI) if MPI.COMM_WORLD.size > 1 else SingleProcess()
 
 
 class SingleProcess:
@@ -153,21 +147,15 @@ class Communicator(SingleProcess):
         """
         if error is None:
             return
-        status = 1
-        if isinstance(error, UserError):
-            status = 2
-        elif isinstance(error, KeyboardInterrupt):
-            status = 130
+        statuses = {UserError: 2, KeyboardInterrupt: 130}
+        status = next((n for known, n in statuses.items() if isinstance(error, known)), 1)
         if self._arrived(self.farewell.Ibarrier(), TIMEOUT):
             if not self.is_main_process:
                 raise SystemExit(status)
             return
         if status == 1:
             traceback.print_exception(error)
-        reason = " ".join(f"{error or kind.__name__}".split())
-        print(
-            f"tinyunet: process {self.rank} of {self.size} (counted from 0) stops all: {reason}",
-            file=sys.stderr,
-            flush=True,
-        )
+        reason = " ".join(str(error or kind.__name__).split())
+        who = f"tinyunet: process {self.rank} of {self.size} (counted from 0)"
+        print(f"{who} stops all: {reason}", file=sys.stderr, flush=True)
         self.everyone.Abort(status)

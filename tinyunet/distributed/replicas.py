@@ -14,12 +14,14 @@ The same split and sum serve several processes, on one computer or many: a `Comm
 """
 
 import copy
+import itertools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from tinyunet.backend import device_name, to_device, to_host, xp
@@ -55,7 +57,6 @@ class Replicas:
         self.team = team
         self.replicas = [network] + [replica_of(network) for _ in range(threads - 1)]
         self.parameters = [replica.parameters() for replica in self.replicas]
-        self.statistics = [statistics_of(replica) for replica in self.replicas]
         self.pool = ThreadPoolExecutor(threads)
         self.helpers = ThreadPoolExecutor(threads)
         self.controller = ThreadpoolController()
@@ -82,27 +83,29 @@ class Replicas:
 
         Raises
         ------
+        UserError
+            If there are fewer images than processes.
         RuntimeError
             In a team, if there are gradients already: they would be summed over the team again.
         """
-        # Whoever loaded a state into the network since the last batch changed only its own.
-        self.share_statistics()
-        if self.team.size > 1 and any(p.grad is not None for p in self.parameters[0]):
+        team = self.team
+        if len(images) < team.size:
+            raise UserError(
+                f"a batch of {len(images)} images for {team.size} processes: each needs one; "
+                "choose a larger batch or fewer processes"
+            )
+        if team.size > 1 and any(p.grad is not None for p in self.parameters[0]):
             raise RuntimeError("call zero_grad before each step")
         targets = (labels,) if pixel_weights is None else (labels, pixel_weights)
         total = loss.weight(*targets) or 1.0
-        parts = self.parts(len(images))
-        first = self.team.rank * len(self.replicas)
-        if self.statistics[0] and len(images) < self.team.size:
-            raise UserError(
-                f"a batch of {len(images)} images for {self.team.size} processes: with batch "
-                "normalization each process needs one; choose a larger batch or fewer processes"
-            )
-        sums = SumOverParts(len(parts), self.team)
+        own = team.share(len(images))
+        images, targets = images[own], [array[own] for array in targets]
+        parts = split(len(images), len(self.replicas))
+        sums = SumOverParts(len(parts), team)
 
         def work(index):
-            replica, part = self.replicas[index], parts[index]
-            replica.set_seed(seed, first + index)
+            replica, part = self.replicas[index].train(), parts[index]
+            replica.set_seed(seed, team.rank * len(self.replicas) + index)
             with sums.for_part(index, replica):
                 logits = replica(to_device(images[part]))
                 targets_of_part = [array[part] for array in targets]
@@ -113,11 +116,11 @@ class Replicas:
                 replica.backward(backward(share), input_gradient=False)
                 return value * share
 
-        losses = self.run(work, len(parts))
+        value, *others = self.run(work, len(parts))
+        value = xp.asarray(sum(others, start=value))
         self.sum_gradients(len(parts))
-        # There is no part where a team has more processes than the batch has images.
-        value = xp.asarray(sum(losses[1:], start=losses[0]) if losses else images.dtype.type(0))
-        self.sum_over_team(value)
+        if team.size > 1:  # loss and gradients, all in one message
+            team.sum_in_place(*(parameter.grad for parameter in self.parameters[0]), value)
         return value
 
     def step(self, optimizer):
@@ -125,40 +128,19 @@ class Replicas:
         with lend(self.helpers, len(self.replicas)):
             optimizer.step()
 
-    def parts(self, count):
-        """Divide `count` images: a slice for each thread, of this process's share."""
-        share = self.team.share(count)
-        return [
-            slice(share.start + part.start, share.start + part.stop)
-            for part in split(share.stop - share.start, len(self.replicas))
-        ]
-
     def logits(self, images):
-        """Run a batch through the network, which is in eval mode: host logits (N, OH, OW, K)."""
+        """Run a batch through the network, in eval mode: host logits (N, OH, OW, K)."""
         parts = split(len(images), len(self.replicas))
 
         def work(index):
-            self.replicas[index].eval()
-            return to_host(self.replicas[index](to_device(images[parts[index]])))
+            return to_host(self.replicas[index].eval()(to_device(images[parts[index]])))
 
-        results = self.run(work, len(parts))
-        return results[0] if len(results) == 1 else xp.module.concatenate(results)
-
-    def train(self):
-        """Switch the network and its replicas to training."""
-        for replica in self.replicas:
-            replica.train()
-
-    def eval(self):
-        """Switch the network and its replicas to use."""
-        for replica in self.replicas:
-            replica.eval()
-        self.share_statistics()
+        return np.concatenate(self.run(work, len(parts)))
 
     def run(self, work, count):
         """Call ``work(0)`` to ``work(count - 1)`` on threads of their own; results in order."""
         # With fewer parts than threads, the others help with the operations.
-        threads_each = len(self.replicas) // max(count, 1)
+        threads_each = len(self.replicas) // count
 
         def work_with_helpers(index):
             with lend(self.helpers, threads_each):
@@ -174,22 +156,6 @@ class Replicas:
                 if part.grad is not None:
                     parameter.add_gradient(part.grad)
                     part.grad = None
-
-    def sum_over_team(self, value):
-        """Sum loss and gradients over the processes, all in one message."""
-        if self.team.size == 1:
-            return
-        for parameter in self.parameters[0]:
-            if parameter.grad is None:  # fewer images than processes
-                parameter.grad = xp.zeros_like(parameter.data)
-        gradients = [parameter.grad for parameter in self.parameters[0]]
-        self.team.sum_in_place(*gradients, value)
-
-    def share_statistics(self):
-        """Give every replica the network's own running statistics."""
-        for statistics in self.statistics[1:]:
-            for own, source in zip(statistics, self.statistics[0], strict=True):
-                own.data[...] = source.data
 
 
 class SumOverParts:
@@ -209,7 +175,7 @@ class SumOverParts:
         self.team = team
         self.given = [()] * count
         self.sums = []
-        self.barrier = threading.Barrier(max(count, 1), action=self._add)
+        self.barrier = threading.Barrier(count, action=self._add)
 
     @contextmanager
     def for_part(self, index: int, replica):
@@ -244,43 +210,43 @@ class SumOverParts:
 
 
 class SharedParameter(Parameter):
-    """A parameter's twin in a replica of its network: the same data, a gradient of its own."""
+    """A parameter's twin in a replica of its network: the same values, a gradient of its own.
+
+    Of running averages it gives copies. What a replica adds to them is lost, for all replicas add
+    the same, the statistics of the whole batch, and the network itself keeps it.
+    """
 
     def __init__(self, original):
         self.original = original
-        self.grad = None
-        self.name = original.name
-        self.trainable = True
+        super().__init__(original.data, original.trainable)
 
     @property
     def data(self):
         """The original's values, whatever they are now."""
-        return self.original.data
+        return self.original.data if self.trainable else self.original.data.copy()
+
+    @data.setter
+    def data(self, values):
+        """Leave the original as it is."""
 
 
 def replica_of(network):
-    """Make a twin of a network: the same parameters, but gradients and running averages of its own.
+    """Make a twin of a network, with the same parameters but gradients of its own.
 
     Several threads can then each run their part of a batch through "the same" network.
     """
     # A deep copy, but for the parameters: what is in `memo` counts as copied already.
-    memo = {id(parameter): SharedParameter(parameter) for parameter in network.parameters()}
+    memo = {id(p): SharedParameter(p) for _, p in network.named_parameters()}
     twin = copy.deepcopy(network, memo)
     for layer in twin.modules():
         layer._backward = None
     return twin
 
 
-def statistics_of(network):
-    """List the parameters that a network stores but does not train."""
-    return [parameter for _, parameter in network.named_parameters() if not parameter.trainable]
-
-
 def split(count, parts):
     """Cut `count` images into at most `parts` slices of nearly equal size, none empty."""
-    parts = min(count, parts)
-    edges = [count * part // max(parts, 1) for part in range(parts + 1)]
-    return [slice(first, last) for first, last in zip(edges, edges[1:], strict=False)]
+    edges = [count * part // min(count, parts) for part in range(min(count, parts) + 1)]
+    return [slice(*ends) for ends in itertools.pairwise(edges)]
 
 
 def available_cores():

@@ -385,7 +385,7 @@ def evaluate_each(
     progress : bool
         Show a progress bar.
     **options
-        `tile`, `margin`, `batch_size`, `tta`: see
+        `tile`, `margin`, `tta`: see
         `tinyunet.inference.sliding_window.sliding_window`.
 
     Returns

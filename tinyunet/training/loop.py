@@ -60,7 +60,6 @@ def training_steps(
     """
     for step in steps:
         images, labels, *weights = draw_batch(step)
-        replicas.train()
         if schedule is not None:
             optimizer.lr = schedule(step)
         optimizer.zero_grad()
