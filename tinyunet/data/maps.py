@@ -16,7 +16,7 @@ from PIL import Image
 from tinyunet.atomic_io import aside, save_picture, save_text
 from tinyunet.data.class_table import ClassTable, numbered, values_of
 from tinyunet.data.images import Place, Raster, import_rasterio, listed, open_raster
-from tinyunet.errors import UserError, problems_named
+from tinyunet.errors import UserError, import_extra, problems_named
 
 OUTSIDE = 255  # in masks from polygons: nobody has looked there
 PHOTOMETRIC = {"RGB": "rgb", "CMYK": "cmyk", "gray with white as 0": "miniswhite"}
@@ -70,7 +70,8 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     if min(height, width) >= 512:
         keywords |= {"tiled": True, "blockxsize": 512, "blockysize": 512}
     if place is not None:
-        keywords |= {"transform": rasterio.Affine(*place.transform), "crs": place.crs or None}
+        keywords |= {"transform": rasterio.Affine(*place.transform)}
+        keywords |= {"crs": place.crs} if place.crs else {}
     with written_by_gdal(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
         with rasterio.open(partial, "w", **keywords) as file:
             yield file
@@ -196,18 +197,6 @@ def qgis_style(names: Sequence[str], colors: np.ndarray) -> str:
 # --- Polygons ----------------------------------------------------------------------------------
 
 
-def import_polygons(path: str | Path):
-    """Import pyogrio and shapely, or say what needs them."""
-    try:
-        import pyogrio
-        import shapely
-    except ImportError as error:
-        raise UserError(
-            f"{path}: polygons need pyogrio and shapely: pip install 'tinyunet[geo]'"
-        ) from error
-    return pyogrio, shapely
-
-
 def save_polygons(
     map_path: str | Path, path: str | Path, names: Sequence[str], min_area: float = 0.0
 ) -> int:
@@ -236,7 +225,7 @@ def save_polygons(
         If the extra ``geo`` is missing, or it cannot be written there.
     """
     rasterio = import_rasterio(path, "are polygons")
-    pyogrio, shapely = import_polygons(path)
+    pyogrio, shapely = import_extra("geo", "pyogrio", "shapely", what=f"{path}: a GeoPackage")
     with rasterio.open(map_path) as file:
         band, transform = rasterio.band(file, 1), file.transform
         found = [
@@ -310,7 +299,7 @@ def rasterize(
     """
     raster = open_raster(scene)
     rasterio = import_rasterio(scene, "is a scene for polygons")
-    pyogrio, shapely = import_polygons(polygons)
+    pyogrio, shapely = import_extra("geo", "pyogrio", "shapely", what=f"{polygons}: reading it")
     if raster.place is None or not raster.place.crs:
         raise UserError(f"{scene}: is not georeferenced, so polygons have no place in it")
     with problems_named(polygons, "cannot be read as polygons"):
@@ -341,10 +330,8 @@ def rasterize(
         rasterio.features.rasterize(pairs, out=mask, transform=transform)
     if (mask == outside).all():
         systems = " and ".join(system.to_string()[:40] for system in (source, target))
-        raise UserError(
-            f"{polygons}: no polygon with a class lies in the scene {scene}: compare their "
-            f"coordinate systems ({systems})"
-        )
+        fault = f"no polygon with a class lies in the scene {scene}"
+        raise UserError(f"{polygons}: {fault}: compare their coordinate systems, {systems}")
     nodata = outside if outside == OUTSIDE else None
     with raster_file(out, mask.shape, mask.dtype, raster.place, nodata=nodata) as file:
         file.write(mask, 1)

@@ -68,9 +68,8 @@ def spatial_split(
         validation += judge
     if not training or not validation:
         raise UserError(
-            "a spatial split needs a scene with room for two parts and a strip as wide as the "
-            f"receptive field ({buffer} pixels) between them: choose a smaller crop or depth, or "
-            "give --val-images"
+            f"no scene has room for two parts with a strip ({buffer} pixels) between them, as wide "
+            "as the receptive field: choose a smaller crop or depth, or give --val-images"
         )
     return dataset.parts(sorted(training, key=itemgetter(1))), dataset.parts(validation)
 
@@ -156,9 +155,7 @@ def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
         return validation
     windows = windows_of(validation, WINDOW)
     chosen = np.linspace(0, len(windows) - 1, min(len(windows), judged // WINDOW**2))
-    warn_once(
-        f"validation looks at windows of {WINDOW} x {WINDOW} pixels, spread over what is set aside"
-    )
+    warn_once(f"validation looks at windows of {WINDOW} x {WINDOW} pixels, not at all there is")
     return validation.parts([windows[k] for k in chosen.round().astype(int)])
 
 
@@ -202,9 +199,7 @@ def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 
         If there are fewer tiles than folds, or none are left to train on.
     """
     if len(dataset) < count:
-        raise UserError(
-            f"{len(dataset)} tiles can't be divided into {count} folds: cut smaller ones"
-        )
+        raise UserError(f"{len(dataset)} tiles are too few for {count} folds: cut smaller ones")
     names, starts = map(np.array, zip(*places_of(dataset), strict=True))
     scenes = np.unique(names, return_inverse=True)[1]
     stops = starts + [mask.shape for mask in dataset.masks]
@@ -224,10 +219,8 @@ def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 
         near = ((scenes[:, None] == scenes[region]) & ~apart.any(axis=2)).any(axis=1)
         rest = np.flatnonzero(~near)
         if not len(rest):
-            raise UserError(
-                f"{count} folds, each {buffer} pixels (the receptive field) from the tiles that "
-                "train, leave none to train on: choose a smaller --depth or --crop-size"
-            )
+            fault = f"no tile is {buffer} pixels (the receptive field) away from a fold"
+            raise UserError(f"{fault}: choose a smaller --depth or --crop-size")
         judged = region
         if split == "random":
             judged, rest = sample, rng.permutation(np.setdiff1d(drawn, sample))[: len(rest)]
