@@ -61,10 +61,7 @@ def cut_tiles(
         is not empty.
     """
     if size < 1 or not 0 <= overlap < size:
-        raise UserError(
-            f"tiles of {size} pixels that overlap by {overlap}: choose a size of at least 1, and "
-            "an overlap from 0 to less than the size"
-        )
+        raise UserError(f"tiles of {size} pixels can't overlap by {overlap}: choose less, from 0")
     pairs = find_pairs(scene_path, mask_path)
     stems, empty = [], 0
     with new_folder(out_dir) as folder:
@@ -74,10 +71,8 @@ def cut_tiles(
             rasters = open_pair(pair)
             height, width = rasters[0].shape[:2]
             if size > min(height, width):
-                raise UserError(
-                    f"{pair.image_path}: has {height} x {width} pixels (height x width), too few "
-                    f"for a tile of {size}: choose a size of at most {min(height, width)}"
-                )
+                fault = f"is only {height} x {width} pixels high and wide"
+                raise UserError(f"{pair.image_path}: {fault}: choose a smaller size than {size}")
             rows, columns = starts(height, size, overlap), starts(width, size, overlap)
             digits = len(str(max(rows[-1], columns[-1])))
             for row, column in itertools.product(rows, columns):
