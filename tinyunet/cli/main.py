@@ -19,11 +19,11 @@ from tinyunet.cli.data import run_check, run_tile
 from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
 from tinyunet.cli.export import run_export
-from tinyunet.cli.learn import run_learn
 from tinyunet.cli.predict import predict, run_predict
 from tinyunet.cli.rasterize import run_rasterize
 from tinyunet.cli.terminal import Stream
 from tinyunet.cli.train import run_train
+from tinyunet.course.session import run_learn
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import sliding_window
