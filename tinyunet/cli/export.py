@@ -31,10 +31,8 @@ def run_export(
     use_device("cpu")
     exported = load_model(model)
     export_onnx(exported, out, tile=tile, resolution=resolution)
-    print(f"{out} is ready for onnxruntime, and for QGIS: Plugins > Deepness, model type")
-    print(f"Segmentor, tile size {tile}; it checked out as a valid ONNX file.")
-    if exported.threshold is not None and exported.threshold < 0.5:
-        print(
-            f"Unlike predict, Deepness never finds {exported.class_names[1]} where its probability "
-            f"is below 0.5; the model's threshold is {exported.threshold}, so its map has less."
-        )
+    print(f"{out} is a valid ONNX file, for onnxruntime and for QGIS (Plugins > Deepness, model")
+    print(f"type Segmentor, tile size {tile}).")
+    if (exported.threshold or 0.5) < 0.5:
+        print(f"Deepness finds {exported.class_names[1]} only where its probability is above 0.5,")
+        print(f"predict where it is above {exported.threshold}: it finds more.")
