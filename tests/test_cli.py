@@ -294,7 +294,7 @@ def test_masks_of_0_and_255_or_of_colors_are_learned_as_they_are(folder, capsys)
     assert call("evaluate", "run/model.npz", "images", "masks") == 2
     assert "does not list" in capsys.readouterr().err
     assert call("check", "images", "masks", "--classes", "nowhere.txt") == 2
-    assert "nowhere.txt: the class table cannot be read" in capsys.readouterr().err
+    assert "nowhere.txt: is no class table that can be read" in capsys.readouterr().err
 
 
 def test_a_bad_file_is_named_and_the_rest_is_predicted(trained, tmp_path, capsys):
@@ -386,7 +386,7 @@ def test_info_names_the_versions_and_what_is_missing(capsys):
     assert np.__version__ in text
     assert "threads" in text
     problem = cuda.cuda_problem()
-    assert (problem or "driver for") in text
+    assert (problem or "CUDA") in text
 
 
 def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, monkeypatch):

@@ -13,8 +13,7 @@ Three things differ from the network that was trained, none of them its predicti
 - ONNX arrays are channels first, (N, C, H, W).
 - The file takes what Deepness gives, 8-bit values divided by 255, so standardization and softmax
   are in the graph.
-- At inference a batch normalization is a constant scale and shift of each channel. They are folded
-  into the convolution before it: ``gamma / std * (w * x - mean) + beta`` is again a convolution.
+- Batch normalization is folded into the convolution before it (see `tinyunet.fast.inference`).
 """
 
 import json
@@ -29,8 +28,8 @@ from tinyunet.atomic_io import written_aside
 from tinyunet.backend import to_host
 from tinyunet.checkpoint import Model
 from tinyunet.errors import UserError
+from tinyunet.fast.inference import Convolution, Parts, Pool, for_inference
 from tinyunet.nn import layers
-from tinyunet.nn.functional.convolution import border_widths
 
 OPSET = 13  # of 2020: what the onnxruntime inside an older QGIS reads, too
 IR_VERSION = 8
@@ -38,12 +37,11 @@ IGNORED = -1e30  # the logit of a class that is never to be chosen: its probabil
 
 
 class Graph:
-    """A graph that grows: its nodes, the arrays that they use by name, and who uses which."""
+    """A graph that grows: its nodes, and the arrays that they use by name."""
 
     def __init__(self) -> None:
         self.nodes: list = []
         self.arrays: dict[str, np.ndarray] = {}
-        self.weights: dict[str, list[str]] = {}  # kernel and bias, by what a convolution made
 
     def add(self, kind: str, *inputs: str, **attributes) -> str:
         """Append a node; returns the name of its output."""
@@ -71,36 +69,24 @@ class Tensor(NamedTuple):
         """Go through a layer: through each one inside, or into the graph by the layer's kind."""
         if type(layer) not in WRITERS:
             return layer.forward(self, *others)
-        name = WRITERS[type(layer)](layer, self, *others)
-        return Tensor(self.graph, name, layer.output_shape(self.shape, *(o.shape for o in others)))
+        return self._replace(name=WRITERS[type(layer)](layer, self, *others))
 
 
 # Each of these writes what a layer does and returns the name of the result.
 
 
-def write_convolution(layer, x: Tensor, kind: str) -> str:
+def write_convolution(layer, x: Tensor) -> str:
+    """Write Conv, and the ReLU after it."""
+    (top, bottom), (left, right) = layer.border
+    name = write_weighted("Conv", layer, x, pads=[top, left, bottom, right])
+    return x.graph.add("Relu", name) if layer.relu else name
+
+
+def write_weighted(kind: str, layer, x: Tensor, **attributes) -> str:
     """Write either kind of convolution: the kernel (KH, KW, C, F) becomes (F, C, KH, KW)."""
-    (top, bottom), (left, right) = border_widths(layer.padding, layer.kernel_size, layer.stride)
-    weight = to_host(layer.weight.data).transpose(3, 2, 0, 1)
-    channels = weight.shape[0 if kind == "Conv" else 1]
-    bias = to_host(layer.bias.data) if layer.bias else np.zeros(channels, weight.dtype)
-    weights = [x.graph.constant("weight", weight), x.graph.constant("bias", bias)]
-    sizes = {"kernel_shape": list(layer.kernel_size), "strides": list(layer.stride)}
-    name = x.graph.add(kind, x.name, *weights, pads=[top, left, bottom, right], **sizes)
-    x.graph.weights[name] = weights
-    return name
-
-
-def write_normalization(layer, x: Tensor) -> str:
-    """Fold the normalization into the convolution before it: nothing is added to the graph."""
-    kernel, bias = x.graph.weights[x.name]
-    mean, variance = to_host(layer.running_mean.data), to_host(layer.running_variance.data)
-    scale = to_host(layer.gamma.data) / np.sqrt(variance + layer.epsilon)
-    arrays = x.graph.arrays
-    # (F, C, KH, KW) times (F, 1, 1, 1)
-    arrays[kernel] = arrays[kernel] * scale[:, None, None, None]
-    arrays[bias] = (arrays[bias] - mean) * scale + to_host(layer.beta.data)
-    return x.name
+    kernel = x.graph.constant("weight", to_host(layer.weight.data).transpose(3, 2, 0, 1))
+    bias = x.graph.constant("bias", to_host(layer.bias.data))
+    return x.graph.add(kind, x.name, kernel, bias, strides=list(layer.stride), **attributes)
 
 
 def write_pooling(layer, x: Tensor) -> str:
@@ -116,15 +102,14 @@ def write_upsampling(layer, x: Tensor) -> str:
     return x.graph.add("Resize", x.name, "", scales, nearest_mode="floor", **nearest)
 
 
+# The layers of a network for inference alone.
 WRITERS = {
-    layers.Conv2d: partial(write_convolution, kind="Conv"),
-    layers.ConvTranspose2d: partial(write_convolution, kind="ConvTranspose"),
-    layers.BatchNorm2d: write_normalization,
-    layers.ReLU: lambda layer, x: x.graph.add("Relu", x.name),
+    Convolution: write_convolution,
+    layers.ConvTranspose2d: partial(write_weighted, "ConvTranspose"),
     layers.Dropout: lambda layer, x: x.name,  # which does nothing at inference
-    layers.MaxPool2d: write_pooling,
+    Pool: write_pooling,
     layers.UpsampleNearest2d: write_upsampling,
-    layers.Concat: lambda layer, skip, x: x.graph.add("Concat", skip.name, x.name, axis=1),
+    Parts: lambda layer, skip, x: x.graph.add("Concat", skip.name, x.name, axis=1),
 }
 
 
@@ -171,7 +156,7 @@ def export_onnx(
     mean, std = model.standardization.mean, model.standardization.std
     x = graph.add("Mul", "image", graph.constant("scale", as_channels(255 / std)))
     x = graph.add("Add", x, graph.constant("shift", as_channels(-mean / std)))
-    logits = model.network(Tensor(graph, x, (1, tile, tile, channels))).name
+    logits = for_inference(model.network)(Tensor(graph, x, (1, tile, tile, channels))).name
     if model.ignore_index in range(classes):
         never = np.where(np.arange(classes) == model.ignore_index, IGNORED, 0)
         logits = graph.add("Add", logits, graph.constant("never", as_channels(never)))

@@ -301,7 +301,7 @@ class Scores:
         return result
 
     def table(self, class_names) -> str:
-        """Return the scores as a table to read, one line a class, and the confusion in percent."""
+        """Return the scores as a table to read, one line a class."""
         true = self.confusion.sum(axis=1)
         shares = 100 * true / max(true.sum(), 1)
         columns = (self.iou, self.dice, self.precision, self.recall)
@@ -311,12 +311,7 @@ class Scores:
         totals = {"mean IoU": self.mean_iou, "pixel accuracy": self.pixel_accuracy}
         totals |= {"kappa": self.kappa, "calibration error": self.calibration_error}
         lines = [*aligned(rows), ""]
-        lines += [*aligned([(name, format_score(total)) for name, total in totals.items()]), ""]
-        lines += ["Of 100 pixels of the class on the left, so many were predicted as each class:"]
-        rows = [("", *class_names)]
-        for name, row in zip(class_names, self.confusion, strict=True):
-            rows.append((name, *(f"{100 * count / max(row.sum(), 1):.1f}" for count in row)))
-        lines += aligned(rows)
+        lines += aligned([(name, format_score(total)) for name, total in totals.items()])
         if self.objects is not None:
             rows = [("objects", *OUTCOMES)]
             rows += [
