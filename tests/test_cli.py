@@ -21,6 +21,7 @@ from tinyunet import cuda
 from tinyunet.atomic_io import save_picture
 from tinyunet.checkpoint import Model, load_model, save_model
 from tinyunet.cli.main import main, parser
+from tinyunet.cli.predict import on_disk
 from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
 from tinyunet.inference.evaluation import CHANCE
@@ -207,6 +208,24 @@ def test_a_map_lies_where_its_image_lies(trained, tmp_path):
         assert made.place == place and made.shape == (20, 30, 1)
         assert not made.valid()[:5].any() and made.valid()[5:].all()
     assert not (out / "north.png").exists()
+
+
+def test_an_array_on_disk_is_one_without_a_file_that_stays(tmp_path):
+    array = on_disk((30, 20, 3), np.uint16, tmp_path)
+    array[4:7, 5:] = 9
+    assert array.shape == (30, 20, 3) and array.sum() == 9 * 3 * 15 * 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system can't reserve room")
+def test_a_disk_that_is_too_full_for_a_map_is_said_before_the_work(trained, monkeypatch, capsys):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    arguments = [trained / "run" / "model.npz", trained / "images" / "blob1.png"]
+    assert call("predict", *arguments, "--out", trained / "full") == 2
+    assert capsys.readouterr().err == "tinyunet: No space left on device\n"
 
 
 def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, capsys):

@@ -88,17 +88,13 @@ def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None =
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
         raise UserError(f"the truth is {truth.shape} and the prediction {prediction.shape}")
-    if ignore_index is not None:
-        counts = truth != ignore_index
-        truth, prediction = truth[counts], prediction[counts]
+    counts = truth != ignore_index
+    truth, prediction = truth[counts].astype(np.int64), prediction[counts].astype(np.int64)
     for name, values in (("truth", truth), ("prediction", prediction)):
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) < classes:
-            raise UserError(
-                f"the {name} holds classes {values.min()} to {values.max()}, "
-                f"and there are {classes}: 0 to {classes - 1}"
-            )
-    pairs = truth.astype(np.int64).ravel() * classes + prediction.ravel()
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        low, high = values.min(initial=0), values.max(initial=0)
+        if not 0 <= low <= high < classes:
+            raise UserError(f"the {name} holds {low} to {high}, and classes are 0 to {classes - 1}")
+    return np.bincount(truth * classes + prediction, minlength=classes**2).reshape(classes, -1)
 
 
 def count_by_confidence(probabilities, right) -> np.ndarray:
