@@ -15,6 +15,7 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -208,9 +209,8 @@ def find_class_list(masks: str | Path) -> Path | None:
     """Find CVAT's or Roboflow's list beside masks, in their folder or the one above."""
     folder = Path(os.path.realpath(masks))
     folder = folder if folder.is_dir() else folder.parent
-    places = (folder / "labelmap.txt", folder / "_classes.csv")
-    candidates = (*places, *(folder.parent / path.name for path in places))
-    return next((path for path in candidates if path.is_file()), None)
+    names = itertools.product((folder, folder.parent), ("labelmap.txt", "_classes.csv"))
+    return next((place / name for place, name in names if (place / name).is_file()), None)
 
 
 # --- What a mask stores ------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 from tinyunet.data.class_table import (
     ClassTable,
     find_class_list,
+    numbered,
     open_mask,
     parse_class_table,
     read_class_table,
@@ -218,11 +219,9 @@ def open_pair(pair: Pair) -> tuple[Raster, Raster]:
     """
     image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
     if image.turned and not mask.turned:
-        raise UserError(
-            f"{image.path}: its EXIF data say that it is to be turned, and those of its mask do "
-            "not: turn the pixels (magick mogrify -auto-orient), or remove the mark (exiftool "
-            "-Orientation=) if the mask was drawn on the pixels as they are stored"
-        )
+        fault = "its EXIF data say that it is to be turned, and those of its mask do not"
+        remedy = "turn the pixels (magick mogrify -auto-orient) or drop it (exiftool -Orientation=)"
+        raise UserError(f"{image.path}: {fault}: {remedy}, as fits the mask")
     if image.shape[:2] != mask.shape[:2]:
         sizes = f"has {size(mask)} pixels, but its image {image.path.name} has {size(image)}"
         raise UserError(f"{mask.path}: {sizes} (height x width): they must have the same")
@@ -380,10 +379,9 @@ def meaning_of(model, alpha: str | None = None) -> tuple[ClassTable, ImageFormat
         remembered = model.metadata["image_format"]
         image_format = ImageFormat(**remembered | ({"alpha": alpha} if alpha else {}))
         return parse_class_table(stored), image_format
-    names = model.class_names
-    values = tuple((str(k),) for k in range(len(names)))
-    ignored = () if model.ignore_index in (None, *range(len(names))) else (str(model.ignore_index),)
-    return ClassTable(tuple(names), values, ignored), None
+    numbers = range(len(model.class_names))
+    ignored = () if model.ignore_index in (None, *numbers) else (model.ignore_index,)
+    return numbered(numbers, model.class_names, ignored), None
 
 
 # --- Class numbers in memory -------------------------------------------------------------------
@@ -430,8 +428,7 @@ class ClassPixels:
             labels = self.masks[index][window]
             counted = labels if ignore_index is None else labels[labels != ignore_index]
             if counted.size and not 0 <= counted.min() <= counted.max() < classes:
-                wrong = counted[(counted < 0) | (counted >= classes)][0]
-                raise UserError(f"a mask holds {wrong}, but the classes are 0 to {classes - 1}")
+                raise UserError(f"a mask holds other values than the classes, 0 to {classes - 1}")
             self.counts[block] = np.bincount(counted.ravel(), minlength=classes)
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:

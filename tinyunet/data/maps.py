@@ -80,11 +80,14 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
                 file.read(1, window=window)
 
 
-def save_like(pixels: np.ndarray, valid, raster: Raster, path: Path, place: Place | None) -> None:
+def save_part(raster: Raster, rows: slice, columns: slice, path: Path, place: Place | None) -> None:
     """Save a part of an image as the image itself is stored: type, bands, nodata, palette.
 
-    Without a place, what a PNG can hold becomes a PNG; `path` has no ending.
+    Without a place, which is that of the whole, what a PNG can hold becomes a PNG; `path` has no
+    ending.
     """
+    pixels, valid = raster.read(rows, columns)
+    place = place and place.shifted(rows.start, columns.start)
     channels = pixels.shape[2]
     plain = pixels.dtype == np.uint8 and raster.color in ("gray", "RGB")
     plain |= pixels.dtype == np.uint16 and (channels, raster.color) == (1, "gray")
