@@ -65,8 +65,8 @@ def main(arguments=None):
         model = train(options)
         rows, found = [], []
         for title, image, truth in shown:
-            marks = np.empty(image.shape[:2], np.uint8)
-            share = mark_applicability(model, image, marks)
+            marks = mark_applicability(model, image)
+            share = (marks == 0).mean()
             row = [
                 (title, image),
                 (f"{100 * share:.0f} % outside (red)", marked(image, marks == 0)),

@@ -51,5 +51,5 @@ def test_where_nothing_is_known_nothing_is_refused(monkeypatch):
 @pytest.mark.parametrize("options", [{"margin": 10_000_000}, {"margin": 10**9, "tile": 1}])
 def test_windows_that_fit_no_computer_are_refused_at_once(options):
     network = UNet(3, 2, base_channels=2, depth=2)
-    with pytest.raises(UserError, match="choose a smaller tile, margin or batch size"):
+    with pytest.raises(UserError, match="choose a smaller tile or margin"):
         list(sliding_window(network, np.zeros((40, 30, 3), np.uint8), **options))

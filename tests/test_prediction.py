@@ -10,11 +10,12 @@ from tinyunet.checkpoint import Model
 from tinyunet.data.elastic import mirrored
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import (
-    ProbabilityFile,
+    choose_class,
     full_margin,
     predict_classes,
     predict_probabilities,
     round_up,
+    run_batch,
     sliding_window,
 )
 from tinyunet.nn.functional import softmax
@@ -68,11 +69,11 @@ def test_mirrored_is_what_numpy_pads(length, before, after):
 
 @given(networks, sizes, st.integers(1, 20), st.integers(0, 5), st.integers(1, 3))
 def test_with_the_full_margin_tiles_equal_the_whole_mirrored_image(
-    network, size, tile, more, batch
+    network, size, tile, more, threads
 ):
     image = picture(size, network.config["in_channels"])
     margin = full_margin(network)
-    result = assemble(network, image, tile=tile, margin=margin + more, batch_size=batch)
+    result = assemble(network, image, tile=tile, margin=margin + more, threads=threads)
     scale = 1 + abs(result).max()
     np.testing.assert_allclose(result, whole(network, image, margin), atol=1e-5 * scale)
     # and what lies still farther out plays no part:
@@ -216,21 +217,6 @@ def test_the_most_probable_class_wins_and_the_ignored_one_never_does(ignore_inde
         assert not probabilities[:, :, ignore_index].any()
 
 
-def test_only_the_windows_of_a_batch_are_prepared_at_once():
-    network = UNet(1, 2, base_channels=2, depth=1)
-    shapes = []
-
-    def prepare(windows):
-        shapes.append(windows.shape)
-        return windows
-
-    image = picture((40, 40), 1)
-    for _ in sliding_window(network, image, tile=10, margin=6, batch_size=3, prepare=prepare):
-        pass
-    assert [shape[0] for shape in shapes] == [3, 3, 3, 3, 3, 1]
-    assert {shape[1:] for shape in shapes} == {(22, 22, 1)}
-
-
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 4), (0, 8, 3), (8, 8)])
 def test_an_image_that_does_not_fit_is_refused(shape):
     network = UNet(3, 2, base_channels=2, depth=1)
@@ -238,69 +224,70 @@ def test_an_image_that_does_not_fit_is_refused(shape):
         list(sliding_window(network, np.zeros(shape, np.float32)))
 
 
-@pytest.mark.parametrize("wrong", [{"tile": 0}, {"margin": -1}, {"batch_size": 0}])
+@pytest.mark.parametrize("wrong", [{"tile": 0}, {"margin": -1}])
 def test_numbers_that_make_no_sense_are_refused(wrong):
     network = UNet(1, 2, base_channels=2, depth=1)
-    with pytest.raises(UserError, match="must be at least 1, and the margin at least 0"):
+    with pytest.raises(UserError, match="must be at least 1 and 0"):
         list(sliding_window(network, np.zeros((8, 8, 1), np.float32), **wrong))
 
 
-def test_a_file_keeps_the_probabilities_of_all_classes_and_then_is_gone(tmp_path):
-    rng = np.random.default_rng(0)
-    probabilities = rng.random((7, 9, 3))
-    with ProbabilityFile(tmp_path, (7, 9, 3)) as file:
-        for rows in (slice(0, 4), slice(4, 7)):
-            for columns in (slice(0, 5), slice(5, 9)):
-                file.write(rows, columns, probabilities[rows, columns])
-        for index in range(3):
-            expected = np.rint(255 * probabilities[:, :, index])
-            np.testing.assert_array_equal(file.read(index), expected)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
-    class Full:
-        def seek(self, place):
-            pass
-
-        def write(self, content):
-            raise OSError(28, "No space left on device")
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
-    with ProbabilityFile(tmp_path, (2, 2, 2)) as file:
-        with pytest.raises(UserError, match="probabilities: No space left"):
-            file.write(slice(0, 2), slice(0, 2), np.ones((2, 2, 2)))
-
-
-def test_without_a_margin_the_network_sees_64_pixels_around_each_tile_or_all_that_matter():
-    shapes = {}
-
-    def prepare(windows):
-        shapes[depth] = windows.shape[1:3]
-        return windows
-
-    for depth in (1, 4):
-        network = UNet(1, 2, base_channels=1, depth=depth)
-        for _ in sliding_window(network, picture((32, 48), 1), tile=16, prepare=prepare):
-            pass
-    assert full_margin(UNet(1, 2, base_channels=1, depth=1)) == 8
-    assert shapes == {1: (16 + 16, 16 + 16), 4: (16 + 128, 16 + 128)}
-
-
-def test_a_window_of_each_thread_is_computed_at_once():
+@pytest.mark.parametrize("threshold", [0.02, 0.3, 0.5, 0.8, 0.99])
+def test_class_1_is_chosen_where_its_probability_is_above_the_threshold(threshold):
+    probabilities = threshold + np.array([[-0.01, 0.001], [-0.001, 0.005]])
+    # Only the difference of the two logits counts.
+    logits = np.stack([np.full((2, 2), 3.0), 3 + np.log(probabilities / (1 - probabilities))], -1)
     network = UNet(1, 2, base_channels=1, depth=1)
-    counts = []
+    model = Model(network, Standardization([0.0], [1.0]), threshold=threshold)
+    np.testing.assert_array_equal(choose_class(model, to_device(logits)), [[0, 1], [0, 1]])
+    model.threshold = None
+    np.testing.assert_array_equal(choose_class(model, to_device(logits)), probabilities > 0.5)
 
-    def prepare(windows):
-        counts.append(len(windows))
-        return windows
 
-    for _ in sliding_window(network, picture((16, 40), 1), tile=8, threads=3, prepare=prepare):
-        pass
-    assert counts == [3, 3, 3, 1]
+def test_probabilities_are_kept_as_bytes_and_no_data_is_no_class():
+    network = UNet(1, 3, base_channels=2, depth=1, seed=1)
+    model = Model(network, Standardization([0.0], [1.0]), ["a", "b", "c"])
+    image, levels = picture((13, 21), 1), np.zeros((13, 21, 3), np.uint8)
+    valid = np.random.default_rng(1).random((13, 21)) < 0.7
+    filled = np.where(valid[..., None], image, 0)  # the mean
+    classes = predict_classes(model, image, valid=valid, levels=levels, tile=8)
+    expected = predict_probabilities(network, filled, tile=8)
+    np.testing.assert_array_equal(classes, np.where(valid, expected.argmax(axis=-1), 255))
+    np.testing.assert_allclose(levels, 255 * expected, atol=0.501)
+
+
+def windows_seen(monkeypatch, network, size, **options):
+    """Sweep an image of zeros; returns the shapes of the batches of windows."""
+    shapes = []
+
+    def note(replicas, windows, *more):
+        shapes.append(windows.shape)
+        return run_batch(replicas, windows, *more)
+
+    monkeypatch.setattr("tinyunet.inference.sliding_window.run_batch", note)
+    list(sliding_window(network, np.zeros((*size, 1), np.float32), **options))
+    return shapes
+
+
+def test_without_a_margin_the_network_sees_64_pixels_around_each_tile_or_all_that_matter(
+    monkeypatch,
+):
+    for depth, side in ((1, 16 + 2 * 8), (4, 16 + 2 * 64)):
+        network = UNet(1, 2, base_channels=1, depth=depth)
+        shapes = windows_seen(monkeypatch, network, (32, 48), tile=16)
+        assert {shape[1:3] for shape in shapes} == {(side, side)}
+    assert full_margin(UNet(1, 2, base_channels=1, depth=1)) == 8
+
+
+def test_tile_and_margin_are_rounded_up_to_what_the_network_halves(monkeypatch):
+    network = UNet(1, 2, base_channels=1, depth=3)
+    shapes = windows_seen(monkeypatch, network, (60, 40), tile=17, margin=9, threads=1)
+    assert shapes == [(1, 16 + 32, 16 + 32, 1)] * 12  # 60 = 4 tiles of 15, 40 = 3 of 14
+
+
+def test_a_window_of_each_thread_is_computed_at_once(monkeypatch):
+    network = UNet(1, 2, base_channels=1, depth=1)
+    shapes = windows_seen(monkeypatch, network, (16, 40), tile=8, threads=3)
+    assert [shape[0] for shape in shapes] == [3, 3, 3, 1]
 
 
 def test_the_full_margin_reaches_as_far_as_a_tile_sees_and_no_step_farther():

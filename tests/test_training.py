@@ -597,30 +597,6 @@ def test_border_weights_follow_the_crop_and_hold_the_class_weights(tmp_path):
         np.testing.assert_array_equal(trainer.pixel_weights(label), weight)
 
 
-def test_border_weights_between_objects_that_touch(tmp_path):
-    pytest.importorskip("scipy", reason="needs the extra 'demos'")
-    data = blobs()
-    write_folders(tmp_path, data)
-    (tmp_path / "objects").mkdir()
-    for stem, mask in zip(data.stems, data.masks, strict=True):
-        halves = mask * np.uint16(300)  # each blob becomes two objects with a gap in its middle
-        halves[:, 11:] = np.where(halves[:, 11:] > 0, 301, 0)
-        halves[:, 10] = 0
-        Image.fromarray(halves).save(tmp_path / "objects" / f"{stem}.png")
-    config = tiny(tmp_path, weight_map=True, instances=tmp_path / "objects", steps=2)
-    trainer = Trainer(config, *load_datasets(config, None, False))
-    _, _, weights = trainer.draw_batch(0)
-    assert weights.max() > 9  # without instances, a lone blob has no gap
-    trainer.training.instances = None
-    assert trainer.draw_batch(0)[2].max() == 1
-    train(config, progress=False)
-    (tmp_path / "objects" / "blob2.png").unlink()
-    with pytest.raises(UserError, match="has none for the image blob2, but an instance mask"):
-        load_datasets(config, None, False)
-    with pytest.raises(UserError, match="choose weight_map as well"):
-        train(replace(config, weight_map=False), progress=False)
-
-
 def test_a_run_is_never_overwritten(tmp_path):
     run(tmp_path)
     with pytest.raises(UserError, match="holds a run already.*--resume"):

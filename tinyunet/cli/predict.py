@@ -1,8 +1,10 @@
 """``tinyunet predict``: a class for each pixel of an image of any size."""
 
-import contextlib
+import math
 import os
 import sys
+import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,13 +19,9 @@ from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.applicability import mark_applicability
-from tinyunet.inference.sliding_window import (
-    ProbabilityFile,
-    check_image,
-    predict_classes,
-)
-from tinyunet.plots.colors import overlay, palette
-from tinyunet.plots.pictures import draw_grid, legend_of, marked
+from tinyunet.inference.sliding_window import check_image, predict_classes
+from tinyunet.plots.colors import palette
+from tinyunet.plots.pictures import draw_grid, marked
 from tinyunet.progress import is_watched, tqdm
 
 LONGEST = 1024  # pixels, of a side of the overlay: a picture to look at need not hold every pixel
@@ -61,15 +59,12 @@ def run_predict(
         2 if one of several images could not be predicted, else 0.
     """
     use_device(device)
-    folder, loaded = Path(out), load_model(model)
-    classes = loaded.network.config["classes"] if options["probabilities"] else 0
-    paths = images_to_predict(images, folder, classes)
-    if folder.exists() and not folder.is_dir():
-        make_folder(folder)  # says why not, once
+    loaded = load_model(model)
+    paths = images_to_predict(images, Path(out), len(loaded.class_names))
     several, failed = len(paths) > 1, 0
     for path in tqdm(paths, "predicting", unit="image", disable=not (several and is_watched())):
         try:
-            predict(loaded, path, folder, **options)
+            predict(loaded, path, Path(out), **options)
         except UserError as error:
             if not several:
                 raise
@@ -78,6 +73,26 @@ def run_predict(
     done = len(paths) - failed
     print(f"{done} image{'s' * (done != 1)} predicted; the results are in {out}.")
     return 2 if failed else 0
+
+
+def images_to_predict(given: list[str], out: Path, classes: int) -> list[Path]:
+    """List the images that are meant, folders opened; nothing may collide with the results."""
+    paths = []
+    for path in map(Path, given):
+        paths += list_images(path).values() if path.is_dir() else [path]
+    if not paths:
+        raise UserError(f"no images in {', '.join(given)}")
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path}: no such image")
+        if os.path.dirname(os.path.realpath(path)) == os.path.realpath(out):
+            raise UserError(f"the images lie in {out} themselves: choose another --out")
+    endings = ["", "_overlay", "_applicability", *(f"_probability_{k}" for k in range(classes))]
+    results = Counter(path.stem + ending for path in paths for ending in endings)
+    name, count = results.most_common(1)[0]
+    if count > 1:
+        raise UserError(f"results of two images would both become {name}: rename one")
+    return paths
 
 
 def predict(
@@ -92,7 +107,7 @@ def predict(
     alpha: str | None = None,
     **windows,
 ) -> None:
-    """Predict one image. The class map comes last: once it is there, so is everything else.
+    """Predict one image.
 
     The results of an image that lies somewhere on Earth are TIFF files that lie there too.
 
@@ -109,61 +124,42 @@ def predict(
     **windows
         See `tinyunet.inference.sliding_window.sliding_window`.
     """
-    windows["progress"] = is_watched()
     raster = open_for(model, path, alpha)
+    if polygons and raster.place is None:
+        raise UserError(f"{path}: is not georeferenced, so polygons have no place on a map")
     image, valid = pixels_of(raster)
     check_image(model.network, image)
     make_folder(out)
-    classes, shape = model.network.config["classes"], raster.shape[:2]
-    as_tiff = raster.place is not None or isinstance(image, Windowed)
-    if polygons and raster.place is None:
-        raise UserError(f"{path}: is not georeferenced, so polygons have no place on a map")
-    small = Thumbnail(shape, nodata_of(classes))
-    trusted = Thumbnail(shape, nodata_of(2)) if applicability else None
+    names, nodata = model.class_names, nodata_of(len(model.class_names))
+    windows |= {"valid": valid, "progress": is_watched()}
+    shape = image.shape[:2]
+    levels = on_disk((*shape, len(names)), np.uint8, out) if probabilities else None
+    classes = on_disk(shape, np.min_scalar_type(nodata), out)
+    predict_classes(model, image, out=classes, levels=levels, **windows)
 
-    def finish(map_path: Path) -> None:
-        if polygons:
-            name = out / f"{path.stem}_polygons.gpkg"
-            save_polygons(map_path, name, model.class_names, min_area)
-
-    @contextlib.contextmanager
-    def to_file(target: Thumbnail, stem: str, names: list[str], colors, finish=None):
-        """Write a map as a TIFF, or as a PNG once it is complete."""
-        target.valid = valid
-        if as_tiff:
-            name = out / f"{stem}.tif"
-            with class_map(name, shape, raster.place, names, colors, finish) as target.target:
-                yield target
-        else:
-            target.target = np.empty(shape, np.uint8 if target.nodata == 255 else np.uint16)
-            yield target
-            save_picture(target.target, out / f"{stem}.png")
-
-    with contextlib.ExitStack() as stack:
-        file = None
-        if probabilities:
-            file = stack.enter_context(ProbabilityFile(out, (*shape, classes)))
-        colors = palette(classes)
-        stack.enter_context(to_file(small, path.stem, model.class_names, colors, finish))
-        predict_classes(model, image, valid=valid, out=small, probabilities=file, **windows)
-        if trusted:
-            names, colors = ["outside", "inside"], palette(2)[::-1]
-            with to_file(trusted, f"{path.stem}_applicability", names, colors):
-                share = mark_applicability(model, image, trusted, valid=valid, **windows)
-            tqdm.write(
-                f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability; "
-                "there it does not look like the training images, so don't trust the map"
-            )
-        save_picture(overview(model, image, small, trusted), out / f"{path.stem}_overlay.png")
-        for index in range(classes if file else 0):
-            name = out / f"{path.stem}_probability_{index}.tif"
-            if as_tiff:
-                with raster_file(name, shape, "uint8", raster.place) as tiff:
-                    tiff.write(file.read(index), 1)
-                    if valid is not None:
-                        tiff.write_mask(valid[:, :])
-            else:
-                save_picture(file.read(index), name, compression="tiff_deflate")
+    every = -(-max(classes.shape) // LONGEST)
+    small = np.s_[::every, ::every]
+    shown = filled(image[small], None if valid is None else valid[small])
+    row = [("image", shown), ("prediction", shown, classes[small])]
+    if applicability:
+        marks = mark_applicability(model, image, out=on_disk(shape, np.uint8, out), **windows)
+        share = (marks == 0).sum() / max((marks != 255).sum(), 1)
+        tqdm.write(
+            f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability; "
+            "there it does not look like the training images, so don't trust the map"
+        )
+        row.append(("outside (red)", marked(shown, marks[small] == 0)))
+        legend = ["outside", "inside"], palette(2)[::-1]
+        save_map(marks, out / f"{path.stem}_applicability", raster, *legend)
+    picture = draw_grid([row], names, nodata, panel=max(256, *shown.shape[:2]))
+    save_picture(picture, out / f"{path.stem}_overlay.png")
+    for index in range(len(names) if probabilities else 0):
+        name = out / f"{path.stem}_probability_{index}.tif"
+        save_probability(levels[:, :, index], valid, name, raster)
+    save_map(classes, out / path.stem, raster, names, palette(len(names)))
+    if polygons:
+        name = out / f"{path.stem}_polygons.gpkg"
+        save_polygons(out / f"{path.stem}.tif", name, names, min_area)
 
 
 def pixels_of(raster: Raster):
@@ -174,60 +170,30 @@ def pixels_of(raster: Raster):
     return raster.read(slice(None), slice(None))
 
 
-class Thumbnail:
-    """A class map on its way to where it is kept: without data it is nodata; a small copy stays."""
-
-    def __init__(self, shape: tuple[int, int], nodata: int):
-        self.every = -(-max(shape) // LONGEST)
-        self.nodata, self.target, self.valid = nodata, None, None
-        self.classes = np.zeros([-(-side // self.every) for side in shape], np.int32)
-
-    def __setitem__(self, window: tuple[slice, slice], classes: np.ndarray) -> None:
-        """Pass a part on."""
-        classes = classes.astype(np.uint8 if self.nodata == 255 else np.uint16)
-        if self.valid is not None:
-            classes[~self.valid[window]] = self.nodata
-        self.target[window] = classes
-        # Rows and columns of the small copy that lie in this part.
-        kept = [
-            np.arange(-(-part.start // self.every), -(-part.stop // self.every)) for part in window
-        ]
-        inside = [self.every * k - part.start for k, part in zip(kept, window, strict=True)]
-        self.classes[np.ix_(*kept)] = classes[np.ix_(*inside)]
+def on_disk(shape: tuple, dtype, folder: Path) -> np.ndarray:
+    """Make an array that may be larger than the memory: in a file that is gone when it is."""
+    file = tempfile.TemporaryFile(dir=folder)
+    if hasattr(os, "posix_fallocate"):  # else a full disk would end the program without a word
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
+    return np.memmap(file, dtype, "w+", shape=shape)
 
 
-def overview(model: Model, image, small: Thumbnail, trusted: Thumbnail | None):
-    """Draw the image beside itself in the colors of the classes, with their legend.
-
-    And in pale gray, with dark red where the map is not to be trusted.
-    """
-    every = slice(None, None, small.every)
-    valid = None if small.valid is None else small.valid[every, every]
-    image, classes = filled(image[every, every], valid), small.classes
-    row = [("image", image), ("prediction", overlay(image, classes, small.nodata))]
-    if trusted:
-        row.append(("outside (red)", marked(image, trusted.classes == 0)))
-    legend = legend_of([plain(name) for name in model.class_names], [classes], small.nodata)
-    return draw_grid([row], legend, panel=max(256, *classes.shape))
+def save_map(classes: np.ndarray, path: Path, raster: Raster, names, colors) -> None:
+    """Write a class map (H, W): a GeoTIFF where the image lies, or a PNG if it lies nowhere."""
+    if raster.place is None:
+        save_picture(classes, path.with_name(f"{path.name}.png"))
+    else:
+        name = path.with_name(f"{path.name}.tif")
+        with class_map(name, classes.shape, raster.place, names, colors) as file:
+            file[:, :] = classes
 
 
-def images_to_predict(given: list[str], out: Path, classes_to_write: int) -> list[Path]:
-    """List the images that are meant, folders opened; nothing may collide with the results."""
-    paths = []
-    for path in map(Path, given):
-        paths += list_images(path).values() if path.is_dir() else [path]
-    if not paths:
-        raise UserError(f"no images in {', '.join(given)}")
-    endings = ["", "_overlay", "_applicability"]
-    endings += [f"_probability_{index}" for index in range(classes_to_write)]
-    taken = {}
-    for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path}: no such image")
-        if os.path.dirname(os.path.realpath(path)) == os.path.realpath(out):
-            raise UserError(f"the images lie in {out} themselves: choose another --out")
-        for name in (path.stem + ending for ending in endings):
-            if name in taken:
-                raise UserError(f"{taken[name]} and {path} would both become {name}: rename one")
-            taken[name] = path
-    return paths
+def save_probability(levels: np.ndarray, valid, path: Path, raster: Raster) -> None:
+    """Write the probability (H, W) of a class, 0 to 255, as a TIFF."""
+    if raster.place is None:
+        save_picture(levels, path, compression="tiff_deflate")
+    else:
+        with raster_file(path, levels.shape, "uint8", raster.place) as file:
+            file.write(levels, 1)
+            if valid is not None:
+                file.write_mask(valid[:, :])

@@ -133,7 +133,7 @@ def sample_features(model: Model, dataset: Dataset, seed: int = 0, threads=None)
         counted = np.argwhere(mask[rows, columns] != model.ignore_index)
         pixels = rng.permutation(counted)[: PIXELS // WINDOWS]
         image = part_of(image, rows, columns)
-        valid = None if valid is None else part_of(valid, rows, columns)
+        valid = part_of(valid, rows, columns)
         [(_, _, found)] = predict_tiles(headless, image, valid=valid, tile=SIDE, threads=threads)
         features.append(to_host(found)[tuple(pixels.T)])
         down, along = ((pixels + [rows.start, columns.start]) * per_side // mask.shape).T
@@ -141,8 +141,8 @@ def sample_features(model: Model, dataset: Dataset, seed: int = 0, threads=None)
     return {"features": np.concatenate(features), "folds": np.concatenate(folds)}
 
 
-def mark_applicability(model: Model, image, out, *, valid=None, **options) -> float:
-    """Mark where a model can be applied; returns the share of the pixels outside, 0 to 1.
+def mark_applicability(model: Model, image, *, valid=None, out=None, **options) -> np.ndarray:
+    """Mark where a model can be applied.
 
     Parameters
     ----------
@@ -150,10 +150,13 @@ def mark_applicability(model: Model, image, out, *, valid=None, **options) -> fl
         With training features, as ``tinyunet train`` leaves them.
     image : array (H, W, C), or `tinyunet.data.dataset.Windowed`
         As it comes from its file.
-    out
-        Where to write: ``out[rows, columns] = marks``, 1 inside and 0 outside.
-    valid, **options
+    valid, out, **options
         As in `tinyunet.inference.sliding_window.predict_classes`.
+
+    Returns
+    -------
+    array (H, W) of uint8
+        1 inside the area of applicability, 0 outside, 255 where there is no data.
 
     Raises
     ------
@@ -161,17 +164,13 @@ def mark_applicability(model: Model, image, out, *, valid=None, **options) -> fl
         If the model has no training features, or from too few places.
     """
     if not model.training_features:
-        raise UserError(
-            "the model does not know what its training images looked like to it: that is added "
-            "when a training ends"
-        )
+        raise UserError("the model has no features of its training images; `train` adds them")
     area = Applicability.fit(**model.training_features)
-    outside = total = 0
+    marks = np.empty(image.shape[:2], np.uint8) if out is None else out
     options["tta"] = False  # features can't be averaged as probabilities are
     for *window, features in predict_tiles(without_head(model), image, valid=valid, **options):
-        inside = area.dissimilarity(to_host(features)) <= area.threshold
-        out[tuple(window)] = inside.astype(np.uint8)
-        data = np.True_ if valid is None else valid[tuple(window)]
-        outside += int((~inside & data).sum())
-        total += int(np.broadcast_to(data, inside.shape).sum())
-    return outside / max(total, 1)
+        window = tuple(window)
+        marks[window] = area.dissimilarity(to_host(features)) <= area.threshold
+        if valid is not None:
+            marks[window][~valid[window]] = 255
+    return marks

@@ -24,7 +24,6 @@ for such a network the result always is that of the whole image.
 
 import itertools
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -33,6 +32,7 @@ import numpy as np
 
 from tinyunet.backend import device_name, to_device, to_host, xp
 from tinyunet.data.dataset import Windowed, read_mirrored
+from tinyunet.data.maps import nodata_of
 from tinyunet.distributed.replicas import Replicas, split
 from tinyunet.errors import UserError
 from tinyunet.fast.inference import for_inference
@@ -87,16 +87,10 @@ def plan_axis(network, length: int, tile: int, margin: int) -> Axis:
     starts = range(0, length, tile)
     if network.padding == "same":
         return Axis(starts, tile, window=tile + 2 * margin, before=margin, skip=margin)
-    window, output = valid_window(network, tile)
-    return Axis(starts, tile, window, before=(window - output) // 2, skip=0)
-
-
-def valid_window(network, tile: int) -> tuple[int, int]:
-    """Return the smallest input whose output holds `tile` pixels, and that output's size."""
-    for size in itertools.count(tile):
-        output = network.output_length(size)
-        if output is not None and output >= tile:
-            return size, output
+    window = next(
+        size for size in itertools.count(tile) if (network.output_length(size) or 0) >= tile
+    )
+    return Axis(starts, tile, window, before=(window - network.output_length(window)) // 2, skip=0)
 
 
 def full_margin(network) -> int:
@@ -128,37 +122,32 @@ def sliding_window(
     *,
     tile: Annotated[int, Range(1, 10**6)] = DEFAULT_TILE,
     margin: Annotated[int | None, Range(0, 10**6)] = None,
-    batch_size: Annotated[int | None, Range(1, 10**6)] = None,
     threads: Annotated[int | None, Range(1, 256)] = None,
     tta: bool = False,
-    prepare=None,
     ignore_index: int | None = None,
     progress: bool = False,
 ) -> Iterator[tuple[slice, slice, object]]:
     """Run the network over an image of any size, window by window.
 
-    Memory is bounded by the windows of one batch: none is cut before its turn. Tile and margin are
-    rounded up to a multiple of 2**depth. Without a margin it is 64, or the `full_margin` where that
-    is less; a network with valid padding takes its own.
+    Memory is bounded by the windows that are computed at once, one for each thread or 4 on a GPU:
+    none is cut before its turn. Tile and margin are rounded up to a multiple of 2**depth. Without a
+    margin it is 64, or the `full_margin` where that is less; a network with valid padding takes its
+    own.
 
     Parameters
     ----------
     network : UNet
         The network; it is put into `eval` mode.
-    image : array (H, W, C)
-        The image, on the host.
+    image : array (H, W, C), or `tinyunet.data.dataset.Windowed`
+        The standardized image, on the host.
     tile : int
         Height and width of the tiles of the image in pixels.
     margin : int, optional
         Number of pixels seen around each tile (default: 64).
-    batch_size : int, optional
-        Number of tiles computed at once (default: one for each thread, or 4 on a GPU).
     threads : int, optional
         Number of threads that share the work (default: all cores).
     tta : bool
         Average the predictions of the eight flips and quarter turns: slower, usually better.
-    prepare : function, optional
-        Applied to each window (h, w, C) before the network: the standardization.
     ignore_index : int, optional
         The class that has no part in this average.
     progress : bool
@@ -174,40 +163,32 @@ def sliding_window(
     Raises
     ------
     UserError
-        If the image has other channels than the network takes, or is empty, or the tile, margin
-        or batch size are no sensible numbers.
+        If the image has other channels than the network takes, or is empty, or tile or margin are
+        no sensible numbers, or the windows need more memory than there is.
     """
-    image = image if isinstance(image, Windowed) else np.asarray(image)
     check_image(network, image)
+    if tile < 1 or margin is not None and margin < 0:
+        raise UserError(f"tile {tile}, margin {margin}: they must be at least 1 and 0")
     network.eval()
     fast = operations.name == "fast"
     replicas = Replicas(for_inference(network) if fast else network, threads)
     if margin is None:
         margin = min(DEFAULT_MARGIN, full_margin(network))
-    if batch_size is None:
-        batch_size = 4 if device_name() == "cuda" else len(replicas.replicas)
-    if tile < 1 or margin < 0 or batch_size < 1:
-        raise UserError(
-            f"tile {tile}, margin {margin}, batch size {batch_size}: tile and batch size must be "
-            "at least 1, and the margin at least 0"
-        )
     margin = round_up(margin, 2**network.depth)
     height, width = image.shape[:2]
     vertical = plan_axis(network, height, tile, margin)
     horizontal = plan_axis(network, width, tile, margin)
     corners = list(itertools.product(vertical.starts, horizontal.starts))
-    at_once = min(batch_size, len(corners))
-    table = summarize(network, vertical.window, horizontal.window)
+    at_once = min(4 if device_name() == "cuda" else len(replicas.replicas), len(corners))
     check_memory(
-        MEMORY_SHARE * at_once * table.bytes,
+        MEMORY_SHARE * at_once * summarize(network, vertical.window, horizontal.window).bytes,
         f"predicting {at_once} windows of {vertical.window} x {horizontal.window} pixels at once",
-        "choose a smaller tile, margin or batch size, or fewer threads",
+        "choose a smaller tile or margin, or fewer threads",
     )
     with tqdm(total=len(corners), unit="tile", leave=False, disable=not progress) as bar:
-        for first in range(0, len(corners), batch_size):
-            group = corners[first : first + batch_size]
+        for first in range(0, len(corners), at_once):
+            group = corners[first : first + at_once]
             windows = np.stack([cut(image, vertical, horizontal, *corner) for corner in group])
-            windows = prepare(windows) if prepare else windows
             outputs = run_batch(replicas, windows, tta, ignore_index)
             for (top, left), output in zip(group, outputs, strict=True):
                 rows = slice(top, min(top + vertical.tile, height))
@@ -225,6 +206,13 @@ def check_image(network, image) -> None:
         raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
 
 
+def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
+    """Cut the window whose tile begins at (top, left) out of the image, mirrored at the borders."""
+    top, left = top - vertical.before, left - horizontal.before
+    rows = slice(top, top + vertical.window)
+    return read_mirrored(image, rows, slice(left, left + horizontal.window))
+
+
 def run_batch(replicas: Replicas, windows, tta: bool, ignore_index: int | None) -> list:
     """Run host windows (N, h, w, C) through the network's replicas; N logits on the device."""
     parts = split(len(windows), len(replicas.replicas))
@@ -240,23 +228,15 @@ def average_over_turns(network, windows, ignore_index: int | None = None):
     """Average the probabilities of the eight flips and quarter turns of windows (N, h, w, C).
 
     An aerial image or a cell has no up and down, but a network is never quite the same for all
-    eight; their average has less of each one's chance mistakes. Returns its logarithm, logits
-    (N, oh, ow, K) whose softmax the average is.
+    eight; their average has less of each one's chance mistakes. Returns the logarithm of their sum,
+    logits (N, oh, ow, K) whose softmax the average is.
     """
-    average = 0
+    total = 0
     for turns, mirror in itertools.product(range(4), (1, -1)):
         turned = xp.rot90(windows[:, :, ::mirror], turns, axes=(1, 2))
         logits = xp.rot90(network(xp.ascontiguousarray(turned)), -turns, axes=(1, 2))
-        probabilities, _ = operations.softmax(without(ignore_index, logits[:, :, ::mirror]))
-        average = average + probabilities / 8
-    return xp.log(xp.maximum(average, xp.finfo(average.dtype).tiny))
-
-
-def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
-    """Cut the window whose tile begins at (top, left) out of the image, mirrored at the borders."""
-    top, left = top - vertical.before, left - horizontal.before
-    rows = slice(top, top + vertical.window)
-    return read_mirrored(image, rows, slice(left, left + horizontal.window))
+        total = total + operations.softmax(without(ignore_index, logits[:, :, ::mirror]))[0]
+    return xp.log(xp.maximum(total, xp.finfo(total.dtype).tiny))
 
 
 def predict_probabilities(network, image, *, ignore_index=None, **options):
@@ -271,29 +251,22 @@ def predict_probabilities(network, image, *, ignore_index=None, **options):
     ignore_index : int, optional
         If this is one of the classes, its probability is 0 and the others add up to 1.
     **options
-        `tile`, `margin`, `batch_size`, `threads`, `prepare`, `tta`, `progress`: see
-        `sliding_window`.
+        `tile`, `margin`, `threads`, `tta`, `progress`: see `sliding_window`.
 
     Returns
     -------
     array (H, W, K) of float32
         On the host; each pixel's K values add up to 1.
     """
-    height, width = image.shape[:2]
-    result = np.empty((height, width, network.config["classes"]), dtype=np.float32)
-    for rows, columns, logits in sliding_window(
-        network, image, ignore_index=ignore_index, **options
-    ):
-        probabilities, _ = operations.softmax(without(ignore_index, logits))
-        result[rows, columns] = to_host(probabilities)
+    result = np.empty((*image.shape[:2], network.config["classes"]), dtype=np.float32)
+    options["ignore_index"] = ignore_index
+    for rows, columns, logits in sliding_window(network, image, **options):
+        result[rows, columns] = to_host(operations.softmax(without(ignore_index, logits))[0])
     return result
 
 
-def predict_classes(model, image, *, out=None, probabilities=None, **options):
+def predict_classes(model, image, *, valid=None, out=None, levels=None, **options):
     """Return the class of each pixel of an image as it comes from its file; see `choose_class`.
-
-    Memory beyond the image and the class map is that of a batch of windows: the probabilities of
-    the whole image are never there at once.
 
     Parameters
     ----------
@@ -302,26 +275,30 @@ def predict_classes(model, image, *, out=None, probabilities=None, **options):
         network was not trained on it.
     image : array (H, W, C), or `tinyunet.data.dataset.Windowed`
         An image of any size, not standardized, on the host.
-    out : optional
-        Where to write the classes, by ``out[rows, columns] = classes``; without it, a new array.
-    probabilities : ProbabilityFile, optional
-        Where to leave the probabilities of all classes, too.
+    valid : array (H, W) of bool, optional
+        Which pixels are data; see `predict_tiles`.
+    out : array (H, W), optional
+        Is filled and returned; without it, a new array is.
+    levels : array (H, W, K) of uint8, optional
+        Is filled with the probabilities of all classes, 255 for certain.
     **options
-        `valid`: see `predict_tiles`; `tile`, `margin`, `batch_size`, `threads`, `tta`, `progress`:
-        see `sliding_window`.
+        `tile`, `margin`, `threads`, `tta`, `progress`: see `sliding_window`.
 
     Returns
     -------
-    array (H, W) of uint8, or uint16 where there are more than 256 classes
-        Class indices, on the host.
+    array (H, W) of uint8, or uint16 where there are more than 255 classes
+        Class indices, on the host; 255, or 65535, where there is no data.
     """
-    dtype = np.uint8 if model.network.config["classes"] <= 256 else np.uint16
-    result = np.empty(image.shape[:2], dtype=dtype) if out is None else out
-    for rows, columns, logits in predict_tiles(model, image, **options):
-        result[rows, columns] = to_host(choose_class(model, logits))
-        if probabilities is not None:
+    nodata = nodata_of(model.network.config["classes"])
+    result = np.empty(image.shape[:2], np.min_scalar_type(nodata)) if out is None else out
+    for *window, logits in predict_tiles(model, image, valid=valid, **options):
+        window = tuple(window)
+        result[window] = to_host(choose_class(model, logits))
+        if valid is not None:
+            result[window][~valid[window]] = nodata
+        if levels is not None:
             shares, _ = operations.softmax(without(model.ignore_index, logits))
-            probabilities.write(rows, columns, to_host(shares))
+            levels[window] = np.rint(255 * to_host(shares))
     return result
 
 
@@ -331,14 +308,13 @@ def predict_tiles(model, image, *, valid=None, **options) -> Iterator[tuple[slic
     `valid`, an array (H, W) of bool, tells which pixels are data; the network sees the mean in
     place of the others.
     """
-    transform, options["ignore_index"] = model.standardization.transform, model.ignore_index
-    if valid is None:
-        return sliding_window(model.network, image, prepare=transform, **options)
 
-    def read(rows, columns):
-        return transform(image[rows, columns], valid[rows, columns])
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        data = None if valid is None else valid[rows, columns]
+        return model.standardization.transform(image[rows, columns], data)
 
     standardized = Windowed(image.shape, np.float32, read)
+    options["ignore_index"] = model.ignore_index
     return sliding_window(model.network, standardized, **options)
 
 
@@ -357,58 +333,8 @@ def choose_class(model, logits):
 
 def without(ignore_index: int | None, logits):
     """Set the ignored class's logit to minus infinity, so that it can't be chosen."""
-    classes = logits.shape[-1]
-    if ignore_index is None or not 0 <= ignore_index < classes:
+    if ignore_index not in range(logits.shape[-1]):
         return logits
-    ignored = xp.arange(classes) == ignore_index
-    return xp.where(ignored, -xp.inf, logits).astype(logits.dtype, copy=False)
-
-
-class ProbabilityFile:
-    """The probabilities of a whole image: in a file, since they may not fit into memory.
-
-    Each is kept as a byte, 0 for impossible and 255 for certain. Only the pixels of one tile, or of
-    one class, are in memory at a time. Use it as ``with ProbabilityFile(folder, shape) as file:``;
-    it is gone after that.
-
-    Parameters
-    ----------
-    folder : path
-        On a disk with room for H x W x K bytes.
-    shape : (H, W, K)
-        Height and width of the image, number of classes.
-    """
-
-    def __init__(self, folder, shape):
-        # Without a buffer: what is written is not needed again soon.
-        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)
-        self.height, self.width, self.classes = shape
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.file.close()
-
-    def write(self, rows: slice, columns: slice, probabilities) -> None:
-        """Keep the probabilities (rows, columns, K) of a tile.
-
-        Raises
-        ------
-        UserError
-            If the disk is full.
-        """
-        levels = np.rint(255 * probabilities).astype(np.uint8)
-        try:
-            for index in range(self.classes):
-                for row, line in enumerate(levels[:, :, index], start=rows.start):
-                    self.file.seek((index * self.height + row) * self.width + columns.start)
-                    self.file.write(line.tobytes())
-        except OSError as error:
-            raise UserError(f"cannot write the probabilities: {error.strerror}") from error
-
-    def read(self, index: int):
-        """Give the probabilities of one class, an array (H, W) of uint8."""
-        size = self.height * self.width
-        self.file.seek(index * size)
-        return np.frombuffer(self.file.read(size), np.uint8).reshape(self.height, self.width)
+    logits = logits.copy()
+    logits[..., ignore_index] = -xp.inf
+    return logits

@@ -15,7 +15,7 @@ NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 # What may differ between a run and the one that resumes it: where things are, how long to go on,
 # and what is looked at meanwhile. Everything else decides the result.
 MAY_CHANGE = (
-    *("images", "masks", "instances", "out", "device", "threads", "resume"),
+    *("images", "masks", "out", "device", "threads", "resume"),
     *("steps", "patience", "cache"),
 )
 
@@ -102,8 +102,6 @@ class TrainingConfig:
         Whether the pixels of rare classes count more.
     weight_map : bool
         Make the gaps between objects count more, as the U-Net paper does.
-    instances : str, optional
-        Folder of masks that number the objects, for the gaps.
     val_interval : int
         Number of steps between checkpoints, each with a validation.
     patience : int, optional
@@ -149,7 +147,6 @@ class TrainingConfig:
     loss: Literal["ce", "dice", "ce+dice"] = "ce"
     class_weights: Literal["auto", "none"] = "none"
     weight_map: bool = False
-    instances: Annotated[str | None, "DIR"] = None
     val_interval: Annotated[int, Range(1, 10**9)] = 100
     patience: Annotated[int | None, Range(1, 10**9)] = None
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
@@ -184,7 +181,5 @@ class TrainingConfig:
             raise UserError("val_images and val_masks go together: give both or neither")
         if self.weight_map and self.loss == "dice":
             raise UserError("the Dice loss has no weights for a weight_map: choose ce or ce+dice")
-        if self.instances and not self.weight_map:
-            raise UserError("instances are used by the weight map only: choose weight_map as well")
         if self.class_names and len(set(self.class_names)) < len(self.class_names):
             raise UserError(f"two classes have the same name: {', '.join(self.class_names)}")

@@ -2,7 +2,7 @@
 
 from tinyunet.checkpoint import TrainingState
 from tinyunet.data.class_table import parse_class_table, read_class_table
-from tinyunet.data.dataset import Dataset, load_instances, load_pairs
+from tinyunet.data.dataset import Dataset, load_pairs
 from tinyunet.data.images import ImageFormat
 from tinyunet.data.pairing import find_pairs
 from tinyunet.data.splits import limit_validation, spatial_split
@@ -53,7 +53,4 @@ def load_training(config: TrainingConfig, state: TrainingState | None, progress:
             )
     names = ("class_names", "bands", "alpha", "cache")
     settings = {name: getattr(config, name) for name in names} | {"ignore": config.ignore_index}
-    training = load_pairs(pairs, table, image_format=image_format, progress=progress, **settings)
-    if config.instances is not None:
-        load_instances(training, config.instances)
-    return training
+    return load_pairs(pairs, table, image_format=image_format, progress=progress, **settings)

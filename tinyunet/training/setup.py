@@ -132,18 +132,16 @@ class Training:
 
     def draw_batch(self, step: int):
         """Draw what a step learns from: images, labels, and pixel weights or None."""
-        images, *masks = self.batches(step)
-        pixel_weights = None
+        images, labels = self.batches(step)
+        weights = None
         if self.config.weight_map:
-            weights = [self.pixel_weights(*each) for each in zip(*masks, strict=True)]
-            pixel_weights = self.center_crop(np.stack(weights))
-        return images, self.center_crop(masks[0]), pixel_weights
+            weights = self.center_crop(np.stack([self.pixel_weights(mask) for mask in labels]))
+        return images, self.center_crop(labels), weights
 
-    def pixel_weights(self, mask, instances=None):
-        """Give each pixel of a mask its weight; without instances, connected pieces are objects."""
-        if instances is None:  # pixels that don't count are no object
-            instances = connected_components(np.where(mask == self.model.ignore_index, 0, mask))
-        return weight_map(mask, instances, self.class_weights)
+    def pixel_weights(self, mask):
+        """Give each pixel of a mask its weight; pixels that don't count are no object."""
+        objects = connected_components(np.where(mask == self.model.ignore_index, 0, mask))
+        return weight_map(mask, objects, self.class_weights)
 
     def center_crop(self, labels):
         """Cut the labels (N, H, W) to the center that a network with valid padding predicts."""
