@@ -619,7 +619,7 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
         ({"class_names": ["a", "a"]}, "same name"),
-        ({"class_names": ["a"]}, "value 1"),
+        ({"class_names": ["a"]}, "1 class names"),
         ({"crop_size": 64}, "less than half the crop of 64.*at most 40"),
         ({"crop_size": 15}, "15 is not divisible by 2.*14, 16"),
         ({"crop_size": 18, "depth": 2}, "18 is not divisible by 4.*16, 20"),
