@@ -68,8 +68,8 @@ def spatial_split(
         validation += judge
     if not training or not validation:
         raise UserError(
-            f"no scene has room for two parts with a strip ({buffer} pixels) between them, as wide "
-            "as the receptive field: choose a smaller crop or depth, or give --val-images"
+            "a spatial split needs a scene with room for two parts and, between them, a receptive "
+            f"field ({buffer} pixels): choose a smaller crop or depth, or give --val-images"
         )
     return dataset.parts(sorted(training, key=itemgetter(1))), dataset.parts(validation)
 
