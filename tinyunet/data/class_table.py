@@ -377,7 +377,7 @@ def work_out(
             values = range(len(names))
         if len(values) != len(names):
             strange = next(mask.raster.path for mask in masks if values[-1] in mask.counts)
-            found = f"holds {values[-1]}, and all masks {len(values)} values"
+            found = f"holds the value {values[-1]}, and all masks {len(values)} values"
             raise UserError(f"{strange}: {found}, but there are {len(names)} class names")
     elif 2 * len(values) >= values[-1] + 1 - values[0]:  # a class may lack pixels
         values = [v for v in range(values[0], values[-1] + 1) if v not in ignored]
