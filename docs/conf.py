@@ -60,6 +60,29 @@ def tidy(app, page, source):
     source[0] = re.sub(r"\n\n( *```\n)", r"\n\1", text)
 
 
+def head_module(app, what, name, obj, options, lines):
+    """Give each module of an API page its name as a heading, and each of several names its line."""
+    if what == "module":
+        lines[:0] = [f".. rubric:: {name}", "   :heading-level: 3", ""]
+    elif what == "class" and "Attributes" in lines:
+        after = lines.index("Attributes")
+        for index in range(len(lines) - 1, after, -1):
+            names, colon, kind = lines[index].partition(" : ")
+            if colon and ", " in names and not names.startswith(" "):
+                meaning = lines[index + 1]
+                lines[index : index + 1] = [
+                    line
+                    for one in names.split(", ")
+                    for line in (f"{one} : {kind}", meaning)
+                ][:-1]
+
+
+def shorten_signature(app, what, name, obj, options, signature, return_annotation):
+    """Leave out of a signature what the command line alone needs to know of an argument."""
+    kind = r"~?typing\.Annotated\[((?:[^,\[\]]|\[[^\]]*\])+),[^\]]*\]"
+    return signature and re.sub(kind, r"\1", signature), return_annotation
+
+
 def offer_narrow(app, page, template, context, doctree):
     """Let a browser with a narrow screen take a figure's narrow form, where there is one."""
 
@@ -142,6 +165,9 @@ def write_example(app, error):
 def setup(app):
     """Register what is done to each page and to the finished book."""
     app.connect("source-read", tidy)
+    # Before napoleon, which turns the sections of a docstring into fields.
+    app.connect("autodoc-process-docstring", head_module, priority=400)
+    app.connect("autodoc-process-signature", shorten_signature)
     app.connect("html-page-context", offer_narrow)
     app.connect("html-page-context", keep_together)
     app.connect("build-finished", copy_narrow)
