@@ -215,25 +215,7 @@ def test_an_image_below_half_the_crop_is_named_with_what_fits():
         sample_batch(dataset, UNCHANGED, batch_size=1, crop_size=19, rng=np.random.default_rng(0))
     message = str(caught.value)
     assert "tile1 has 12 x 9 pixels" in message
-    assert "at most 18" in message
-
-
-@pytest.mark.parametrize("elastic", [False, True])
-def test_instances_stay_with_their_labels(elastic):
-    rng = np.random.default_rng(0)
-    masks = [rng.integers(0, 50, (20, 24)) for _ in range(3)]
-    images = [np.stack([mask, mask], axis=2).astype(np.float32) for mask in masks]
-    instances = [mask.astype(np.uint16) + 300 for mask in masks]
-    dataset = Dataset(["a", "b", "c"], images, masks, instances).subset([2, 0])
-    options = {"batch_size": 6, "crop_size": 16, "elastic": elastic}
-    images, labels, objects = sample_batch(
-        dataset, UNCHANGED, rng=np.random.default_rng(1), **options
-    )
-    dataset.instances = None
-    plain = sample_batch(dataset, UNCHANGED, rng=np.random.default_rng(1), **options)
-    np.testing.assert_array_equal(images, plain[0])
-    np.testing.assert_array_equal(labels, plain[1])
-    np.testing.assert_array_equal(objects, labels + 300)
+    assert "crop at most 18" in message
 
 
 # -- Chances: a recipe that is drawn wrongly still trains, only worse ------------------------------

@@ -144,12 +144,12 @@ def test_a_strip_lies_between_a_spatial_fold_and_the_tiles_that_train(sizes, buf
 
 
 def test_a_strip_that_leaves_nothing_to_train_on_is_refused():
-    with pytest.raises(UserError, match="leave none to train on: choose a smaller --depth"):
+    with pytest.raises(UserError, match="away from a fold: choose a smaller --depth"):
         folds_of(cut_into_tiles(scenes((32, 64)), 16), "spatial", 2, 0, buffer=60)
 
 
 def test_fewer_tiles_than_folds_are_refused():
-    with pytest.raises(UserError, match="4 tiles can't be divided into 5 folds"):
+    with pytest.raises(UserError, match="4 tiles are too few for 5 folds"):
         folds_of(cut_into_tiles(scenes((32, 32)), 16), "random", 5, seed=0)
 
 

@@ -18,7 +18,6 @@ from tinyunet.data.dataset import (
     Dataset,
     Windowed,
     count_classes,
-    load_instances,
     load_pairs,
     read_mask,
 )
@@ -174,7 +173,7 @@ def test_classes_in_few_bits_are_not_stretched(tmp_path, bits):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "no such file"),
+        (None, "No such file"),
         (b"", "is empty"),
         (b"<html>not found</html>", "is not an image"),
         (b"\x89PNG\r\n\x1a\n", "a.png"),
@@ -426,19 +425,3 @@ def test_classes_of_a_scene_that_is_read_by_windows_are_found_as_in_memory():
             ClassPixels([each], 3).draw(np.random.default_rng(seed)) for each in (mask, windowed)
         ]
         assert draws[0] == draws[1]
-
-
-def test_masks_that_number_the_objects_have_the_size_of_their_images(tmp_path):
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    for height, name in ((HEIGHT, "fitting"), (HEIGHT - 1, "short")):
-        (tmp_path / name).mkdir()
-        Image.fromarray(np.arange(height * WIDTH, dtype=np.uint8).reshape(height, WIDTH)).save(
-            tmp_path / name / "a.png"
-        )
-    dataset = Dataset(["a"], [mask[:, :, None]], [mask])
-    load_instances(dataset, tmp_path / "fitting")
-    assert dataset.instances[0].max() == HEIGHT * WIDTH - 1
-    with pytest.raises(UserError, match=r"image a has 4 x 7 pixels.* 5 x 7"):
-        load_instances(dataset, tmp_path / "short")
-    with pytest.raises(UserError, match="image b has 0 x 0 pixels, or there is none"):
-        load_instances(Dataset(["b"], dataset.images, dataset.masks), tmp_path / "fitting")

@@ -171,9 +171,9 @@ def test_nothing_that_counts_gives_no_scores():
 def test_shapes_and_values_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match=r"\(2, 3\).*\(3, 2\)"):
         confusion_matrix(np.zeros((2, 3), int), np.zeros((3, 2), int), 2)
-    with pytest.raises(UserError, match="truth holds classes 0 to 2.*0 to 1"):
+    with pytest.raises(UserError, match="truth holds 0 to 2, and classes are 0 to 1"):
         confusion_matrix(np.array([0, 2]), np.array([0, 1]), 2)
-    with pytest.raises(UserError, match="prediction holds classes -1 to 1"):
+    with pytest.raises(UserError, match="prediction holds -1 to 1"):
         confusion_matrix(np.array([0, 1]), np.array([-1, 1]), 2)
 
 
@@ -199,12 +199,6 @@ def test_the_table_can_be_read():
         "pixel accuracy     0.9000",
         "kappa              0.7826",
         "calibration error       -",
-        "",
-        "Of 100 pixels of the class on the left, so many were predicted as each class:",
-        "                   grass  a long class name  road",
-        "grass               75.0               25.0   0.0",
-        "a long class name    0.0              100.0   0.0",
-        "road                 0.0                0.0   0.0",
     ]
 
 
@@ -326,16 +320,6 @@ def test_the_picture_of_the_calibration_is_drawn_with_empty_bins():
     calibration[6:] = [[10, 6.5, 5], [0, 0, 0], [20, 17, 12], [70, 68, 66]]
     scores = Scores([[1, 0], [0, 1]], calibration=calibration)
     assert draw_calibration(scores).mode == "RGB"
-
-
-def test_the_table_says_of_100_pixels_how_many_were_taken_for_which_class():
-    lines = Scores([[6, 2, 0], [1, 1, 0], [0, 0, 0]]).table(["a", "b", "c"])
-    rows = [line.split() for line in lines.splitlines()[-3:]]
-    assert rows == [
-        ["a", "75.0", "25.0", "0.0"],
-        ["b", "50.0", "50.0", "0.0"],
-        ["c", "0.0", "0.0", "0.0"],
-    ]
 
 
 # -- The threshold -------------------------------------------------------------------------------

@@ -154,10 +154,10 @@ def test_several_scenes_go_into_one_folder(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 51}, "too few for a tile of 51: choose a size of at most 50"),
-        ({"size": 0}, "a size of at least 1"),
-        ({"size": 16, "overlap": 16}, "overlap from 0 to less than the size"),
-        ({"size": 16, "overlap": -1}, "overlap from 0 to less than the size"),
+        ({"size": 51}, "50 x 70 pixels high and wide: choose a smaller size than 51"),
+        ({"size": 0}, "tiles of 0 pixels"),
+        ({"size": 16, "overlap": 16}, "can't overlap by 16: choose less"),
+        ({"size": 16, "overlap": -1}, "can't overlap by -1: choose less, from 0"),
     ],
 )
 def test_sizes_that_make_no_tiles_are_refused(tmp_path, settings, message):

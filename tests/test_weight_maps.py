@@ -122,16 +122,14 @@ def test_pieces_of_different_classes_are_different_objects():
     assert components[0, 0] == components[0, 1] != components[0, 4]
 
 
-def test_other_sizes_and_no_width_are_refused():
+def test_no_width_is_refused():
     pytest.importorskip("scipy")
-    with pytest.raises(UserError, match="2 x 2 pixels, but the mask has 2 x 3"):
-        weight_map(np.zeros((2, 3), int), np.zeros((2, 2), int))
     with pytest.raises(UserError, match="sigma above 0"):
         border_weights(np.zeros((2, 3), int), sigma=0)
 
 
 def test_without_scipy_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
     with pytest.raises(UserError, match="needs scipy: pip install"):
         weight_map(np.zeros((4, 4), int))
 

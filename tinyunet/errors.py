@@ -1,6 +1,7 @@
 """The error that is for people: what they gave does not fit, and one line says what to do."""
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 
 
@@ -28,3 +29,12 @@ def problems_named(path, what: str) -> Iterator[None]:
         cause = error.__cause__ or error  # rasterio hides what GDAL said
         reason = getattr(cause, "strerror", None) or str(cause).strip() or type(cause).__name__
         raise UserError(f"{path}: {what} ({reason.splitlines()[0]})") from error
+
+
+def import_extra(extra: str, *names: str, what: str = "this") -> list:
+    """Import modules that come with an extra, or say what needs them and how to get them."""
+    try:
+        return [importlib.import_module(name) for name in names]
+    except ImportError as error:
+        package = names[0].partition(".")[0]
+        raise UserError(f"{what} needs {package}: pip install 'tinyunet[{extra}]'") from error

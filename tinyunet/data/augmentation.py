@@ -5,9 +5,8 @@ one too. Showing such variants in training costs nothing and keeps the network f
 images by heart.
 
 What moves pixels moves image **and** mask together, with the same random numbers; what changes
-light changes the image only. Images are (H, W, C), masks (H, W); several
-masks of one image may go together as (H, W, M). All randomness comes from the generator that is
-given, so the same seed shows the same variants.
+light changes the image only. Images are (H, W, C), masks (H, W). All randomness comes from the
+generator that is given, so the same seed shows the same variants.
 """
 
 import numpy as np
@@ -118,20 +117,18 @@ def augment(image, mask, rng, elastic=False):
 
 
 def check_crop(dataset: Dataset, crop_size: int) -> None:
-    """Raise a `UserError` that names the first image too small for the crop, and what would fit.
+    """Raise a `UserError` that names the smallest image, if it is too small for the crop.
 
     An image may be half as large as the crop: then it is mirrored at its borders, as in the paper.
     """
-    smallest = min(min(image.shape[:2]) for image in dataset.images)
-    if crop_size <= 2 * smallest:
-        return
-    for stem, image in zip(dataset.stems, dataset.images, strict=True):
-        if crop_size > 2 * min(image.shape[:2]):
-            raise UserError(
-                f"the image {stem} has {image.shape[0]} x {image.shape[1]} pixels (height x "
-                f"width), less than half the crop of {crop_size}: choose a crop of at most "
-                f"{2 * smallest} (up to {smallest} needs no mirroring), or leave out the small ones"
-            )
+    sides = [min(image.shape[:2]) for image in dataset.images]
+    index = int(np.argmin(sides))
+    if crop_size > 2 * sides[index]:
+        height, width, _ = dataset.images[index].shape
+        raise UserError(
+            f"the image {dataset.stems[index]} has {height} x {width} pixels (height x width), "
+            f"less than half the crop of {crop_size}: crop at most {2 * sides[index]}"
+        )
 
 
 def sample_batch(
@@ -172,8 +169,6 @@ def sample_batch(
     images : array (N, crop_size, crop_size, C), float32
         Standardized.
     labels : array (N, crop_size, crop_size), int32
-    instances : array like the labels
-        Only if the data set has them: the numbers of the objects.
 
     Raises
     ------
@@ -183,23 +178,18 @@ def sample_batch(
     check_crop(dataset, crop_size)
     images = np.empty((batch_size, crop_size, crop_size, dataset.channels), dtype=np.float32)
     labels = np.empty((batch_size, crop_size, crop_size), dtype=np.int32)
-    instances = None if dataset.instances is None else np.empty_like(labels)
     chosen = rng.choice(len(dataset), size=batch_size, replace=batch_size > len(dataset))
     for slot, index in enumerate(chosen):
         pixel = (None, None)
         if class_pixels is not None and rng.random() < BALANCED:
             index, *pixel = class_pixels.draw(rng)
         window = random_window(dataset.images[index], crop_size, rng, pixel)
-        valid = dataset.valid_of(index)
-        valid = None if valid is None else read_mirrored(valid, *window)
-        image = standardization.transform(read_mirrored(dataset.images[index], *window), valid)
-        masks = [read_mirrored(dataset.masks[index], *window)]
-        if instances is not None:
-            masks.append(read_mirrored(dataset.instances[index], *window))
-        masks = np.stack(masks, axis=-1)
+        image, mask, valid = (
+            read_mirrored(array, *window)
+            for array in (dataset.images[index], dataset.masks[index], dataset.valid_of(index))
+        )
+        image = standardization.transform(image, valid)
         if augmented:
-            image, masks = augment(image, masks, rng, elastic)
-        images[slot], labels[slot] = image, masks[..., 0]
-        if instances is not None:
-            instances[slot] = masks[..., 1]
-    return (images, labels) if instances is None else (images, labels, instances)
+            image, mask = augment(image, mask, rng, elastic)
+        images[slot], labels[slot] = image, mask
+    return images, labels

@@ -15,6 +15,7 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -113,12 +114,10 @@ class ClassTable:
             result[strange] = self.ignore_index
         elif strange.any():
             shown = tally(values[strange]).most_common(4)
-            listed = ", ".join(f"{written(value)} ({count:,} pixels)" for value, count in shown)
+            shown = ", ".join(f"{written(value)} ({count:,} pixels)" for value, count in shown)
             table = "; ".join(str(self).splitlines()[:12])
-            raise UserError(
-                f"{name}: holds {listed}, which the class table does not list ({table}): list "
-                "it there, as a class or after 'ignore' (--classes FILE)"
-            )
+            fault = f"{name}: holds {shown}, which the class table does not list ({table})"
+            raise UserError(f"{fault}: list it, as a class or after 'ignore' (--classes FILE)")
         return result
 
 
@@ -210,9 +209,8 @@ def find_class_list(masks: str | Path) -> Path | None:
     """Find CVAT's or Roboflow's list beside masks, in their folder or the one above."""
     folder = Path(os.path.realpath(masks))
     folder = folder if folder.is_dir() else folder.parent
-    places = (folder / "labelmap.txt", folder / "_classes.csv")
-    candidates = (*places, *(folder.parent / path.name for path in places))
-    return next((path for path in candidates if path.is_file()), None)
+    names = itertools.product((folder, folder.parent), ("labelmap.txt", "_classes.csv"))
+    return next((place / name for place, name in names if (place / name).is_file()), None)
 
 
 # --- What a mask stores ------------------------------------------------------------------------
@@ -229,15 +227,12 @@ def open_mask(path: str | Path | Raster) -> Raster:
     raster = open_raster(path)
     if "alpha" in raster.band_names:
         if not is_opaque(raster):
-            raise UserError(
-                f"{raster.path}: is partly transparent, and nothing tells the class there: flatten "
-                "it, and save it as gray or RGB"
-            )
+            raise UserError(f"{raster.path}: is partly transparent: save it as gray or RGB")
         raster = prepare(raster, alpha="drop")
     if raster.shape[2] not in (1, 3) or raster.shape[2] == 3 and raster.dtype.kind == "f":
+        found = f"has {raster.shape[2]} channels of {raster.dtype}"
         raise UserError(
-            f"{raster.path}: has {raster.shape[2]} channels of {raster.dtype}, but a mask holds "
-            "one number or one color for each pixel, its class"
+            f"{raster.path}: {found}, but a mask holds a number or color for each pixel"
         )
     return raster
 
@@ -277,10 +272,8 @@ def stored_values(raster: Raster, rows=ALL, columns=ALL, by_color: bool = False)
         values = values if valid is None else np.where(valid, values, 0)
         strange = values[(values != np.round(values)) | (np.abs(values) > 2**31)]
         if len(strange):
-            raise UserError(
-                f"{raster.path}: holds numbers such as {strange[0]:g}; are they probabilities? "
-                "A mask holds one whole number for each class"
-            )
+            found = f"holds numbers such as {strange[0]:g}"
+            raise UserError(f"{raster.path}: {found}, but a class is a whole number")
         values = values.astype(np.int64)
     return values, valid
 
@@ -383,10 +376,8 @@ def work_out(
             values = range(len(names))
         if len(values) != len(names):
             strange = next(mask.raster.path for mask in masks if values[-1] in mask.counts)
-            raise UserError(
-                f"{strange}: holds the value {values[-1]}, and the masks together "
-                f"{len(values)} values, but there are {len(names)} class names"
-            )
+            found = f"holds {values[-1]}, and all masks {len(values)} values"
+            raise UserError(f"{strange}: {found}, but there are {len(names)} class names")
     elif 2 * len(values) >= values[-1] + 1 - values[0]:  # a class may lack pixels
         values = [v for v in range(values[0], values[-1] + 1) if v not in ignored]
     return numbered(values, names or (), sorted(ignored))

@@ -11,6 +11,7 @@ import numpy as np
 from tinyunet.data.class_table import (
     ClassTable,
     find_class_list,
+    numbered,
     open_mask,
     parse_class_table,
     read_class_table,
@@ -29,7 +30,7 @@ from tinyunet.data.images import (
     prepare,
     warn_once,
 )
-from tinyunet.data.pairing import Pair, list_images
+from tinyunet.data.pairing import Pair
 from tinyunet.errors import UserError
 from tinyunet.progress import tqdm
 
@@ -79,8 +80,10 @@ def part_of(array, rows: slice, columns: slice):
     return array.part(rows, columns) if isinstance(array, Windowed) else array[rows, columns]
 
 
-def read_mirrored(array, rows: slice, columns: slice) -> np.ndarray:
-    """Read a window that may reach beyond an array (H, W, ...): there it is mirrored."""
+def read_mirrored(array, rows: slice, columns: slice) -> np.ndarray | None:
+    """Read a window that may reach beyond an array (H, W, ...), where it is mirrored; or None."""
+    if array is None:
+        return None
     if rows.start >= 0 <= columns.start and all(
         part.stop <= side for part, side in zip((rows, columns), array.shape, strict=False)
     ):
@@ -103,8 +106,6 @@ class Dataset:
         Sizes may vary from image to image, C does not.
     masks : list of array (H, W), integers, or `Windowed`
         The class of each pixel.
-    instances : list of array (H, W), integers, optional
-        0 on the background, and a number of its own for each object.
     valid : list of array (H, W) of bool, `Windowed` or None, optional
         Which pixels are data; None where all are.
     table : ClassTable, optional
@@ -118,7 +119,6 @@ class Dataset:
     stems: list[str]
     images: list[np.ndarray]
     masks: list[np.ndarray]
-    instances: list[np.ndarray] | None = None
     valid: list | None = None
     table: ClassTable | None = None
     image_format: ImageFormat | None = None
@@ -145,7 +145,7 @@ class Dataset:
         def cut(arrays):
             return arrays and [part_of(arrays[k], rows, columns) for _, k, rows, columns in places]
 
-        names = ("images", "masks", "instances", "valid")
+        names = ("images", "masks", "valid")
         arrays = {name: cut(getattr(self, name)) for name in names}
         return replace(self, stems=[name for name, *_ in places], **arrays)
 
@@ -193,10 +193,8 @@ class Dataset:
             If there are fewer than two images, or the fraction is not between 0 and 1.
         """
         if len(self) < 2 or not 0 < fraction < 1:
-            raise UserError(
-                f"{len(self)} image(s) cannot be split in two, a fraction of {fraction} and the "
-                "rest: give at least 2, and a fraction between 0 and 1; or --val-split spatial"
-            )
+            fault = "a split needs at least 2 images and a fraction between 0 and 1"
+            raise UserError(f"{fault}, not {len(self)} and {fraction}: try --val-split spatial")
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
         order = np.random.default_rng(seed).permutation(len(self))
         return self.subset(sorted(order[count:])), self.subset(sorted(order[:count]))
@@ -221,16 +219,12 @@ def open_pair(pair: Pair) -> tuple[Raster, Raster]:
     """
     image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
     if image.turned and not mask.turned:
-        raise UserError(
-            f"{image.path}: its EXIF data say that it is to be turned, and those of the mask "
-            f"{mask.path.name} do not: if the mask was drawn on the turned image, turn the pixels "
-            "(magick mogrify -auto-orient), else remove the mark (exiftool -Orientation=)"
-        )
+        fault = "its EXIF data say that it is to be turned, and those of its mask do not"
+        remedy = "turn the pixels (magick mogrify -auto-orient) or drop it (exiftool -Orientation=)"
+        raise UserError(f"{image.path}: {fault}: {remedy}, as fits the mask")
     if image.shape[:2] != mask.shape[:2]:
-        raise UserError(
-            f"{mask.path}: has {size(mask)} pixels, but its image {image.path.name} has "
-            f"{size(image)} (height x width): a mask has a class for each pixel of its image"
-        )
+        sizes = f"has {size(mask)} pixels, but its image {image.path.name} has {size(image)}"
+        raise UserError(f"{mask.path}: {sizes} (height x width): they must have the same")
     if apart := places_apart(image.place, mask.place, image.shape):
         raise UserError(f"{mask.path}: {apart} its image {image.path.name}")
     return image, mask
@@ -385,30 +379,9 @@ def meaning_of(model, alpha: str | None = None) -> tuple[ClassTable, ImageFormat
         remembered = model.metadata["image_format"]
         image_format = ImageFormat(**remembered | ({"alpha": alpha} if alpha else {}))
         return parse_class_table(stored), image_format
-    names = model.class_names
-    values = tuple((str(k),) for k in range(len(names)))
-    ignored = () if model.ignore_index in (None, *range(len(names))) else (str(model.ignore_index),)
-    return ClassTable(tuple(names), values, ignored), None
-
-
-def load_instances(dataset: Dataset, folder: str | Path) -> None:
-    """Add masks that number the objects, from files with the stems of the images.
-
-    Raises
-    ------
-    UserError
-        If an image has none, one cannot be read, or has another size than the image.
-    """
-    files = list_images(folder)
-    dataset.instances = []
-    for stem, mask in zip(dataset.stems, dataset.masks, strict=True):
-        instances = read_mask(files[stem]) if stem in files else np.zeros((0, 0))
-        if instances.shape != mask.shape:
-            raise UserError(
-                f"{folder}: the instance mask of the image {stem} has {size(instances)} pixels, or "
-                f"there is none; {size(mask)} (height x width) are needed"
-            )
-        dataset.instances.append(instances)
+    numbers = range(len(model.class_names))
+    ignored = () if model.ignore_index in (None, *numbers) else (model.ignore_index,)
+    return numbered(numbers, model.class_names, ignored), None
 
 
 # --- Class numbers in memory -------------------------------------------------------------------
@@ -455,11 +428,7 @@ class ClassPixels:
             labels = self.masks[index][window]
             counted = labels if ignore_index is None else labels[labels != ignore_index]
             if counted.size and not 0 <= counted.min() <= counted.max() < classes:
-                wrong = counted[(counted < 0) | (counted >= classes)]
-                raise UserError(
-                    f"a mask holds the value {wrong[0]}, but the {classes} classes are 0 to "
-                    f"{classes - 1}"
-                )
+                raise UserError(f"a mask holds other values than the classes, 0 to {classes - 1}")
             self.counts[block] = np.bincount(counted.ravel(), minlength=classes)
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from tinyunet.errors import UserError, problems_named
+from tinyunet.errors import UserError, import_extra, problems_named
 
 ALL = slice(None)
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
@@ -201,13 +201,8 @@ def open_raster(path: str | Path | Raster) -> Raster:
     if isinstance(path, Raster):
         return path
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            start = file.read(26)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    with problems_named(path, "cannot be read"), open(path, "rb") as file:
+        start = file.read(26)
     if not start:
         raise UserError(f"{path}: is empty (0 bytes)")
     special = special_in(path, start)
@@ -269,9 +264,8 @@ def open_with_pillow(path: Path) -> Raster:
             # GDAL reads what is really there, by windows.
             return open_with_rasterio(path, "has very many pixels")
         except Image.UnidentifiedImageError as error:
-            raise UserError(
-                f"{path}: is not an image that is read here ({', '.join(FORMATS)}, JPEG 2000)"
-            ) from error
+            known = ", ".join((*FORMATS, "JPEG 2000"))
+            raise UserError(f"{path}: is not an image that is read here ({known})") from error
         with image:
             lossy = image.format in ("JPEG", "MPO", "WEBP")
             frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
@@ -307,14 +301,8 @@ def warn_once(message: str) -> None:
 def import_rasterio(path: str | Path, special: str):
     """Import rasterio, or say which file needs it and why."""
     os.environ.setdefault("GDAL_CACHEMAX", "256")  # MB, of decoded blocks
-    try:
-        import rasterio.features
-        import rasterio.warp
-    except ImportError as error:
-        raise UserError(
-            f"{path}: {special}, so it needs rasterio: pip install 'tinyunet[geo]'"
-        ) from error
-    return rasterio
+    names = ("rasterio", "rasterio.features", "rasterio.warp")
+    return import_extra("geo", *names, what=f"{path}: {special}, so it")[0]
 
 
 _GDAL_LOCK = threading.RLock()  # a GDAL data set may not be used by two threads at once
@@ -367,20 +355,12 @@ def open_with_rasterio(path: Path, special: str) -> Raster:
         if (bits := stored.get("NBITS")) in ("1", "2", "4"):
             color = f"{bits}-bit {color}"
         flags = {flag.name for flags in file.mask_flag_enums for flag in flags}
-        return Raster(
-            path,
-            (*file.shape, file.count),
-            dtype,
-            tuple(names),
-            color,
-            functools.partial(_read_with_rasterio, path, dtype),
-            place,
-            palette,
-            lossy="JPEG" in stored.get("COMPRESSION", ""),
-            nodata=file.nodata,
-            by_windows=True,
-            complete=dtype.kind != "f" and (flags == {"all_valid"} or "alpha" in flags),
-        )
+        complete = dtype.kind != "f" and (flags == {"all_valid"} or "alpha" in flags)
+        known = {"lossy": "JPEG" in stored.get("COMPRESSION", ""), "nodata": file.nodata}
+        known |= {"place": place, "palette": palette, "by_windows": True, "complete": complete}
+        read = functools.partial(_read_with_rasterio, path, dtype)
+        shape = (*file.shape, file.count)
+        return Raster(path, shape, dtype, tuple(names), color, read, **known)
 
 
 def _read_with_rasterio(path: Path, dtype, rows: slice, columns: slice):
@@ -479,16 +459,13 @@ def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
         raster = raster.altered(lambda p, valid: (palette[p[:, :, 0]], valid), names, **rgb)
     names, path = raster.band_names, raster.path
     if bands is not None and not set(bands) <= set(range(1, len(names) + 1)):
-        wanted = ", ".join(map(str, bands))
-        raise UserError(
-            f"{path}: has the bands 1 to {len(names)} ({', '.join(names)}), not all of {wanted}"
-        )
+        wanted, found = ", ".join(map(str, bands)), ", ".join(names)
+        raise UserError(f"{path}: has the bands 1 to {len(names)} ({found}), not all of {wanted}")
     if "alpha" in names and alpha is None and bands is None and not is_opaque(raster):
-        raise UserError(
-            f"{path}: is partly transparent; say what that means: --alpha valid (transparent "
-            "pixels are missing data), --alpha drop (nothing), or --alpha channel (the network "
-            "sees it)"
+        meanings = (
+            "valid (transparent pixels are missing data), drop (nothing) or channel (an input)"
         )
+        raise UserError(f"{path}: is partly transparent; say what that means: --alpha {meanings}")
     colors = [k for k, name in enumerate(names) if name != "alpha"]
     kept = [*range(len(names))] if alpha == "channel" else colors
     kept = kept if bands is None else [number - 1 for number in bands]
@@ -542,16 +519,12 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
         for each in (raster, wanted)
     ]
     if kinds[0] != kinds[1]:
-        raise UserError(
-            f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed, as the images of "
-            "the training are: their numbers mean something else; convert it"
-        )
+        fault = f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed"
+        raise UserError(f"{fault}, as the training images are: its numbers mean something else")
     high = highest(raster)
     if wanted.high and high and not 0.01 < high / wanted.high < 100:
-        warn_once(
-            f"{raster.path}: its numbers end at {high:g}, those of the training images at "
-            f"{wanted.high:g}; if that is another scale, convert it, or it is dark or glaring"
-        )
+        ends = f"its numbers end at {high:g}, those of the training images at {wanted.high:g}"
+        warn_once(f"{raster.path}: {ends}; if that is another scale, convert it")
     return raster
 
 

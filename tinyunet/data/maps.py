@@ -11,15 +11,34 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
+from PIL import Image
 
 from tinyunet.atomic_io import aside, save_picture, save_text
-from tinyunet.data.class_table import ClassTable, numbered
+from tinyunet.data.class_table import ClassTable, numbered, values_of
 from tinyunet.data.images import Place, Raster, import_rasterio, listed, open_raster
-from tinyunet.errors import UserError
+from tinyunet.errors import UserError, import_extra, problems_named
 
-TILED = {"tiled": True, "blockxsize": 512, "blockysize": 512}
 OUTSIDE = 255  # in masks from polygons: nobody has looked there
 PHOTOMETRIC = {"RGB": "rgb", "CMYK": "cmyk", "gray with white as 0": "miniswhite"}
+
+
+@contextlib.contextmanager
+def written_by_gdal(path: str | Path) -> Iterator[Path]:
+    """Give the path to write to; what is there becomes `path` once it is complete.
+
+    Raises
+    ------
+    UserError
+        If rasterio or pyogrio cannot write it.
+    """
+    try:
+        with aside(path) as partial, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Dataset has no geotransform|'crs' was not provided")
+            yield partial
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("rasterio", "pyogrio"):
+            raise
+        raise UserError(f"cannot write {path}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -44,52 +63,35 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     UserError
         If it cannot be written there.
     """
-    path = Path(path)
     rasterio = import_rasterio(path, "is a GeoTIFF to be written")
+    height, width, count = (*shape, 1)[:3]
+    keywords |= {"height": height, "width": width, "count": count, "dtype": dtype}
+    keywords |= {"driver": "GTiff", "compress": "deflate", "bigtiff": "if_safer"}
+    if min(height, width) >= 512:
+        keywords |= {"tiled": True, "blockxsize": 512, "blockysize": 512}
     if place is not None:
-        keywords["transform"] = rasterio.Affine(*place.transform)
-        if place.crs:
-            keywords["crs"] = rasterio.crs.CRS.from_wkt(place.crs)
-    if min(shape[:2]) >= 512:
-        keywords |= TILED
-    try:
-        with (
-            aside(path) as partial,
-            warnings.catch_warnings(),
-            rasterio.Env(GDAL_PAM_ENABLED="NO"),
-        ):
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(
-                partial,
-                "w",
-                driver="GTiff",
-                height=shape[0],
-                width=shape[1],
-                count=shape[2] if len(shape) == 3 else 1,
-                dtype=dtype,
-                compress="deflate",
-                bigtiff="if_safer",
-                **keywords,
-            ) as file:
-                yield file
-            with rasterio.open(partial) as file:  # a full disk shows only now
-                for _, window in file.block_windows(1):
-                    file.read(1, window=window)
-    except rasterio.errors.RasterioError as error:
-        raise UserError(f"cannot write {path}: {error}") from error
+        keywords |= {"transform": rasterio.Affine(*place.transform)}
+        keywords |= {"crs": place.crs} if place.crs else {}
+    with written_by_gdal(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        with rasterio.open(partial, "w", **keywords) as file:
+            yield file
+        with rasterio.open(partial) as file:  # a full disk shows only now
+            for _, window in file.block_windows(1):
+                file.read(1, window=window)
 
 
-def save_like(pixels: np.ndarray, valid, raster: Raster, path: Path, place: Place | None) -> None:
+def save_part(raster: Raster, rows: slice, columns: slice, path: Path, place: Place | None) -> None:
     """Save a part of an image as the image itself is stored: type, bands, nodata, palette.
 
-    Without a place, what a PNG can hold becomes a PNG; `path` has no ending.
+    Without a place, which is that of the whole, what a PNG can hold becomes a PNG; `path` has no
+    ending.
     """
+    pixels, valid = raster.read(rows, columns)
+    place = place and place.shifted(rows.start, columns.start)
     channels = pixels.shape[2]
     plain = pixels.dtype == np.uint8 and raster.color in ("gray", "RGB")
     plain |= pixels.dtype == np.uint16 and (channels, raster.color) == (1, "gray")
     if place is None and plain and raster.nodata is None and (valid is None or valid.all()):
-        from PIL import Image
-
         picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
         if raster.palette is not None:
             picture.putpalette(raster.palette.tobytes())
@@ -126,10 +128,8 @@ class MapFile:
 
     def __setitem__(self, window: tuple[slice, slice], classes: np.ndarray) -> None:
         """Write the classes of a window."""
-        (top, bottom, _), (left, right, _) = (
-            part.indices(side) for part, side in zip(window, self.file.shape, strict=True)
-        )
-        self.file.write(classes, 1, window=((top, bottom), (left, right)))
+        (top, left), (height, width) = (part.start or 0 for part in window), classes.shape
+        self.file.write(classes, 1, window=((top, top + height), (left, left + width)))
 
 
 @contextlib.contextmanager
@@ -200,18 +200,6 @@ def qgis_style(names: Sequence[str], colors: np.ndarray) -> str:
 # --- Polygons ----------------------------------------------------------------------------------
 
 
-def import_polygons(path: str | Path):
-    """Import pyogrio and shapely, or say what needs them."""
-    try:
-        import pyogrio
-        import shapely
-    except ImportError as error:
-        raise UserError(
-            f"{path}: polygons need pyogrio and shapely: pip install 'tinyunet[geo]'"
-        ) from error
-    return pyogrio, shapely
-
-
 def save_polygons(
     map_path: str | Path, path: str | Path, names: Sequence[str], min_area: float = 0.0
 ) -> int:
@@ -240,42 +228,30 @@ def save_polygons(
         If the extra ``geo`` is missing, or it cannot be written there.
     """
     rasterio = import_rasterio(path, "are polygons")
-    pyogrio, shapely = import_polygons(path)
-    geometries, numbers = [], []
+    pyogrio, shapely = import_extra("geo", "pyogrio", "shapely", what=f"{path}: a GeoPackage")
     with rasterio.open(map_path) as file:
-        band = rasterio.band(file, 1)
-        pixel = abs(file.transform.determinant)
+        band, transform = rasterio.band(file, 1), file.transform
+        found = [
+            (shapely.geometry.shape(shape), int(value))
+            for shape, value in rasterio.features.shapes(band, connectivity=4, transform=transform)
+            if value != file.nodata
+        ]
         crs = file.crs.to_wkt() if file.crs else None
-        for shape, value in rasterio.features.shapes(
-            band, mask=None, connectivity=4, transform=file.transform
-        ):
-            if value != file.nodata:
-                geometries.append(shapely.geometry.shape(shape))
-                numbers.append(int(value))
-    areas = shapely.area(np.array(geometries, dtype=object))
-    kept = np.flatnonzero(areas >= min_area)
-    classes = np.array(numbers, dtype=np.int32)[kept]
-    try:
-        with aside(path) as partial, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there is no coordinate system
-            pyogrio.raw.write(
-                partial,
-                geometry=shapely.to_wkb(np.array(geometries, dtype=object)[kept]),
-                field_data=[
-                    classes,
-                    np.array([names[k] for k in classes], dtype=object),
-                    areas[kept],
-                    np.rint(areas[kept] / pixel).astype(np.int64),
-                ],
-                fields=["class", "name", "area", "pixels"],
-                layer="classes",
-                driver="GPKG",
-                geometry_type="Polygon",
-                crs=crs,
-            )
-    except (pyogrio.errors.DataSourceError, RuntimeError) as error:
-        raise UserError(f"cannot write {path}: {error}") from error
-    return len(kept)
+    shapes, classes = np.array([shape for shape, _ in found]), np.array([k for _, k in found])
+    areas = shapely.area(shapes)
+    kept = areas >= min_area
+    shapes, classes, areas = shapes[kept], classes[kept].astype(np.int32), areas[kept]
+    columns = {
+        "class": classes,
+        "name": np.array([names[k] for k in classes], dtype=object),
+        "area": areas,
+        "pixels": np.rint(areas / abs(transform.determinant)).astype(np.int64),
+    }
+    options = {"layer": "classes", "driver": "GPKG", "geometry_type": "Polygon", "crs": crs}
+    with written_by_gdal(path) as partial:
+        wkb = shapely.to_wkb(shapes)
+        pyogrio.raw.write(partial, wkb, [*columns.values()], [*columns], **options)
+    return len(shapes)
 
 
 def rasterize(
@@ -326,85 +302,76 @@ def rasterize(
     """
     raster = open_raster(scene)
     rasterio = import_rasterio(scene, "is a scene for polygons")
-    pyogrio, shapely = import_polygons(polygons)
+    pyogrio, shapely = import_extra("geo", "pyogrio", "shapely", what=f"{polygons}: reading it")
     if raster.place is None or not raster.place.crs:
         raise UserError(f"{scene}: is not georeferenced, so polygons have no place in it")
-    try:
+    with problems_named(polygons, "cannot be read as polygons"):
         meta, _, geometry, columns = pyogrio.raw.read(polygons, layer=layer)
-    except Exception as error:  # whatever GDAL finds wrong with it
-        raise UserError(f"{polygons}: cannot be read as polygons ({error})") from error
     if not meta["crs"]:
         raise UserError(f"{polygons}: has no coordinate system; set it in the GIS")
-    fields = list(meta["fields"])
+    fields = dict(zip(meta["fields"], columns, strict=True))
     if field is not None and field not in fields:
         raise UserError(f"{polygons}: has no field {field!r}, but {', '.join(fields) or 'none'}")
-    values = columns[fields.index(field)] if field is not None else np.ones(len(geometry), int)
-    table, numbers = classes_of_field(
-        values, outside, layer or Path(polygons).stem, polygons, field, known
-    )
-    shapes = []
-    target = rasterio.crs.CRS.from_wkt(raster.place.crs)
-    source = rasterio.crs.CRS.from_user_input(meta["crs"])
-    for each, number in zip(shapely.from_wkb(geometry), numbers, strict=True):
-        if each is None or each.is_empty or number is None:
-            continue
-        shape = shapely.geometry.mapping(shapely.force_2d(each))
-        if source != target:
-            shape = rasterio.warp.transform_geom(source, target, shape)
-        shapes.append((shape, number))
-    if not shapes:
-        raise UserError(f"{polygons}: holds no polygon with a class")
-    sides = raster.shape[:2]
-    mask = rasterio.features.rasterize(
-        shapes,
-        out_shape=sides,
-        transform=rasterio.Affine(*raster.place.transform),
-        fill=outside,
-        dtype="uint8",
-    )
-    if (mask == outside).all():
-        raise UserError(
-            f"{polygons}: no polygon lies in the scene {scene}: compare their coordinate systems "
-            f"({source.to_string()[:40]} and {target.to_string()[:40]})"
+    values = [1] * len(geometry) if field is None else fields[field]
+    with problems_named(polygons, "gives no classes"):
+        table, number_of = classes_of_field(values, outside, layer or Path(polygons).stem, known)
+    found = [
+        (shapely.geometry.mapping(shapely.force_2d(shape)), number_of[value])
+        for shape, value in zip(shapely.from_wkb(geometry), values, strict=True)
+        if shape and value in number_of
+    ]
+    shapes, numbers = [shape for shape, _ in found], [number for _, number in found]
+    source, target = map(rasterio.crs.CRS.from_user_input, (meta["crs"], raster.place.crs))
+    if source != target:
+        shapes = rasterio.warp.transform_geom(source, target, shapes)
+    mask = np.full(raster.shape[:2], outside, np.uint8)
+    if shapes:
+        transform, pairs = (
+            rasterio.Affine(*raster.place.transform),
+            zip(shapes, numbers, strict=True),
         )
+        rasterio.features.rasterize(pairs, out=mask, transform=transform)
+    if (mask == outside).all():
+        systems = " and ".join(system.to_string()[:40] for system in (source, target))
+        fault = f"no polygon with a class lies in the scene {scene}"
+        raise UserError(f"{polygons}: {fault}: compare their coordinate systems, {systems}")
     nodata = outside if outside == OUTSIDE else None
-    with raster_file(out, sides, "uint8", raster.place, nodata=nodata) as file:
+    with raster_file(out, mask.shape, mask.dtype, raster.place, nodata=nodata) as file:
         file.write(mask, 1)
+    pixels = np.bincount(mask.ravel(), minlength=256)
     counts = {
-        name: int((mask == value).sum())
+        name: int(sum(pixels[value] for word in words for value in values_of(word)))
         for name, words in zip(table.names, table.values, strict=True)
-        for value in map(int, words)
     }
     return table, counts
 
 
-def classes_of_field(values, outside: int, name: str, path, field, known_table=None):
-    """Give the class table of an attribute, and the number of each polygon (None: no class)."""
+def classes_of_field(values, outside: int, name: str, known: ClassTable | None):
+    """Give the class table of the values of polygons, and the number of each, which a mask stores.
+
+    Missing values have no number. A single number is called `name`, others "class 1", ...
+    """
+    found = sorted({value for value in values if value is not None and value == value})
     background = {0: "background"} if outside == 0 else {}
-    ignored = [outside] if outside == OUTSIDE else []
-    missing = [value is None or value != value for value in values]
-    known = [value for value, gone in zip(values, missing, strict=True) if not gone]
-    if all(isinstance(value, str) for value in known):
-        names = sorted(set(known))
-        number_of = {label: k for k, label in enumerate(names, start=len(background))}
-        if known_table is not None:
-            rows = reversed(known_table.lookup.items())
-            number_of = {known_table.names[k]: v for v, k in rows if k < len(known_table.names)}
-            if new := set(names) - set(number_of):
-                raise UserError(f"{path}: {field} holds {min(new)}, which --classes does not list")
-        labels = background | {number: label for label, number in number_of.items()}
+    if not all(isinstance(value, str) for value in found):
+        number_of = {value: int(value) for value in found if value == int(value)}
+        single = len(found) == 1
+        labels = {number: name if single else f"class {number}" for number in number_of.values()}
+        labels |= background
+    elif known is None:
+        new = [value for value in found if value not in background.values()]
+        labels = background | dict(enumerate(new, start=len(background)))
+        number_of = {label: number for number, label in labels.items()}
     else:
-        number_of = {value: int(value) for value in known}
-        found = sorted(set(number_of.values()))
-        labels = background | {k: name if field is None else f"class {k}" for k in found}
-    whole = all(isinstance(value, str) or value == int(value) for value in known)
-    if len(labels) < 2 or not whole or not 0 <= min(labels) <= max(labels) <= 254:
+        listed_words = zip(known.names, known.values, strict=True)
+        number_of = {label: values_of(words[0])[0] for label, words in listed_words if words}
+        if new := set(found) - set(number_of):
+            raise UserError(f"{min(new)} is not among those of --classes")
+        return known, number_of
+    if len(labels) < 2 or len(number_of) < len(found) or not labels.keys() <= set(range(255)):
         raise UserError(
-            f"{path}: {field or 'every polygon'} gives {listed(map(str, dict.fromkeys(known)))}: "
-            "there must be at least two classes, names or whole numbers up to 254 (with --outside "
-            "255, digitize some background, too)"
+            f"{listed(map(str, found))}: there must be at least two, names or whole numbers up to "
+            "254; with --outside 255, digitize some background, too"
         )
-    table = numbered(sorted(labels), [labels[k] for k in sorted(labels)], ignored)
-    return table, [
-        None if gone else number_of[value] for value, gone in zip(values, missing, strict=True)
-    ]
+    ignored = [outside] if outside == OUTSIDE else []
+    return numbered(sorted(labels), [labels[k] for k in sorted(labels)], ignored), number_of

@@ -11,22 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinyunet.data.images import Raster, listed, warn_once
-from tinyunet.errors import UserError
+from tinyunet.errors import UserError, problems_named
 
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
-    *(".jp2", ".j2k"),
-)
+SUFFIXES = tuple(".png .jpg .jpeg .jfif .tif .tiff .bmp .webp .gif .jp2 .j2k".split())
 # Files that usually lie beside images, and are not missed.
 COMPANIONS = re.compile(
-    r"\.(txt|csv|json|xml|([tgbjpw][fpg2]|tiff?|jpe?g|png)w|wld|prj|ovr|msk|qml|md|npz|yaml|yml|db|"
-    r"ini|html|partial)$",
+    r".*\.(txt|csv|json|xml|([tgbjpw][fpg2]|tiff?|jpe?g|png)w|wld|prj|ovr|msk|qml|md|npz|ya?ml|db|ini)",
     re.IGNORECASE,
 )
 # What names have beside that of the pair: north_sat.jpg with north_mask.png, img_1 with mask_1.
 IMAGE_AFFIX = re.compile(
-    r"^(image|img|sat|rgb|photo|input)[_\-. ]?|"
-    r"[_\-. ](leftImg8bit|image|img|sat|rgb|input|photo|training|test)$",
+    r"^(image|img|sat|rgb)[_\-. ]?|[_\-. ](leftImg8bit|image|img|sat|rgb|training|test)$",
     re.IGNORECASE,
 )
 MASK_WORD = r"(mask|label|gt|seg|annot|truth|matte|class)"
@@ -58,29 +53,22 @@ def list_images(place: str | Path) -> dict[str, Path]:
         raise UserError(f"{place}: no such {'file' if place.suffix else 'folder'}")
     if place.is_file():
         return {unicodedata.normalize("NFC", place.stem): place}
-    try:
-        files = sorted(path for path in place.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{place}: cannot be listed ({error.strerror})") from error
+    with problems_named(place, "cannot be listed"):
+        files = [path for path in place.iterdir() if path.name[0] != "." and not path.is_dir()]
     found: dict[str, Path] = {}
     left_out = []
-    for path in files:
-        if path.is_dir():
-            continue
-        if path.suffix.lower() not in SUFFIXES:
-            left_out += [path.name] * (not COMPANIONS.search(path.name))
-            continue
+    for path in sorted(files):
         # A Mac stores "é" as two characters, others as one: compare the one-character form.
         stem = unicodedata.normalize("NFC", path.stem)
-        if stem in found:
-            raise UserError(
-                f"{place}: {found[stem].name} and {path.name} have the same name before the "
-                "ending, so a pair would not be clear: rename or remove one"
-            )
-        found[stem] = path
+        if path.suffix.lower() not in SUFFIXES:
+            left_out += [path.name] * (not COMPANIONS.fullmatch(path.name))
+        elif stem in found:
+            names = f"{found[stem].name} and {path.name}"
+            raise UserError(f"{place}: {names} could both be one of a pair: rename or remove one")
+        else:
+            found[stem] = path
     if left_out:
-        count = f"{len(left_out)} file{'s' * (len(left_out) > 1)}"
-        warn_once(f"{place}: {count} left out, as not read here: {listed(left_out)}")
+        warn_once(f"{place}: {len(left_out)} files are not read here: {listed(left_out)}")
     return dict(sorted(found.items()))
 
 
@@ -106,31 +94,26 @@ def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path]
     image_files, mask_files = list_images(images), list_images(masks)
     same = os.path.realpath(images) == os.path.realpath(masks)
     if Path(images).is_file() and Path(masks).is_file():
-        mask_of = {} if same else {list(image_files)[0]: list(mask_files)[0]}
+        mask_of = {} if same else dict(zip(image_files, mask_files, strict=True))
     else:
         mask_of = {stem: stem for stem in image_files if stem in mask_files and not same}
         mask_of = mask_of or _match_by_affix(list(image_files), list(mask_files), same)
-    if not mask_of and same:
-        raise UserError(
-            f"{images}: the same {'file' if Path(images).is_file() else 'folder'} is given for "
-            "images and masks; in one folder, masks need a suffix such as _mask"
-        )
     if not mask_of:
-        raise UserError(
-            f"no pairs: {images} has {len(image_files)} image files ({listed(image_files, 1)}), "
-            f"{masks} has {len(mask_files)} ({listed(mask_files, 1)}); a mask has the name of its "
-            "image, or that with a word that all masks share (north.jpg with north_mask.png)"
-        )
+        found = f"{images} has {len(image_files)} image files ({listed(image_files, 1)}), "
+        found += f"{masks} has {len(mask_files)} ({listed(mask_files, 1)})"
+        found = f"{images} is given for images and masks" if same else found
+        hint = "a mask has the name of its image and, in one folder, a suffix such as _mask"
+        raise UserError(f"no pairs: {found}; {hint} (north.jpg with north_mask.png)")
     pairs = [
         Pair(stem, path, mask_files[mask_of[stem]])
         for stem, path in image_files.items()
         if stem in mask_of
     ]
     used = {path for pair in pairs for path in pair[1:]}
-    lone = [
-        [path for path in each.values() if path not in used] for each in (image_files, mask_files)
-    ]
-    return pairs, lone[0], [] if same else lone[1]
+    alone, lone = (
+        [path for path in files.values() if path not in used] for files in (image_files, mask_files)
+    )
+    return pairs, alone, [] if same else lone
 
 
 def _match_by_affix(images: list[str], masks: list[str], same: bool) -> dict[str, str]:
@@ -140,14 +123,16 @@ def _match_by_affix(images: list[str], masks: list[str], same: bool) -> dict[str
     found: dict[str, dict[str, str]] = {}
     for mask in masks:
         cuts = [separator.start() for separator in re.finditer(r"[_\-. ]", mask)]
-        parts = [(mask[:cut], mask[cut:], MASK_SUFFIX.search(mask[cut:])) for cut in cuts]
+        parts = [
+            (mask[:cut], mask[cut:]) for cut in cuts if MASK_SUFFIX.search(mask[cut:]) or not same
+        ]
         if prefix := MASK_PREFIX.match(mask):
-            parts.append((mask[prefix.end() :], prefix[0], prefix))
-        for base, affix, speaks in parts:
-            if base in bases and bases[base] != mask and (speaks or not same):
+            parts.append((mask[prefix.end() :], prefix[0]))
+        for base, affix in parts:
+            if bases.get(base, mask) != mask:
                 found.setdefault(affix, {})[bases[base]] = mask
     if not found:
         return {}
     affix, pairs = max(found.items(), key=lambda each: (len(each[1]), "label" in each[0].lower()))
-    warn_once(f"{len(pairs)} mask{'s' * (len(pairs) > 1)} paired by {affix!r} in their names")
+    warn_once(f"{len(pairs)} masks are paired by {affix!r} in their names")
     return pairs

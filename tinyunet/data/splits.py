@@ -25,11 +25,6 @@ JUDGED = 4_000_000  # pixels of large scenes that are predicted at each checkpoi
 WINDOW = 512  # pixels a side of what is picked for that
 
 
-def tile_of(stem: str, index: int, rows: slice, columns: slice) -> tuple:
-    """Describe a part of an image for `Dataset.parts`, with a name that says where it lies."""
-    return f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns
-
-
 def spatial_split(
     dataset: Dataset, fraction: float, buffer: int = 0, smallest: int = 1
 ) -> tuple[Dataset, Dataset]:
@@ -63,19 +58,18 @@ def spatial_split(
     training, validation = [], []
     for pieces in scenes.values():
         axis, start, stop = choose_block(dataset, pieces, fraction)
+        first, last = start - buffer, stop + buffer
         judge = cut(dataset, pieces, axis, start, stop, smallest)
-        rest = cut(dataset, pieces, axis, 0, start - buffer, smallest)
-        rest += cut(dataset, pieces, axis, stop + buffer, sys.maxsize, smallest)
-        if judge and rest:
-            training += rest
-            validation += judge
-        else:  # no room for two parts
-            training += cut(dataset, pieces, axis, 0, sys.maxsize, smallest)
+        rest = cut(dataset, pieces, axis, 0, first, smallest)
+        rest += cut(dataset, pieces, axis, last, sys.maxsize, smallest)
+        if not judge or not rest:  # no room for two parts
+            judge, rest = [], cut(dataset, pieces, axis, 0, sys.maxsize, smallest)
+        training += rest
+        validation += judge
     if not training or not validation:
         raise UserError(
-            "a spatial split needs a scene with room for two parts and a strip as wide as the "
-            f"receptive field ({buffer} pixels) between them: choose a smaller crop or depth, or "
-            "give --val-images"
+            f"no scene has room for two parts with a strip ({buffer} pixels) between them, as wide "
+            "as the receptive field: choose a smaller crop or depth, or give --val-images"
         )
     return dataset.parts(sorted(training, key=itemgetter(1))), dataset.parts(validation)
 
@@ -138,22 +132,18 @@ def best_block(counts: np.ndarray, fraction: float) -> tuple[float, int, int]:
     first, last : int
         The block is ``strips[first:last]``; at least one strip stays outside.
     """
-    strips = len(counts)
+    strips, total = len(counts), counts.sum(axis=0)
     if strips < 2:
         return -1.0, 0, 0
     width = min(max(round(fraction * strips), 1), strips - 1)
-    total = counts.sum(axis=0)
-    present = total > 0
     sums = np.concatenate([np.zeros_like(counts[:1]), np.cumsum(counts, axis=0)])
-    best = (-1.0, 0, 0)
-    # The block at the end comes first, then that at the beginning: they have one border only.
-    for first in sorted(range(strips - width + 1), key=lambda k: (k != strips - width, k != 0)):
-        share = (sums[first + width] - sums[first])[present] / total[present]
-        score = float(min((share / fraction).min(), ((1 - share) / (1 - fraction)).min()))
-        score -= 0.1 * (first not in (0, strips - width))
-        if score > best[0] + 1e-9:
-            best = (score, first, first + width)
-    return best
+    # The share of each class in each block, (blocks, K).
+    shares = ((sums[width:] - sums[:-width]) / np.maximum(total, 1))[:, total > 0]
+    scores = np.minimum(shares / fraction, (1 - shares) / (1 - fraction)).min(axis=1)
+    scores[1:-1] -= 0.1  # those at the ends have one border only, and the last comes first
+    last = len(scores) - 1
+    first = max([last, *range(last)], key=lambda block: scores[block].round(9))
+    return float(scores[first]), first, first + width
 
 
 def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
@@ -165,17 +155,14 @@ def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
         return validation
     windows = windows_of(validation, WINDOW)
     chosen = np.linspace(0, len(windows) - 1, min(len(windows), judged // WINDOW**2))
-    warn_once(
-        f"validation looks at windows of {WINDOW} x {WINDOW} pixels, spread over what is set "
-        "aside; 'tinyunet evaluate' judges all of it"
-    )
+    warn_once(f"validation looks at windows of {WINDOW} x {WINDOW} pixels, not at all there is")
     return validation.parts([windows[k] for k in chosen.round().astype(int)])
 
 
 def windows_of(dataset: Dataset, side: int) -> list[tuple]:
     """Divide images into windows that are named by their place, for `Dataset.parts`."""
     return [
-        tile_of(stem, index, rows, columns)
+        (f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns)
         for index, (stem, mask) in enumerate(zip(dataset.stems, dataset.masks, strict=True))
         for rows, columns in blocks(mask.shape, side)
         # What is narrower than half a crop can't be mirrored to a whole one.
@@ -212,10 +199,7 @@ def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 
         If there are fewer tiles than folds, or none are left to train on.
     """
     if len(dataset) < count:
-        raise UserError(
-            f"{len(dataset)} tiles can't be divided into {count} folds: choose a smaller "
-            "--crop-size or fewer --folds"
-        )
+        raise UserError(f"{len(dataset)} tiles are too few for {count} folds: cut smaller ones")
     names, starts = map(np.array, zip(*places_of(dataset), strict=True))
     scenes = np.unique(names, return_inverse=True)[1]
     stops = starts + [mask.shape for mask in dataset.masks]
@@ -235,10 +219,8 @@ def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 
         near = ((scenes[:, None] == scenes[region]) & ~apart.any(axis=2)).any(axis=1)
         rest = np.flatnonzero(~near)
         if not len(rest):
-            raise UserError(
-                f"{count} folds, each {buffer} pixels (the receptive field) from the tiles that "
-                "train, leave none to train on: choose a smaller --depth or --crop-size"
-            )
+            fault = f"no tile is {buffer} pixels (the receptive field) away from a fold"
+            raise UserError(f"{fault}: choose a smaller --depth or --crop-size")
         judged = region
         if split == "random":
             judged, rest = sample, rng.permutation(np.setdiff1d(drawn, sample))[: len(rest)]

@@ -17,7 +17,7 @@ large; at the outer border of a lone cell :math:`d_2` is large and nothing is ad
 
 import numpy as np
 
-from tinyunet.errors import UserError
+from tinyunet.errors import UserError, import_extra
 
 
 def suggest_class_weights(counts, ignore_index: int | None = None) -> list[float]:
@@ -79,15 +79,10 @@ def weight_map(mask, instances=None, class_weights=None, *, w0=10.0, sigma=5.0):
     Raises
     ------
     UserError
-        If mask and instances differ in size, or scipy is missing.
+        If scipy is missing.
     """
     if instances is None:
         instances = connected_components(mask)
-    if instances.shape != mask.shape:
-        raise UserError(
-            f"the instances have {instances.shape[0]} x {instances.shape[1]} pixels, but the mask "
-            f"has {mask.shape[0]} x {mask.shape[1]} (height x width)"
-        )
     weights = border_weights(instances, w0, sigma)
     if class_weights is None:
         return weights + np.float32(1)
@@ -167,8 +162,4 @@ def connected_components(mask):
 
 def scipys_ndimage():
     """Import `scipy.ndimage`, the only thing here that is not NumPy, or say how to get it."""
-    try:
-        from scipy import ndimage
-    except ImportError as error:
-        raise UserError("this needs scipy: pip install 'tinyunet[demos]'") from error
-    return ndimage
+    return import_extra("demos", "scipy.ndimage")[0]

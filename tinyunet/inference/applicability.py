@@ -141,7 +141,7 @@ def sample_features(model: Model, dataset: Dataset, seed: int = 0, threads=None)
     return {"features": np.concatenate(features), "folds": np.concatenate(folds)}
 
 
-def mark_applicability(model: Model, image, *, valid=None, **options) -> np.ndarray:
+def mark_applicability(model: Model, image, *, valid=None, out=None, **options) -> np.ndarray:
     """Mark where a model can be applied.
 
     Parameters
@@ -150,7 +150,7 @@ def mark_applicability(model: Model, image, *, valid=None, **options) -> np.ndar
         With training features, as ``tinyunet train`` leaves them.
     image : array (H, W, C), or `tinyunet.data.dataset.Windowed`
         As it comes from its file.
-    valid, **options
+    valid, out, **options
         As in `tinyunet.inference.sliding_window.predict_classes`.
 
     Returns
@@ -165,7 +165,8 @@ def mark_applicability(model: Model, image, *, valid=None, **options) -> np.ndar
     """
     if not model.training_features:
         raise UserError("the model has no features of its training images; `train` adds them")
-    area, marks = Applicability.fit(**model.training_features), np.empty(image.shape[:2], np.uint8)
+    area = Applicability.fit(**model.training_features)
+    marks = np.empty(image.shape[:2], np.uint8) if out is None else out
     options["tta"] = False  # features can't be averaged as probabilities are
     for *window, features in predict_tiles(without_head(model), image, valid=valid, **options):
         window = tuple(window)

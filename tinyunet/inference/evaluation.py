@@ -46,14 +46,12 @@ Three rules:
   before any score is computed, so a class must be absent from the whole set to be left out.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from tinyunet.backend import to_host
 from tinyunet.data.weight_maps import scipys_ndimage
-from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import choose_class, predict_tiles, without
 from tinyunet.nn.operations import operations
@@ -90,17 +88,13 @@ def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None =
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
         raise UserError(f"the truth is {truth.shape} and the prediction {prediction.shape}")
-    if ignore_index is not None:
-        counts = truth != ignore_index
-        truth, prediction = truth[counts], prediction[counts]
+    counts = truth != ignore_index
+    truth, prediction = truth[counts].astype(np.int64), prediction[counts].astype(np.int64)
     for name, values in (("truth", truth), ("prediction", prediction)):
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) < classes:
-            raise UserError(
-                f"the {name} holds classes {values.min()} to {values.max()}, "
-                f"and there are {classes}: 0 to {classes - 1}"
-            )
-    pairs = truth.astype(np.int64).ravel() * classes + prediction.ravel()
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        low, high = values.min(initial=0), values.max(initial=0)
+        if not 0 <= low <= high < classes:
+            raise UserError(f"the {name} holds {low} to {high}, and classes are 0 to {classes - 1}")
+    return np.bincount(truth * classes + prediction, minlength=classes**2).reshape(classes, -1)
 
 
 def count_by_confidence(probabilities, right) -> np.ndarray:
@@ -303,7 +297,7 @@ class Scores:
         return result
 
     def table(self, class_names) -> str:
-        """Return the scores as a table to read, one line a class, and the confusion in percent."""
+        """Return the scores as a table to read, one line a class."""
         true = self.confusion.sum(axis=1)
         shares = 100 * true / max(true.sum(), 1)
         columns = (self.iou, self.dice, self.precision, self.recall)
@@ -313,12 +307,7 @@ class Scores:
         totals = {"mean IoU": self.mean_iou, "pixel accuracy": self.pixel_accuracy}
         totals |= {"kappa": self.kappa, "calibration error": self.calibration_error}
         lines = [*aligned(rows), ""]
-        lines += [*aligned([(name, format_score(total)) for name, total in totals.items()]), ""]
-        lines += ["Of 100 pixels of the class on the left, so many were predicted as each class:"]
-        rows = [("", *class_names)]
-        for name, row in zip(class_names, self.confusion, strict=True):
-            rows.append((name, *(f"{100 * count / max(row.sum(), 1):.1f}" for count in row)))
-        lines += aligned(rows)
+        lines += aligned([(name, format_score(total)) for name, total in totals.items()])
         if self.objects is not None:
             rows = [("objects", *OUTCOMES)]
             rows += [
@@ -369,7 +358,7 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
 
 
 def evaluate_each(
-    model, dataset, loss=None, *, threads=None, objects=False, progress=False, **options
+    model, dataset, loss=None, *, objects=False, progress=False, **options
 ) -> list[Counts]:
     """Predict every image of a data set, and compare each by itself with its mask.
 
@@ -378,33 +367,20 @@ def evaluate_each(
     model : Model
     dataset : Dataset
     loss : CrossEntropy, Dice or CrossEntropyAndDice, optional
-    threads : int, optional
-        How many images are predicted at once; without it, as many as there are cores.
     objects : bool
         Count connected pieces of each class, too.
     progress : bool
         Show a progress bar.
     **options
-        `tile`, `margin`, `tta`: see
-        `tinyunet.inference.sliding_window.sliding_window`.
+        `tile`, `margin`, `threads`, `tta`: see `tinyunet.inference.sliding_window.sliding_window`.
 
     Returns
     -------
     list of Counts
         For each image.
     """
-    replicas = Replicas(model.network, threads)  # for its threads: each takes an image
-    count, results = len(replicas.replicas), []
-
-    def compare(first: int, offset: int) -> Counts:
-        return compare_one(model, dataset, first + offset, loss, objects, options)
-
-    model.network.eval()
-    with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress) as bar:
-        for first in range(0, len(dataset), count):
-            results += replicas.run(partial(compare, first), min(count, len(dataset) - first))
-            bar.update(len(results) - bar.n)
-    return results
+    bar = tqdm(range(len(dataset)), "evaluating", unit="image", disable=not progress)
+    return [compare_one(model, dataset, index, loss, objects, options) for index in bar]
 
 
 def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) -> Counts:
@@ -412,25 +388,26 @@ def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) 
     image, mask, valid = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
     classes, ignored = model.network.config["classes"], model.ignore_index
     tiles, whole = [], np.full(mask.shape, -1) if objects else None
-    for *window, logits in predict_tiles(model, image, valid=valid, threads=1, **options):
+    for *window, logits in predict_tiles(model, image, valid=valid, **options):
         truth, prediction = mask[tuple(window)], to_host(choose_class(model, logits))
         probabilities = to_host(operations.softmax(without(ignored, logits))[0])
         sure = np.take_along_axis(probabilities, prediction[..., np.newaxis], axis=-1)[..., 0]
         counted = truth != ignored
-        found = Counts(
-            confusion_matrix(truth, prediction, classes, ignored),
-            count_by_confidence(sure[counted], (prediction == truth)[counted]),
-            count_by_threshold(probabilities[..., 1][counted], truth[counted] == 1),
+        weight = loss.weight(truth[np.newaxis]) if loss else 0.0
+        value = float(loss(logits[np.newaxis], truth[np.newaxis])[0]) if weight else 0.0
+        tiles.append(
+            Counts(
+                confusion_matrix(truth, prediction, classes, ignored),
+                count_by_confidence(sure[counted], (prediction == truth)[counted]),
+                count_by_threshold(probabilities[..., 1][counted], truth[counted] == 1),
+                weight * value,
+                weight,
+            )
         )
-        if loss and (weight := loss.weight(truth[np.newaxis])):
-            value = float(loss(logits[np.newaxis], truth[np.newaxis])[0])
-            found = found._replace(loss=weight * value, weight=weight)
         if objects:
-            whole[tuple(window)] = np.where(counted, prediction, -1)
-        tiles.append(found)
+            whole[tuple(window)] = np.where(counted, prediction, np.int64(-1))
     total = add(tiles)
     if objects:
-        true = [(mask[:, :] == k) & (k != ignored) for k in range(classes)]
-        pieces = [count_objects(there, whole == k) for k, there in enumerate(true)]
-        return total._replace(objects=np.stack(pieces))
+        pairs = [((mask[:, :] == k) & (k != ignored), whole == k) for k in range(classes)]
+        total = total._replace(objects=np.stack([count_objects(*pair) for pair in pairs]))
     return total

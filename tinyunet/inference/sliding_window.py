@@ -265,7 +265,7 @@ def predict_probabilities(network, image, *, ignore_index=None, **options):
     return result
 
 
-def predict_classes(model, image, *, valid=None, levels=None, **options):
+def predict_classes(model, image, *, valid=None, out=None, levels=None, **options):
     """Return the class of each pixel of an image as it comes from its file; see `choose_class`.
 
     Parameters
@@ -277,6 +277,8 @@ def predict_classes(model, image, *, valid=None, levels=None, **options):
         An image of any size, not standardized, on the host.
     valid : array (H, W) of bool, optional
         Which pixels are data; see `predict_tiles`.
+    out : array (H, W), optional
+        Is filled and returned; without it, a new array is.
     levels : array (H, W, K) of uint8, optional
         Is filled with the probabilities of all classes, 255 for certain.
     **options
@@ -288,7 +290,7 @@ def predict_classes(model, image, *, valid=None, levels=None, **options):
         Class indices, on the host; 255, or 65535, where there is no data.
     """
     nodata = nodata_of(model.network.config["classes"])
-    result = np.empty(image.shape[:2], np.min_scalar_type(nodata))
+    result = np.empty(image.shape[:2], np.min_scalar_type(nodata)) if out is None else out
     for *window, logits in predict_tiles(model, image, valid=valid, **options):
         window = tuple(window)
         result[window] = to_host(choose_class(model, logits))

@@ -56,6 +56,9 @@ def cases(seed=0):
     def dropout(x):
         return op.dropout(x, 0.3, random_generator(seed))
 
+    def normalize(x, gamma, beta):
+        return op.normalize_batch(x, gamma, beta)[0]
+
     x, image, small = normal(2, 5, 7, 3), normal(2, 7, 9, 3), normal(2, 3, 5, 4)
     kernel, bias, two = normal(3, 3, 3, 4), normal(4), normal(2, 2, 3, 4)
     three, columns = normal(3), normal(2, 3, 3, 3, 2, 3)
@@ -91,7 +94,7 @@ def cases(seed=0):
         "concat": (op.concat, image, small),
         "relu": (op.relu, distinct(2, 3, 5, 2)),
         "dropout": (dropout, x),
-        "batch_norm2d, training": (op.batch_norm2d, x, normal(3), three),
+        "batch_norm2d, training": (normalize, x, normal(3), three),
         "batch_norm2d, inference": (partial(op.batch_norm2d, **constants), x, normal(3), three),
         "softmax": (op.softmax, small),
         "softmax_cross_entropy": (partial(op.softmax_cross_entropy, **labels, **weights), small),

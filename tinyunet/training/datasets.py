@@ -1,16 +1,13 @@
 """What a run learns from and is judged by: files read, and divided in two."""
 
-import warnings
-
 from tinyunet.checkpoint import TrainingState
 from tinyunet.data.class_table import parse_class_table, read_class_table
-from tinyunet.data.dataset import Dataset, load_instances, load_pairs
+from tinyunet.data.dataset import Dataset, load_pairs
 from tinyunet.data.images import ImageFormat
 from tinyunet.data.pairing import find_pairs
 from tinyunet.data.splits import limit_validation, spatial_split
 from tinyunet.errors import UserError
 from tinyunet.nn.unet import UNet
-from tinyunet.training import diagnostics
 from tinyunet.training.config import TrainingConfig
 
 
@@ -24,9 +21,6 @@ def load_datasets(
         options = {"image_format": training.image_format, "cache": config.cache}
         validation = load_pairs(pairs, training.table, progress=progress, **options)
     elif config.val_split == "random":
-        warning = diagnostics.tiles_split_at_random(training.stems)
-        if warning:
-            warnings.warn(warning, stacklevel=2)
         training, validation = training.split(config.val_fraction, config.seed)
     else:
         buffer = receptive_field(config.depth)
@@ -59,7 +53,4 @@ def load_training(config: TrainingConfig, state: TrainingState | None, progress:
             )
     names = ("class_names", "bands", "alpha", "cache")
     settings = {name: getattr(config, name) for name in names} | {"ignore": config.ignore_index}
-    training = load_pairs(pairs, table, image_format=image_format, progress=progress, **settings)
-    if config.instances is not None:
-        load_instances(training, config.instances)
-    return training
+    return load_pairs(pairs, table, image_format=image_format, progress=progress, **settings)
