@@ -40,6 +40,7 @@ napoleon_use_ivar = True  # two classes may have an attribute of one name
 
 html_theme = "furo"
 html_title = "tinyunet"
+pygments_dark_style = "github-dark"  # no module's name underlined like a link
 html_show_copyright = False
 # The pieces to play with: a page loads what it needs of them (interactive/pieces.js).
 html_static_path = ["_static", "interactive"]
@@ -71,16 +72,19 @@ def head_module(app, what, name, obj, options, lines):
             if colon and ", " in names and not names.startswith(" "):
                 meaning = lines[index + 1]
                 lines[index : index + 1] = [
-                    line
-                    for one in names.split(", ")
-                    for line in (f"{one} : {kind}", meaning)
+                    line for one in names.split(", ") for line in (f"{one} : {kind}", meaning)
                 ][:-1]
 
 
 def shorten_signature(app, what, name, obj, options, signature, return_annotation):
     """Leave out of a signature what the command line alone needs to know of an argument."""
-    kind = r"~?typing\.Annotated\[((?:[^,\[\]]|\[[^\]]*\])+),[^\]]*\]"
+    kind = r"(?:~?typing\.)?Annotated\[((?:[^,\[\]]|\[[^\]]*\])+),[^\]]*\]"
     return signature and re.sub(kind, r"\1", signature), return_annotation
+
+
+def skip_field(app, what, name, obj, skip, options):
+    """Leave out the fields of a named tuple: its own docstring tells what they are."""
+    return True if str(obj.__doc__).startswith("Alias for field number") else None
 
 
 def offer_narrow(app, page, template, context, doctree):
@@ -168,6 +172,7 @@ def setup(app):
     # Before napoleon, which turns the sections of a docstring into fields.
     app.connect("autodoc-process-docstring", head_module, priority=400)
     app.connect("autodoc-process-signature", shorten_signature)
+    app.connect("autodoc-skip-member", skip_field)
     app.connect("html-page-context", offer_narrow)
     app.connect("html-page-context", keep_together)
     app.connect("build-finished", copy_narrow)
