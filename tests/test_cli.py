@@ -566,7 +566,11 @@ TRAIN = "train images masks --out run"
             "tile images/blob1.png masks/blob1.png --out images --size 8",
             "is not empty",
         ),
-        (spoil_nothing, "tile images/blob1.png masks/blob1.png --out tiles", "too few for a tile"),
+        (
+            spoil_nothing,
+            "tile images/blob1.png masks/blob1.png --out tiles",
+            "choose a smaller size than",
+        ),
         (spoil_nothing, "tile a b --out c --size 0", "argument --size: 0 is not from 1"),
         (spoil_nothing, "inspect --size 3 --depth 2", "nearest that fit: 4"),
         (spoil_nothing, "inspect --size big", "size 'big': give one number"),

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tinyunet.atomic_io import make_folder, sole_writer
 from tinyunet.backend import use_device, xp
-from tinyunet.checkpoint import save_training_state
+from tinyunet.checkpoint import save_model
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError, problems_named
@@ -227,7 +227,7 @@ class Trainer(Training):
     def save_state(self) -> None:
         """Save all that `--resume` needs."""
         progress = {name: getattr(self, name) for name in self.PROGRESS}
-        save_training_state(self.folder.path / "last.npz", self.model, self.optimizer, progress)
+        save_model(self.folder.path / "last.npz", self.model, self.optimizer, progress)
         self.saved = self.step
 
     # -- Whether to go on -----------------------------------------------------------------
