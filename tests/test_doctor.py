@@ -190,17 +190,6 @@ def test_missing_data_are_counted_once_it_is_said_what_transparency_means(tmp_pa
 # --- How much of each class ---
 
 
-def test_a_rare_class_is_a_warning(tmp_path):
-    def change(mask, index):
-        mask[:] = 0
-        mask[:20, :20] = 1
-        mask[0, :5] = 2
-        return mask
-
-    report = examine(*make_set(tmp_path, change_mask=change))
-    assert found(report.warnings, "rare: class 2")
-
-
 def test_a_single_class_is_a_problem(tmp_path):
     images, masks = make_set(tmp_path, change_mask=lambda mask, index: mask * 0)
     for table in (None, parse_class_table("a: 0\nb: 1")):

@@ -23,8 +23,6 @@ from tinyunet.data.pairing import match
 from tinyunet.errors import UserError
 from tinyunet.plots.pictures import contact_sheet
 
-RARE = 0.005  # share below which a class is rare
-
 
 @dataclass
 class Report:
@@ -147,7 +145,9 @@ def examine(
     if crop_size % 2**depth:
         text = f"crops of {crop_size} cannot be halved {depth} times: give a multiple of {2**depth}"
         report.problems.append(text)
-    check_balance(report)
+    if np.count_nonzero(report.pixels) == 1:
+        alone = report.names(report.pixels > 0)
+        report.problems.append(f"{alone} is the single class in the masks: nothing to tell apart")
     if val_images is None:
         return report
     image_format = report.dataset.image_format
@@ -192,19 +192,6 @@ def digest(image) -> bytes:
     for window in blocks(image.shape):
         result.update(np.ascontiguousarray(image[window]))
     return result.digest()
-
-
-def check_balance(report: Report) -> None:
-    """Check that there is enough of every class."""
-    share = report.pixels / max(report.pixels.sum(), 1)
-    if np.count_nonzero(share) == 1:
-        alone = report.names(share > 0)
-        report.problems.append(f"{alone} is the single class in the masks: nothing to tell apart")
-    if rare := report.names((share > 0) & (share < RARE)):
-        report.warnings.append(
-            f"rare: {rare}. Less than {RARE:.1%} of the pixels hardly move the loss: use "
-            "--class-weights auto, or add images that show it"
-        )
 
 
 def check_leak(report: Report, judge: Report) -> None:

@@ -315,22 +315,21 @@ def rasterize(
     values = [1] * len(geometry) if field is None else fields[field]
     with problems_named(polygons, "gives no classes"):
         table, number_of = classes_of_field(values, outside, layer or Path(polygons).stem, known)
+    source, target = map(rasterio.crs.CRS.from_user_input, (meta["crs"], raster.place.crs))
+
+    def in_scene(shape):
+        flat = shapely.geometry.mapping(shapely.force_2d(shape))
+        return flat if source == target else rasterio.warp.transform_geom(source, target, flat)
+
     found = [
-        (shapely.geometry.mapping(shapely.force_2d(shape)), number_of[value])
+        (in_scene(shape), number_of[value])
         for shape, value in zip(shapely.from_wkb(geometry), values, strict=True)
         if shape and value in number_of
     ]
-    shapes, numbers = [shape for shape, _ in found], [number for _, number in found]
-    source, target = map(rasterio.crs.CRS.from_user_input, (meta["crs"], raster.place.crs))
-    if source != target:
-        shapes = rasterio.warp.transform_geom(source, target, shapes)
     mask = np.full(raster.shape[:2], outside, np.uint8)
-    if shapes:
-        transform, pairs = (
-            rasterio.Affine(*raster.place.transform),
-            zip(shapes, numbers, strict=True),
-        )
-        rasterio.features.rasterize(pairs, out=mask, transform=transform)
+    if found:
+        transform = rasterio.Affine(*raster.place.transform)
+        rasterio.features.rasterize(found, out=mask, transform=transform)
     if (mask == outside).all():
         systems = " and ".join(system.to_string()[:40] for system in (source, target))
         fault = f"no polygon with a class lies in the scene {scene}"
