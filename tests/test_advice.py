@@ -3,16 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyunet.inference.evaluation import Scores
 from tinyunet.training import diagnostics
-
-
-def test_predicting_one_class_only_is_said_in_words():
-    names = ["ground", "blob"]
-    assert diagnostics.one_class_only(Scores([[5, 1], [1, 5]]), names) is None
-    assert diagnostics.one_class_only(Scores([[5, 0], [0, 0]]), names) is None
-    said = diagnostics.one_class_only(Scores([[90, 0], [1, 0]]), names)
-    assert "predicts 'ground' for every validation pixel" in said
 
 
 def test_a_class_that_validation_hardly_holds_is_named_with_its_shares():
@@ -55,8 +46,3 @@ def test_three_validations_are_too_few_for_advice_on_steps():
     rows = [{"step": step, "val_loss": 1 / step} for step in (1, 2, 3)]
     assert diagnostics.advice_on_steps(rows) is None
     assert diagnostics.advice_on_steps([{"step": 9, "loss": 0.1}]) is None
-
-
-def test_tiles_are_known_by_their_names():
-    assert "--val-split" in diagnostics.tiles_split_at_random(["a_r000_c064", "a_r000_c000"])
-    assert diagnostics.tiles_split_at_random(["a_r000_c064", "b"]) is None

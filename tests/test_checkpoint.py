@@ -23,7 +23,6 @@ from tinyunet.checkpoint import (
     load_model,
     load_training_state,
     save_model,
-    save_training_state,
 )
 from tinyunet.errors import UserError
 from tinyunet.nn.optimizers import Adam
@@ -110,7 +109,7 @@ def test_a_training_state_comes_back_and_is_a_model_too(tmp_path):
         parameter.grad = parameter.data + 1
     optimizer.step()
     progress = {"step": 1, "history": [{"loss": 0.1 + 0.2}], "best": None}
-    save_training_state(tmp_path / "last.npz", model, optimizer, progress)
+    save_model(tmp_path / "last.npz", model, optimizer, progress)
 
     state = load_training_state(tmp_path / "last.npz")
     assert_same(state.model, model)

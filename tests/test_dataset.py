@@ -173,7 +173,7 @@ def test_classes_in_few_bits_are_not_stretched(tmp_path, bits):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "no such file"),
+        (None, "No such file"),
         (b"", "is empty"),
         (b"<html>not found</html>", "is not an image"),
         (b"\x89PNG\r\n\x1a\n", "a.png"),

@@ -69,7 +69,7 @@ def test_the_exported_network_equals_ours(
 
 def test_a_network_that_gives_fewer_pixels_than_it_gets_is_refused(tmp_path):
     model = model_with_statistics(5, depth=1, padding="valid")
-    with pytest.raises(UserError, match="valid padding gives fewer pixels"):
+    with pytest.raises(UserError, match="QGIS wants as many pixels as it gives"):
         export_onnx(model, tmp_path / "model.onnx", tile=28)
 
 
@@ -114,7 +114,7 @@ def test_deepness_reads_the_threshold_and_one_that_it_cannot_follow_is_named(
     assert main(["export", *map(str, arguments)]) == 0
     stored = onnx.load(tmp_path / "model.onnx").metadata_props
     assert {entry.key: entry.value for entry in stored}["seg_thresh"] == str(threshold)
-    assert ("never finds class 1" in capsys.readouterr().out) == (threshold < 0.5)
+    assert ("Deepness finds class 1 only" in capsys.readouterr().out) == (threshold < 0.5)
 
 
 def test_a_tile_that_does_not_fit_is_refused_by_name(tmp_path):
@@ -128,7 +128,9 @@ def test_a_tile_that_does_not_fit_is_refused_by_name(tmp_path):
 def test_a_model_of_other_numbers_than_8_bits_is_refused(tmp_path):
     model = model_with_statistics(0, depth=1)
     model.metadata["image_format"] = {"dtype": "uint16", "color": "RGB", "band_names": []}
-    with pytest.raises(UserError, match="trained on uint16 images, but QGIS gives"):
+    with pytest.raises(
+        UserError, match="QGIS gives 8-bit images, and the model was trained on uint16"
+    ):
         export_onnx(model, tmp_path / "model.onnx", tile=8)
 
 
@@ -138,6 +140,6 @@ def test_the_command_writes_a_file_and_says_what_to_do_with_it(tmp_path, capsys)
     out = tmp_path / "model.onnx"
     arguments = ["export", str(tmp_path / "model.npz"), "--out", str(out), "--tile", "32"]
     assert main(arguments) == 0
-    assert f"{out} is ready for onnxruntime, and for QGIS" in capsys.readouterr().out
+    assert f"{out} is a valid ONNX file, for onnxruntime and for QGIS" in capsys.readouterr().out
     assert main([*arguments[:-1], "33"]) == 2
     assert "height 33 is not divisible by 2" in capsys.readouterr().err

@@ -371,7 +371,7 @@ def test_a_weight_that_is_no_number_stops_the_run_at_the_checkpoint(tmp_path, mo
         return log(trainer)
 
     monkeypatch.setattr(Trainer, "log", broken)
-    with pytest.raises(UserError, match="by step 8 head.bias was NaN or infinite.*of step 0"):
+    with pytest.raises(UserError, match="by step 8 the validation loss was nan.*of step 0"):
         run(tmp_path)
 
 
@@ -547,13 +547,14 @@ def test_a_loss_that_is_no_number_stops_in_words_and_keeps_the_checkpoint(tmp_pa
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_learning_rate_far_too_large_never_reaches_a_checkpoint(tmp_path):
     with pytest.raises(UserError, match="smaller learning rate than 1e"):
-        run(tmp_path, lr=1e38, norm="none")
+        run(tmp_path, lr=1e6, norm="none")
     state = load_training_state(tmp_path / "run" / "last.npz")
     assert all(np.isfinite(array).all() for array in state.model.network.state_dict().values())
 
 
 def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
     scores = Scores([[9, 1], [0, 9]])
+    scores.loss = 0.5
     monkeypatch.setattr(trainer, "evaluate", lambda *_, **__: scores)
     result = run(tmp_path, val_interval=2, patience=3)
     assert [row["step"] for row in result.history] == [2, 4, 6, 8]
@@ -570,15 +571,13 @@ def test_a_run_ends_with_advice_on_the_steps(tmp_path, capsys):
     assert "step 24 of 24: The validation loss " in capsys.readouterr().err
 
 
-def test_tiles_of_a_scene_are_split_by_region_or_a_warning_is_given(tmp_path):
+def test_tiles_of_a_scene_are_split_by_region(tmp_path):
     tiles = blobs(8, size=(20, 20))
     tiles.stems = [f"scene_r{r:03}_c{c:03}" for r in (0, 20) for c in (0, 20, 40, 60)]
     write_folders(tmp_path, tiles)
     config = tiny(tmp_path, val_split="spatial", val_fraction=0.25)
     _, validation = load_datasets(config, None, False)
     assert validation.stems == ["scene_r000_c060", "scene_r020_c060"]
-    with pytest.warns(UserWarning, match="--val-split spatial"):
-        load_datasets(tiny(tmp_path), None, False)
 
 
 def test_border_weights_follow_the_crop_and_hold_the_class_weights(tmp_path):
@@ -610,18 +609,18 @@ def test_a_run_is_never_overwritten(tmp_path):
     [
         ({"steps": 0}, "steps must be from 1"),
         ({"threads": 0}, "threads must be from 1"),
-        ({"lr": math.nan}, "lr must be above 0"),
+        ({"lr": math.nan}, "lr must be from 1e-12"),
         ({"dropout": 1.0}, "dropout must be"),
         ({"momentum": 1.0}, "momentum must be from 0 to 0.9999, and is 1.0"),
         ({"optimizer": "lion"}, "optimizer must be one of adam, sgd"),
         ({"seed": -1}, "seed must be from 0"),
         ({"patience": 0}, "patience must be from 1"),
         ({"loss": "dice", "weight_map": True}, "the Dice loss has no weights"),
-        ({"val_split": "spatial"}, "a spatial split needs a scene"),
+        ({"val_split": "spatial"}, "has room for two parts"),
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
         ({"class_names": ["a", "a"]}, "same name"),
-        ({"class_names": ["a"]}, "value 1"),
+        ({"class_names": ["a"]}, "1 class names"),
         ({"crop_size": 64}, "less than half the crop of 64.*at most 40"),
         ({"crop_size": 15}, "15 is not divisible by 2.*14, 16"),
         ({"crop_size": 18, "depth": 2}, "18 is not divisible by 4.*16, 20"),
@@ -669,9 +668,9 @@ def test_one_class_alone_is_no_training(tmp_path):
 def test_what_fits_no_memory_is_refused_with_what_to_lower(tmp_path, monkeypatch):
     data = blobs().split(0.34, seed=0)
     with pytest.raises(UserError, match="fewer base channels or a smaller depth"):
-        train(tiny(tmp_path, base_channels=4096, depth=12), data)
+        train(tiny(tmp_path, base_channels=512, depth=4), data)
     monkeypatch.setattr(memory, "memory", lambda: (1e5, 1e5))
-    with pytest.raises(UserError, match="choose a smaller batch size or crop size"):
+    with pytest.raises(UserError, match="choose a smaller batch or crop size"):
         train(tiny(tmp_path, batch_size=8), data)
     assert not (tmp_path / "run").exists()
 

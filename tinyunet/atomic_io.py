@@ -128,10 +128,8 @@ def aside(path: str | Path, on_disk: bool = False) -> Iterator[Path]:
 def sync(path: Path) -> None:
     """Wait until what a file or a folder holds is on the disk."""
     descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 @functools.cache
@@ -184,13 +182,8 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         If there is something at `path` other than an empty folder, or it cannot be written there.
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{path}: is a file, but a folder is needed for the results")
-    if target.exists() and any(target.iterdir()):
-        raise UserError(
-            f"{path}: is not empty; results are not mixed with older files: choose a new "
-            "folder, or empty this one"
-        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{path} is not empty, or no folder: choose a new one for the results")
     make_folder(target.parent)
     with aside(target) as folder:
         folder.mkdir()

@@ -25,6 +25,7 @@ import json
 import math
 import reprlib
 import zipfile
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,12 +76,10 @@ class Model:
     def __post_init__(self) -> None:
         """Make up names where there are none; raise a UserError if there are too few or many."""
         classes = self.network.config["classes"]
-        names = self.class_names
-        if names is None:
-            names = [f"class {index}" for index in range(classes)]
+        names = self.class_names or [f"class {index}" for index in range(classes)]
+        self.class_names = [str(name) for name in names]
         if len(names) != classes:
             raise UserError(f"{len(names)} class names for {classes} classes")
-        self.class_names = [str(name) for name in names]
 
 
 @dataclass
@@ -105,7 +104,7 @@ class TrainingState:
 # -- Writing ---------------------------------------------------------------------------------------
 
 
-def save_model(path, model: Model) -> None:
+def save_model(path, model: Model, optimizer=None, progress: dict | None = None) -> None:
     """Save a network for `load_model`: safely, and with all that predictions need.
 
     Parameters
@@ -114,28 +113,11 @@ def save_model(path, model: Model) -> None:
         The file to write, usually ``model.npz``.
     model : Model
         The network and what belongs to it.
-
-    Raises
-    ------
-    UserError
-        If the file can't be written; the file that was there before is untouched.
-    """
-    write(path, *pack(model))
-
-
-def save_training_state(path, model: Model, optimizer, progress: dict) -> None:
-    """Save all that a run needs to go on: a model file with the optimizer's memory added.
-
-    Parameters
-    ----------
-    path : path
-        The file to write, usually ``last.npz``; `load_model` can read it too.
-    model : Model
-        The network as it is now, and what belongs to it.
-    optimizer : SGD or Adam
-        Its `state()` is saved.
-    progress : dict
-        Where the run stands: the step, the scores so far; anything that JSON can hold.
+    optimizer : SGD or Adam, optional
+        For a run to go on from here: its `state_dict` is saved, too. `load_training_state` reads
+        it; `load_model` can read the file as well.
+    progress : dict, optional
+        Likewise, where the run stands: the step, the scores so far; anything that JSON can hold.
 
     Raises
     ------
@@ -143,22 +125,19 @@ def save_training_state(path, model: Model, optimizer, progress: dict) -> None:
         If the file can't be written; the file that was there before is untouched.
     """
     header, arrays = pack(model)
-    header["progress"] = progress
-    arrays |= {f"optimizer/{name}": array for name, array in optimizer.state_dict().items()}
-    write(path, header, arrays)
+    if optimizer is not None:
+        header["progress"] = progress
+        arrays |= {f"optimizer/{name}": array for name, array in optimizer.state_dict().items()}
+    text = np.array(json.dumps(header))
+    with written_aside(path, on_disk=True) as file:
+        np.savez(file, header=text, **{name: to_host(array) for name, array in arrays.items()})
 
 
 def pack(model: Model) -> tuple[dict, dict]:
     """Take a model apart into a header for JSON and arrays."""
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "network": model.network.config,
-        "class_names": model.class_names,
-        "ignore_index": model.ignore_index,
-        "metadata": model.metadata,
-        "threshold": model.threshold,
-    }
+    names = ("class_names", "ignore_index", "metadata", "threshold")
+    header = {"format": FORMAT, "version": VERSION, "network": model.network.config}
+    header |= {name: getattr(model, name) for name in names}
     arrays = {f"network/{name}": array for name, array in model.network.state_dict().items()}
     arrays["standardization/mean"] = model.standardization.mean
     arrays["standardization/std"] = model.standardization.std
@@ -166,18 +145,11 @@ def pack(model: Model) -> tuple[dict, dict]:
     return header, arrays
 
 
-def write(path, header: dict, arrays: dict) -> None:
-    """Write header and arrays as one ``.npz``, aside."""
-    text = np.array(json.dumps(header))
-    with written_aside(path, on_disk=True) as file:
-        np.savez(file, header=text, **{name: to_host(array) for name, array in arrays.items()})
-
-
 # -- Reading ---------------------------------------------------------------------------------------
 
 
 def load_model(path) -> Model:
-    """Load what `save_model` or `save_training_state` saved, onto the device in use.
+    """Load what `save_model` saved, onto the device in use.
 
     Parameters
     ----------
@@ -201,7 +173,7 @@ def load_model(path) -> Model:
 
 
 def load_training_state(path) -> TrainingState:
-    """Load what `save_training_state` saved.
+    """Load what `save_model` saved with an optimizer.
 
     Parameters
     ----------
@@ -222,11 +194,14 @@ def load_training_state(path) -> TrainingState:
     if "progress" not in header:
         raise UserError(f"{path} is a model, not the state of a training run: last.npz holds that")
     with problems_named(path, "is inconsistent"):
-        return TrainingState(unpack(header, arrays), part(arrays, "optimizer/"), header["progress"])
+        return TrainingState(unpack(header, arrays), arrays["optimizer"], header["progress"])
 
 
 def read(path) -> tuple[dict, dict]:
-    """Read header and arrays of a model file, each of them whole, and none of them believed."""
+    """Read the header of a model file and its arrays, in a dict for each part of it.
+
+    Each is read whole, and none believed.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no such model file: {path}")
@@ -235,7 +210,6 @@ def read(path) -> tuple[dict, dict]:
         with problems_named(path, what):
             archive = zipfile.ZipFile(file)
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-            expect(len(sizes) == len(archive.infolist()), "two parts have one name", sizes)
             # Ours are not compressed; one that is could swell up and fill the memory.
             expect(sum(sizes.values()) <= path.stat().st_size, "its parts are compressed", sizes)
             expect(sizes.pop("header.npy", 0), "it has no header", sizes)
@@ -247,8 +221,12 @@ def read(path) -> tuple[dict, dict]:
                 f"{path} has format version {header['version']}, from a newer tinyunet; this one "
                 f"reads up to {VERSION}: pip install --upgrade tinyunet"
             )
+        arrays: dict = defaultdict(dict)
         with problems_named(path, what):
-            return header, {n.removesuffix(".npy"): parse_array(archive.read(n)) for n in sizes}
+            for name in sizes:
+                group, _, rest = name.removesuffix(".npy").partition("/")
+                arrays[group][rest] = parse_array(archive.read(name))
+        return header, arrays
 
 
 def expect(condition, name: str, found) -> None:
@@ -280,7 +258,7 @@ def parse_array(content: bytes) -> np.ndarray:
 
 def unpack(header: dict, arrays: dict) -> Model:
     """Put a model together from header and arrays; whatever they are, take no more memory."""
-    config, state = header["network"], part(arrays, "network/")
+    config, state = header["network"], arrays["network"]
     sizes = [config[name] for name in ("in_channels", "classes", "base_channels", "depth")]
     expect(all(type(size) is int and 0 < size < 2**31 for size in sizes), "sizes", sizes)
     channels, classes, base, depth = sizes
@@ -297,7 +275,7 @@ def unpack(header: dict, arrays: dict) -> Model:
     network = UNet(**config)
     network.load_state_dict(state)
 
-    standardization = Standardization(**part(arrays, "standardization/"))
+    standardization = Standardization(**arrays["standardization"])
     mean, std = standardization.mean, standardization.std
     expect(mean.shape == std.shape == (channels,) and (std > 0).all(), "standardization", std)
     for name in header["class_names"]:
@@ -307,24 +285,14 @@ def unpack(header: dict, arrays: dict) -> Model:
     if "class_table" in metadata:
         parse_class_table(metadata["class_table"])
         ImageFormat(**metadata["image_format"])
-    known = part(arrays, "training_features/")
+    known = arrays["training_features"]
     if known:
-        features, folds = known.pop("features"), known.pop("folds")
-        expect(features.dtype == np.float32 and not known, "training features", features.dtype)
-        expect(features.shape == (len(folds), base), "training features", features.shape)
+        features, folds = known["features"], known["folds"]
+        expect(features.dtype == np.float32 and len(known) == 2, "features", features.dtype)
+        expect(features.shape == (len(folds), base), "features", features.shape)
         expect(folds.ndim == 1 and folds.dtype.kind == "i", "folds", folds)
-        known = {"features": features, "folds": folds}
     threshold = header.get("threshold")
     is_share = type(threshold) is float and 0 < threshold < 1 and classes == 2
     expect(threshold is None or is_share, "threshold", threshold)
     names = header["class_names"]
     return Model(network.eval(), standardization, names, ignore_index, metadata, known, threshold)
-
-
-def part(arrays: dict, prefix: str) -> dict:
-    """Pick the arrays whose name starts with `prefix`, without it."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }

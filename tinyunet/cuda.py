@@ -21,24 +21,17 @@ def cuda_problem() -> str | None:
         return f"{several}; pip uninstall all of them, then {install}"
     try:
         import cupy
-    except Exception as error:  # a missing CUDA library can surface as any kind of exception here
-        return f"CuPy cannot be imported: {first_line(error)}"
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # CUDARuntimeError: no driver, a driver too old, no device
-        return f"CuPy finds no GPU: {first_line(error)}; nvidia-smi shows the driver and its CUDA"
-    if count == 0:
-        return "the driver answers but lists no GPU; does CUDA_VISIBLE_DEVICES hide it?"
-    try:
+
         probe = cupy.full((8, 8), 0.5, dtype=cupy.float32)
         total = float(cupy.tanh(probe @ probe).sum())
-        if not abs(total - 64 * np.tanh(2.0)) < 1e-3:
-            return f"the GPU computes wrong numbers: a small test gave {total}"
-    except Exception as error:  # cuBLAS or the run-time compiler is missing or does not fit
+    except Exception as error:  # no driver, one too old, no device, a library that is missing
+        line = str(error).strip().partition("\n")[0]  # CuPy's messages run over a page
         return (
-            f"the GPU is found but CuPy cannot compute on it: {first_line(error)}; "
-            "parts of the CUDA toolkit may be missing: pip install 'cupy-cuda13x[ctk]' brings them"
+            f"CuPy cannot compute on a GPU: {type(error).__name__}: {line}; nvidia-smi shows the "
+            "driver and its CUDA; pip install 'cupy-cuda13x[ctk]' brings parts that are missing"
         )
+    if not abs(total - 64 * np.tanh(2.0)) < 1e-3:
+        return f"the GPU computes wrong numbers: a small test gave {total}"
     return None
 
 
@@ -46,9 +39,3 @@ def installed_cupy_packages() -> list[str]:
     """List the installed packages that provide CuPy: more than one is a broken installation."""
     names = {found.metadata["Name"] or "" for found in importlib.metadata.distributions()}
     return sorted(name for name in map(str.lower, names) if re.match("cupy$|cupy-cuda", name))
-
-
-def first_line(error: Exception) -> str:
-    """Shorten an exception to its kind and first line: CuPy's messages run over a page."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

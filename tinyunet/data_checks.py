@@ -23,9 +23,6 @@ from tinyunet.data.pairing import match
 from tinyunet.errors import UserError
 from tinyunet.plots.pictures import contact_sheet
 
-LARGE = 0.8  # share of the pixels from which on a class dominates
-RARE = 0.005  # share below which a class is rare
-
 
 @dataclass
 class Report:
@@ -148,7 +145,9 @@ def examine(
     if crop_size % 2**depth:
         text = f"crops of {crop_size} cannot be halved {depth} times: give a multiple of {2**depth}"
         report.problems.append(text)
-    check_balance(report)
+    if np.count_nonzero(report.pixels) == 1:
+        alone = report.names(report.pixels > 0)
+        report.problems.append(f"{alone} is the single class in the masks: nothing to tell apart")
     if val_images is None:
         return report
     image_format = report.dataset.image_format
@@ -193,24 +192,6 @@ def digest(image) -> bytes:
     for window in blocks(image.shape):
         result.update(np.ascontiguousarray(image[window]))
     return result.digest()
-
-
-def check_balance(report: Report) -> None:
-    """Check that there is enough of every class."""
-    share = report.pixels / max(report.pixels.sum(), 1)
-    largest = report.names(share == share.max())
-    if np.count_nonzero(share) == 1:
-        report.problems.append(f"{largest} is the single class in the masks: nothing to tell apart")
-    elif share.max() > LARGE:
-        report.warnings.append(
-            f"{share.max():.1%} of the pixels are {largest}, and so often is right who says that "
-            "everywhere: look at the IoU, not at the accuracy"
-        )
-    if rare := report.names((share > 0) & (share < RARE)):
-        report.warnings.append(
-            f"rare: {rare}. Less than {RARE:.1%} of the pixels hardly move the loss: use "
-            "--class-weights auto, add images that show it, or merge classes in the class table"
-        )
 
 
 def check_leak(report: Report, judge: Report) -> None:

@@ -84,10 +84,7 @@ class Segmenter:
 
     def __repr__(self) -> str:
         settings = f"classes={self.classes}, base_channels={self.base_channels}, depth={self.depth}"
-        state = "not trained yet"
-        if self._model is not None:
-            state = f"trained on {meaning_of(self._model)[1] or 'images'}"
-        return f"Segmenter({settings}): {state}"
+        return f"Segmenter({settings}): {'trained' if self._model else 'not trained yet'}"
 
     def fit(
         self,
@@ -127,17 +124,12 @@ class Segmenter:
         """
         dataset = self._dataset(images, masks)
         smallest = min(min(image.shape[:2]) for image in dataset.images)
-        fitting = min(128, smallest) // 2**self.depth * 2**self.depth
-        config = self._config(**{"crop_size": fitting or 2**self.depth, "steps": steps} | settings)
+        fitting = max(min(128, smallest) // 2**self.depth, 1) * 2**self.depth
+        config = self._config(**{"crop_size": fitting, "steps": steps} | settings)
         model = new_model(config, dataset, dataset)
-        losses = []
-        with tqdm(total=steps, desc="training", unit="step", disable=not progress) as bar:
-            for step, value in Training(config, model, dataset).steps(0, steps):
-                losses.append(value)
-                if step % 10 == 9:
-                    bar.set_postfix_str(f"loss {float(value):.3f}")
-                bar.update()
-        self.losses = [float(value) for value in losses]
+        training = Training(config, model, dataset).steps(0, steps)
+        bar = tqdm(training, "training", steps, unit="step", disable=not progress)
+        self.losses = list(map(float, [loss for _, loss in bar]))
         model.training_features = sample_features(model, dataset, self.seed, config.threads)
         self._model = model
         return self
@@ -195,30 +187,27 @@ class Segmenter:
 
     def _read(self, image) -> tuple[np.ndarray, np.ndarray | None]:
         """Read an image as the model needs it, and which of its pixels are data."""
-        return open_for(self._trained(), as_raster(image, "the image")).read(
-            slice(None), slice(None)
-        )
+        raster = open_for(self._trained(), as_raster(image, "the image"))
+        return raster.read(slice(None), slice(None))
 
     def _dataset(self, images: Images, masks: Images, table=None, image_format=None) -> Dataset:
         """Read images and masks, and check that they belong together."""
         if isinstance(images, str | Path) and isinstance(masks, str | Path):
             pairs = find_pairs(images, masks)
         else:
-            for name, given, ndim in (("images", images, 4), ("masks", masks, 3)):
-                if isinstance(given, str | Path) or getattr(given, "ndim", ndim) != ndim:
-                    raise UserError(
-                        f"{name} must be a list of arrays or files: [image] if it is one"
-                    )
-            if len(images) != len(masks) or len(images) == 0:
+            single = [getattr(images, "ndim", 4) != 4, getattr(masks, "ndim", 3) != 3]
+            single += [isinstance(given, str | Path) for given in (images, masks)]
+            if any(single) or len(images) != len(masks) or len(images) == 0:
                 raise UserError(
-                    f"{len(images)} images and {len(masks)} masks: each image needs a mask"
+                    "images and masks must be lists of arrays or files, one mask for each image: "
+                    "[image] and [mask] if it is one"
                 )
             pairs = [
                 Pair(f"image {k}", as_raster(image, f"image {k}"), as_raster(mask, f"mask {k}"))
                 for k, (image, mask) in enumerate(zip(images, masks, strict=True))
             ]
-        ignored = () if self.ignore_index is None else (self.ignore_index,)
         if table is None and any(isinstance(pair.mask_path, Raster) for pair in pairs):
+            ignored = () if self.ignore_index is None else (self.ignore_index,)
             table = numbered(range(len(self.classes)), self.classes, ignored)
         names, ignore = self.classes, self.ignore_index
         return load_pairs(pairs, table, class_names=names, ignore=ignore, image_format=image_format)
@@ -229,16 +218,12 @@ def as_raster(source, name: str) -> Raster | str | Path:
     if isinstance(source, str | Path):
         return source
     array = np.asarray(source)
-    array = array.astype(np.uint8) if array.dtype.kind == "b" and array.ndim == 2 else array
-    if (
-        array.ndim not in (2, 3)
-        or 0 in array.shape
-        or (array.shape[0] <= 4 < array.shape[-1] and array.ndim == 3)
-    ):
+    channels_first = array.ndim == 3 and array.shape[0] <= 4 < array.shape[-1]
+    if array.ndim not in (2, 3) or 0 in array.shape or channels_first:
         raise UserError(
             f"{name}: expected (H, W, C), channels last, got {array.shape}; "
             "np.moveaxis(image, 0, -1) moves the channels from the front to the end"
         )
-    if array.dtype.kind not in "uif":
+    if array.dtype.kind not in "buif":
         raise UserError(f"{name}: expected numbers, got {array.dtype}")
-    return raster_of(array, name)
+    return raster_of(array.astype(np.uint8) if array.dtype.kind == "b" else array, name)

@@ -110,8 +110,8 @@ class BackwardPiece {
     this.breaker.addEventListener("change", () => this.refresh());
     this.verdict = html("p", { class: "verdict", "aria-live": "polite" });
     this.hint = html("p", { class: "hint" },
-      "Point at a number or tap it. Change it: drag sideways, or type. With the keyboard: arrows move, " +
-      "Shift with up or down changes.");
+      "Point at a number; a click or a tap keeps it. Change it: drag sideways, or type. With the keyboard: " +
+      "arrows move, Shift with up or down changes.");
     this.number = html("input", { type: "number", step: "any" }); // for those without a keyboard
     this.number.addEventListener("input", () => {
       if (this.number.value !== "") this.change(this.name, this.place, Number(this.number.value));
@@ -148,9 +148,7 @@ class BackwardPiece {
       ...pair.map((name) => this.makeGrid(name, numbers[name]).element))));
     this.breaker.replaceChildren(html("option", { value: "" }, "the right one"),
       ...wrongBackwards[key].map((wrong) => html("option", { value: wrong.name }, wrong.label)));
-    this.lesson.textContent = this.tab.lesson;
-    [this.name, this.place] = this.tab.start;
-    this.refresh();
+    this.point(...this.tab.start, true);
   }
 
   makeGrid(name, numbers) {
@@ -159,10 +157,11 @@ class BackwardPiece {
     const grid = new NumberGrid({
       name,
       label: this.label(name),
-      caption: captions[name] + (editable && name !== "truth" ? " \u270e" : ""),
+      caption: captions[name] + (editable ? " \u270e" : ""),
       rows: numbers.length,
       columns: numbers[0].length,
       onPoint: (...where) => this.point(...where),
+      onLeave: () => this.point(...this.chosen),
       onChange: editable ? (...change) => this.change(...change) : null,
     });
     if (name === "truth")
@@ -194,10 +193,12 @@ class BackwardPiece {
     return shown;
   }
 
-  point(name, place) {
-    if (name === this.name && String(place) === String(this.place)) return;
-    this.name = name;
-    this.place = place;
+  // What is pointed at is explained; once the pointer leaves, what was chosen last is again, so that
+  // the way to the button below does not change it.
+  point(name, place, isChosen = false) {
+    if (isChosen) this.chosen = [name, place];
+    if (name === this.name && String(place) === String(this.place) && this.grids[name] === this.shown) return;
+    [this.name, this.place, this.shown] = [name, place, this.grids[name]];
     this.refresh();
   }
 
@@ -330,32 +331,29 @@ class BackwardPiece {
     return input === "x" || input === "weight" ? input : input === "p" || input === "truth" ? "x" : null;
   }
 
-  error(input, h) {
-    const claim = at(this.backward()(this.inputs, this.dy)[input], this.place);
-    const slope = measuredSlope(this.tab.operation, this.inputs, this.dy, input, this.place, h);
+  error(h) {
+    const [input, place] = this.wiggled;
+    const claim = at(this.backward()(this.inputs, this.dy)[input], place);
+    const slope = measuredSlope(this.tab.operation, this.inputs, this.dy, input, place, h);
     return { claim, slope, error: Math.abs(claim - slope) / Math.max(Math.abs(claim), Math.abs(slope), 1e-9) };
   }
 
   showMeasurement() {
-    const input = this.target();
-    this.wiggle.disabled = !input;
-    if (!input) {
-      this.measured.textContent = `Point at a number of ${this.grids.weight ? "x or weight" : this.label("x")} to move it.`;
-      this.curve.replaceChildren();
-      return;
-    }
-    const { claim, slope, error } = this.error(input, this.h);
-    const symbol = entry(this.label(input), this.place), loss = this.key === "crossEntropy" ? "L = loss \u00b7 dloss" : "L = the sum of y \u00b7 dy";
-    const value = (h) => scalarLoss(this.tab.operation, moved(this.inputs, input, this.place, h), this.dy).toPrecision(12);
+    // A number of y or dy can't be wiggled: the last one that can, stays.
+    if (this.target()) this.wiggled = [this.target(), this.place];
+    const [input, place] = this.wiggled;
+    const { claim, slope, error } = this.error(this.h);
+    const symbol = entry(this.label(input), place), loss = this.key === "crossEntropy" ? "L = loss \u00b7 dloss" : "L = the sum of y \u00b7 dy";
+    const value = (h) => scalarLoss(this.tab.operation, moved(this.inputs, input, place, h), this.dy).toPrecision(12);
     const row = (head, body, kind = "") => html("tr", { class: kind }, html("th", {}, head), html("td", {}, body));
     this.measured.replaceChildren(html("p", {}, `${loss}; ${symbol} moves by h = ${power(this.h)}`), html("table", {},
       row(`L at ${symbol} + h`, value(this.h)), row(`L at ${symbol} \u2212 h`, value(-this.h)),
       row("measured slope", slope.toPrecision(9), "slope"), row(`backward claims`, claim.toPrecision(9), "claim"),
       row("relative error", error < 0.01 ? error.toExponential(1) : error.toFixed(2), error > 1e-6 ? "wrong error" : "error")));
-    this.drawCurve(input);
+    this.drawCurve();
   }
 
-  drawCurve(input) {
+  drawCurve() {
     const left = 44, right = 330, top = 10, bottom = 150;
     const across = (h) => left + ((Math.log10(h) + 12) / 12) * (right - left);
     const down = (error) => bottom - ((Math.log10(Math.max(error, 1e-13)) + 13) / 14) * (bottom - top);
@@ -368,14 +366,17 @@ class BackwardPiece {
     }
     svg("text", { x: (left + right) / 2, y: bottom + 34, "text-anchor": "middle" }, this.curve).textContent = "step h; upwards, the relative error";
     const steps = Array.from({ length: 49 }, (_, k) => 10 ** (-12 + k / 4));
-    const points = steps.map((h) => `${across(h)},${down(this.error(input, h).error)}`).join(" ");
+    const errors = steps.map((h) => this.error(h).error);
+    const points = steps.map((h, k) => `${across(h)},${down(errors[k])}`).join(" ");
     svg("polyline", { points, class: "v" }, this.curve);
-    svg("circle", { cx: across(this.h), cy: down(this.error(input, this.h).error), r: 6, class: "now" }, this.curve);
+    svg("circle", { cx: across(this.h), cy: down(this.error(this.h).error), r: 6, class: "now" }, this.curve);
+    const isFlat = this.breaker.value && Math.min(...errors) > 1e-6;
+    this.lesson.textContent = isFlat ? "No h brings the two together: here the backward is wrong." : this.tab.lesson;
   }
 
   // Show the number moved by h, then by -h, and what that does to the result.
   async startWiggling() {
-    const input = this.target(), place = this.place;
+    const [input, place] = this.wiggled;
     this.wiggle.disabled = true;
     for (const h of [this.h, -this.h, this.h, -this.h]) {
       this.draw(this.numbers(moved(this.inputs, input, place, h)));
@@ -383,6 +384,7 @@ class BackwardPiece {
       await new Promise((done) => setTimeout(done, 350));
     }
     this.root.classList.remove("wiggling");
+    this.wiggle.disabled = false;
     this.refresh();
     this.wiggle.focus();
   }

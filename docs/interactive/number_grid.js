@@ -32,9 +32,10 @@ const isDark = ([red, green, blue]) => 0.3 * red + 0.59 * green + 0.11 * blue < 
 class NumberGrid {
   // name: what stands above it, and in formulas; caption: what it is, in words;
   // label: what it is called where `name` is not what a reader expects;
-  // onPoint(name, place): somebody points at a cell; onChange(name, place, number), if editable.
-  constructor({ name, label = name, caption, rows, columns, onPoint, onChange = null }) {
-    Object.assign(this, { name, label, rows, columns, onPoint, onChange, typed: "" });
+  // onPoint(name, place, isChosen): somebody points at a cell, or chooses it by click, tap or key;
+  // onLeave(): points elsewhere; onChange(name, place, number), if editable.
+  constructor({ name, label = name, caption, rows, columns, onPoint, onLeave, onChange = null }) {
+    Object.assign(this, { name, label, rows, columns, onPoint, onChange, typed: "", typedAt: 0 });
     this.svg = svg("svg", {
       viewBox: `-2 -2 ${columns * CELL + 4} ${rows * CELL + 4}`,
       class: "number-grid" + (onChange ? " editable" : ""),
@@ -42,6 +43,7 @@ class NumberGrid {
       "aria-label": `${label}: ${caption}`,
     });
     this.svg.style.maxWidth = `${columns * CELL * 0.9}px`;
+    this.svg.addEventListener("pointerleave", () => this.dragged || onLeave());
     this.element = html("figure", { class: "grid", "data-grid": name },
       html("figcaption", {}, html("b", {}, label), " ", caption), this.svg);
     this.cells = mapGrid(zeros(rows, columns), (_, i, j) => this.makeCell(i, j));
@@ -59,10 +61,10 @@ class NumberGrid {
     const square = svg("rect", { width: CELL, height: CELL }, group);
     const text = svg("text", { x: CELL / 2, y: CELL / 2, class: "number" }, group);
     const term = svg("text", { x: 4, y: 11, class: "term" }, group);
-    group.addEventListener("pointerenter", () => this.dragged || this.onPoint(this.name, [i, j]));
+    group.addEventListener("pointerenter", () => this.dragged || this.onPoint(this.name, [i, j], false));
     group.addEventListener("focus", () => {
       this.typed = "";
-      this.onPoint(this.name, [i, j]);
+      this.onPoint(this.name, [i, j], true);
     });
     group.addEventListener("pointerdown", (event) => this.startDragging(event, [i, j]));
     group.addEventListener("keydown", (event) => this.key(event, [i, j]));
@@ -94,9 +96,13 @@ class NumberGrid {
       if (row >= 0 && row < this.rows && column >= 0 && column < this.columns) this.focus([row, column]);
       event.preventDefault();
     } else if (this.onChange && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      this.typed = "";
       this.onChange(this.name, [i, j], this.numbers[i][j] - step[0]);
       event.preventDefault();
     } else if (this.onChange && (/^[-.0-9]$/.test(event.key) || event.key === "Backspace")) {
+      // After a pause, a digit begins a new number.
+      if (event.key !== "Backspace" && event.timeStamp - this.typedAt > 2000) this.typed = "";
+      this.typedAt = event.timeStamp;
       this.typed = event.key === "Backspace" ? this.typed.slice(0, -1) : this.typed + event.key;
       if (Number.isFinite(Number(this.typed))) this.onChange(this.name, [i, j], Number(this.typed));
       event.preventDefault();

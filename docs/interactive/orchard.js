@@ -245,7 +245,7 @@ class OrchardPiece {
     }
     for (const trees of [0, 10, 20, 30])
       svg("text", { x: across(trees), y: 128, "text-anchor": "middle" }, this.plot).textContent = trees;
-    svg("text", { x: 163, y: 144, "text-anchor": "middle" }, this.plot).textContent = "trees, and orchard meadow in the framed square";
+    svg("text", { x: 163, y: 144, "text-anchor": "middle" }, this.plot).textContent = "trees; upwards, orchard meadow";
     for (const [trees, share] of this.history)
       svg("circle", { cx: across(trees), cy: down(share), r: trees === now ? 6 : 4 }, this.plot);
   }

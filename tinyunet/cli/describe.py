@@ -1,4 +1,4 @@
-"""``tinyunet inspect``, ``gradcheck`` and ``info``: what there is, and whether it is right."""
+"""``tinyunet inspect``, ``export``, ``gradcheck`` and ``info``: a network, and the computer."""
 
 import platform
 import re
@@ -14,6 +14,7 @@ from tinyunet.checkpoint import load_model
 from tinyunet.cuda import cuda_problem, installed_cupy_packages
 from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
+from tinyunet.export.onnx_file import export_onnx
 from tinyunet.hints import Range
 from tinyunet.nn.gradcheck_cases import run_cases
 from tinyunet.nn.summary import summarize
@@ -59,6 +60,36 @@ def run_inspect(
     print(summarize(network, int(sides[1]), int(sides[2] or sides[1])))
 
 
+def run_export(
+    model: str,
+    *,
+    out: Annotated[str, "FILE"],
+    tile: Annotated[int, Range(1, 10**6)] = 512,
+    resolution: Annotated[float | None, "CM"] = None,
+) -> None:
+    """Write a model as an ONNX file, for QGIS.
+
+    Parameters
+    ----------
+    model : str
+        The model file, such as RUN/model.npz.
+    out : str
+        The file to write, such as model.onnx.
+    tile : int
+        Height and width of the images that the file takes, in pixels.
+    resolution : float, optional
+        Size of a pixel on the ground, in cm.
+    """
+    use_device("cpu")
+    exported = load_model(model)
+    export_onnx(exported, out, tile=tile, resolution=resolution)
+    print(f"{out} is a valid ONNX file, for onnxruntime and for QGIS (Plugins > Deepness, model")
+    print(f"type Segmentor, tile size {tile}).")
+    if (exported.threshold or 0.5) < 0.5:
+        print(f"Deepness finds {exported.class_names[1]} only where its probability is above 0.5,")
+        print(f"predict where it is above {exported.threshold}: it finds more.")
+
+
 def run_gradcheck() -> int:
     """Check the gradient of every operation on this computer.
 
@@ -69,7 +100,6 @@ def run_gradcheck() -> int:
     """
     use_device("cpu")
     print(f"{'operation':34}  {'largest relative error':>22}  {'seconds':>7}")
-    print(f"{'-' * 34}  {'-' * 22}  {'-' * 7}")
     wrong = False
     for outcome in run_cases():
         error = "WRONG" if outcome.error is None else f"{outcome.error:.1e}"
@@ -94,20 +124,13 @@ def run_info() -> None:
         facts[f"{pool['user_api']} library"] = f"{name}, {pool['num_threads']} threads"
     facts["CuPy"] = ", ".join(installed_cupy_packages()) or "not installed"
     problem = cuda_problem()
-    facts["CUDA"] = f"not available: {problem}" if problem else describe_gpu()
+    facts["CUDA"] = f"not available: {problem}" if problem else name_of_gpu()
     for name, value in facts.items():
         print(f"{name:16} {value}")
 
 
-def describe_gpu() -> str:
-    """Name the GPU, and the versions of CuPy and of CUDA: the driver's and CuPy's own."""
+def name_of_gpu() -> str:
+    """Ask CuPy what the GPU is called."""
     import cupy
 
-    runtime = cupy.cuda.runtime
-    name = runtime.getDeviceProperties(0)["name"].decode()
-    # CUDA writes 13.2 as 13020.
-    driver, own = (
-        f"{number // 1000}.{number % 1000 // 10}"
-        for number in (runtime.driverGetVersion(), runtime.runtimeGetVersion())
-    )
-    return f"{name}; CuPy {cupy.__version__} with CUDA {own}, driver for {driver}"
+    return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()

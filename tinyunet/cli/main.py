@@ -15,15 +15,13 @@ from dataclasses import fields
 import tinyunet
 from tinyunet.cli.arguments import Parser
 from tinyunet.cli.crossvalidate import run_crossvalidate
-from tinyunet.cli.data import run_check, run_tile
-from tinyunet.cli.describe import run_gradcheck, run_info, run_inspect
+from tinyunet.cli.data import run_check, run_rasterize, run_tile
+from tinyunet.cli.describe import run_export, run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
-from tinyunet.cli.export import run_export
-from tinyunet.cli.learn import run_learn
 from tinyunet.cli.predict import predict, run_predict
-from tinyunet.cli.rasterize import run_rasterize
 from tinyunet.cli.terminal import Stream
 from tinyunet.cli.train import run_train
+from tinyunet.course.session import run_learn
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import sliding_window
@@ -43,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss is watched anyway
-            warnings.showwarning = show_warning
+            # In one line, without the place in our code that it comes from.
+            warnings.showwarning = lambda text, *place: complain(f"note: {text}", 0)
             typed = vars(parser().parse_args(arguments))
             status = typed.pop("run")(**typed) or 0
             output.flush()
@@ -55,11 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         path = "" if error.filename is None else f"cannot use {error.filename}: "
         return complain(f"{path}{error.strerror or error}", 2)
-    except MemoryError as error:
-        reason = f" ({error})" if str(error) else ""
-        return complain(
-            f"out of memory{reason}: choose a smaller crop, tile or batch size, or fewer threads", 2
-        )
+    except MemoryError:
+        return complain("out of memory: choose a smaller crop, tile or batch, or fewer threads", 2)
     except KeyboardInterrupt as stop:
         return complain(f"stopped{stop}", 130)
     finally:
@@ -71,11 +67,6 @@ def complain(problem, status: int) -> int:
     """Print a problem as one line on the error stream; returns the status."""
     print("tinyunet:", plain(" ".join(str(problem).split())), file=sys.stderr)
     return status
-
-
-def show_warning(message, *place) -> None:
-    """Print a warning as one line, without the place in our code that it comes from."""
-    complain(f"note: {message}", 0)
 
 
 # -- What can be typed -----------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """``tinyunet predict``: a class for each pixel of an image of any size."""
 
+import math
 import os
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
@@ -75,16 +77,11 @@ def run_predict(
 
 def images_to_predict(given: list[str], out: Path, classes: int) -> list[Path]:
     """List the images that are meant, folders opened; nothing may collide with the results."""
-    paths = []
-    for path in map(Path, given):
-        paths += list_images(path).values() if path.is_dir() else [path]
+    paths = [path for place in given for path in list_images(place).values()]
     if not paths:
         raise UserError(f"no images in {', '.join(given)}")
-    for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path}: no such image")
-        if os.path.dirname(os.path.realpath(path)) == os.path.realpath(out):
-            raise UserError(f"the images lie in {out} themselves: choose another --out")
+    if os.path.realpath(out) in {os.path.dirname(os.path.realpath(path)) for path in paths}:
+        raise UserError(f"the images lie in {out} themselves: choose another --out")
     endings = ["", "_overlay", "_applicability", *(f"_probability_{k}" for k in range(classes))]
     results = Counter(path.stem + ending for path in paths for ending in endings)
     name, count = results.most_common(1)[0]
@@ -130,15 +127,17 @@ def predict(
     make_folder(out)
     names, nodata = model.class_names, nodata_of(len(model.class_names))
     windows |= {"valid": valid, "progress": is_watched()}
-    levels = np.empty((*image.shape[:2], len(names)), np.uint8) if probabilities else None
-    classes = predict_classes(model, image, levels=levels, **windows)
+    shape = image.shape[:2]
+    levels = on_disk((*shape, len(names)), np.uint8, out) if probabilities else None
+    classes = on_disk(shape, np.min_scalar_type(nodata), out)
+    predict_classes(model, image, out=classes, levels=levels, **windows)
 
     every = -(-max(classes.shape) // LONGEST)
     small = np.s_[::every, ::every]
     shown = filled(image[small], None if valid is None else valid[small])
     row = [("image", shown), ("prediction", shown, classes[small])]
     if applicability:
-        marks = mark_applicability(model, image, **windows)
+        marks = mark_applicability(model, image, out=on_disk(shape, np.uint8, out), **windows)
         share = (marks == 0).sum() / max((marks != 255).sum(), 1)
         tqdm.write(
             f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability; "
@@ -164,6 +163,14 @@ def pixels_of(raster: Raster):
         valid = None if raster.complete else Windowed(raster.shape[:2], bool, raster.valid)
         return Windowed(raster.shape, raster.dtype, raster.pixels), valid
     return raster.read(slice(None), slice(None))
+
+
+def on_disk(shape: tuple, dtype, folder: Path) -> np.ndarray:
+    """Make an array that may be larger than the memory: in a file that is gone when it is."""
+    file = tempfile.TemporaryFile(dir=folder)
+    if hasattr(os, "posix_fallocate"):  # else a full disk would end the program without a word
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
+    return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def save_map(classes: np.ndarray, path: Path, raster: Raster, names, colors) -> None:

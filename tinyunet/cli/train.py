@@ -31,21 +31,18 @@ def run_train(*, paper: bool = False, **typed) -> None:
             config = TrainingConfig(**typed)
             if "momentum" in typed and config.optimizer != "sgd":
                 raise UserError("--momentum goes with --optimizer sgd")
+        folder = Path(config.out)
         try:
             result = train(config, communicator=communicator)
         except KeyboardInterrupt as stop:
-            kept = (Path(config.out) / "last.npz").exists()
-            raise KeyboardInterrupt(
-                "; resume from the last checkpoint with --resume" * kept
-            ) from stop
+            hint = "; resume from the last checkpoint with --resume"
+            kept = (folder / "last.npz").exists()
+            raise KeyboardInterrupt(hint * kept) from stop
     if communicator.is_main_process:
         print(f"Validation mean IoU {result.best_mean_iou or 0:.3f} at step {result.best_step}.")
-        model = load_model(Path(config.out) / "model.npz")
+        model = load_model(folder / "model.npz")
         if model.threshold is not None:
             curve = model.metadata["validation"]["mean_iou_by_threshold"]
-            print(
-                f"A pixel is {model.class_names[1]} where its probability is above "
-                f"{model.threshold:.2f}: the validation mean IoU is "
-                f"{curve[round(100 * model.threshold) - 1]:.3f} there, and {curve[49]:.3f} at 0.50."
-            )
-        print(f"The model is {Path(config.out) / 'model.npz'}; look at preview.png and curves.png.")
+            print(f"A pixel is {model.class_names[1]} where its probability is above")
+            print(f"{model.threshold:.2f}; with 0.50 the mean IoU would be {curve[49]:.3f}.")
+        print(f"The model is {folder / 'model.npz'}; look at preview.png and curves.png.")

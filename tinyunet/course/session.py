@@ -5,6 +5,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Annotated
 
 from tinyunet.atomic_io import save_picture
 from tinyunet.course import finale
@@ -28,39 +29,53 @@ from tinyunet.errors import UserError
 PICTURE = "unet.png"
 
 
-def visit(folder: Path, *, wants_hint: bool, watching: bool, json: bool, names: str | None) -> int:
-    """Make the folder of exercises, or check what was written there; returns the exit status.
+def run_learn(
+    folder: Annotated[str, "DIR"],
+    *,
+    hint: bool = False,
+    watch: bool = False,
+    json: bool = False,
+    with_: Annotated[str | None, "NAMES"] = None,
+) -> int:
+    """Learn backpropagation by writing it.
 
     Parameters
     ----------
-    folder : path
-    wants_hint, watching, json, names
-        What was asked for beside: a hint, checking whenever a file is saved, JSON, and the names of
-        the operations that shall train the U-Net.
+    folder : str
+        Folder of the exercises; the first call makes it.
+    hint : bool
+        Give one more hint for the exercise you are at.
+    watch : bool
+        Check again whenever you save a file (Ctrl-C ends).
+    json : bool
+        Print the findings as JSON, for a teacher's script.
+    with_ : str, optional
+        Train the U-Net with these operations of yours, such as relu,conv2d, or all.
 
     Returns
     -------
-    status : int
+    int
         1 if an answer is wrong, else 0.
     """
-    if make_folder(folder) and not json:
-        print(welcome(folder))
+    place = Path(folder)
+    if make_folder(place) and not json:
+        print(welcome(place))
         return 0
-    findings = check_folder(folder)
-    write_progress(folder, read_progress(folder), findings)
+    findings = check_folder(place)
+    write_progress(place, read_progress(place), findings)
     if json:
-        print(as_json(folder, findings))
-    elif wants_hint:
-        print(hint(folder, findings))
+        print(as_json(place, findings))
+    elif hint:
+        print(next_advice(place, findings))
         return 0
-    elif names:
-        train(folder, findings, names)
+    elif with_:
+        train(place, findings, with_)
         return 0
     else:
-        show(folder, findings)
-        while watching:
-            findings = watch(folder)
-            show(folder, findings)
+        show(place, findings)
+        while watch:
+            findings = wait_and_check(place)
+            show(place, findings)
     return 1 if any(finding.state == WRONG for finding in findings) else 0
 
 
@@ -105,7 +120,7 @@ def show(folder: Path, findings: list[Finding]) -> None:
         print(f"Next: {name} ({current.exercise.title}). To read: {current.exercise.chapter}")
 
 
-def hint(folder: Path, findings: list[Finding]) -> str:
+def next_advice(folder: Path, findings: list[Finding]) -> str:
     """Give one more hint."""
     current = first_open(findings)
     if current is None:
@@ -117,7 +132,7 @@ def hint(folder: Path, findings: list[Finding]) -> str:
     return "\n".join(textwrap.wrap(f"{name}. Hint {number} of {most}: {text}", 96))
 
 
-def watch(folder: Path) -> list[Finding]:
+def wait_and_check(folder: Path) -> list[Finding]:
     """Wait until a file is saved, then check again."""
     sys.stdout.flush()
 

@@ -15,6 +15,7 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyunet.data.images import ALL, Raster, blocks, is_opaque, open_raster, prepare
+from tinyunet.data.images import ALL, Raster, blocks, is_opaque, open_raster, prepare, warn_once
 from tinyunet.errors import UserError, problems_named
 
 COLOR = 1 << 24  # is added to 0xRRGGBB: a color is no number; grays are numbers, 0 to 255
@@ -204,13 +205,15 @@ def parse_class_table(text: str) -> ClassTable:
     return ClassTable(tuple(classes), tuple(map(tuple, classes.values())), tuple(ignored))
 
 
-def find_class_list(masks: str | Path) -> Path | None:
-    """Find CVAT's or Roboflow's list beside masks, in their folder or the one above."""
-    folder = Path(os.path.realpath(masks))
-    folder = folder if folder.is_dir() else folder.parent
-    places = (folder / "labelmap.txt", folder / "_classes.csv")
-    candidates = (*places, *(folder.parent / path.name for path in places))
-    return next((path for path in candidates if path.is_file()), None)
+def table_beside(mask: str | Path) -> ClassTable | None:
+    """Read the list that CVAT or Roboflow left beside a mask, in its folder or the one above."""
+    folder = Path(os.path.realpath(mask)).parent
+    names = itertools.product((folder, folder.parent), ("labelmap.txt", "_classes.csv"))
+    listing = next((place / name for place, name in names if (place / name).is_file()), None)
+    if listing is None:
+        return None
+    warn_once(f"the classes are those of {listing}")
+    return read_class_table(listing)
 
 
 # --- What a mask stores ------------------------------------------------------------------------
@@ -230,10 +233,8 @@ def open_mask(path: str | Path | Raster) -> Raster:
             raise UserError(f"{raster.path}: is partly transparent: save it as gray or RGB")
         raster = prepare(raster, alpha="drop")
     if raster.shape[2] not in (1, 3) or raster.shape[2] == 3 and raster.dtype.kind == "f":
-        found = f"has {raster.shape[2]} channels of {raster.dtype}"
-        raise UserError(
-            f"{raster.path}: {found}, but a mask holds a number or color for each pixel"
-        )
+        found = f"{raster.shape[2]} channels of {raster.dtype}"
+        raise UserError(f"{raster.path}: has {found}, but a mask holds a number or a color")
     return raster
 
 
@@ -376,7 +377,7 @@ def work_out(
             values = range(len(names))
         if len(values) != len(names):
             strange = next(mask.raster.path for mask in masks if values[-1] in mask.counts)
-            found = f"holds {values[-1]}, and all masks {len(values)} values"
+            found = f"holds the value {values[-1]}, and all masks {len(values)} values"
             raise UserError(f"{strange}: {found}, but there are {len(names)} class names")
     elif 2 * len(values) >= values[-1] + 1 - values[0]:  # a class may lack pixels
         values = [v for v in range(values[0], values[-1] + 1) if v not in ignored]

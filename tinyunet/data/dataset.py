@@ -8,27 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyunet.data.class_table import (
-    ClassTable,
-    find_class_list,
-    open_mask,
-    parse_class_table,
-    read_class_table,
-    stored_values,
-    summarize_mask,
-    work_out,
-)
+from tinyunet.data import class_table
+from tinyunet.data.class_table import ClassTable, open_mask, stored_values
 from tinyunet.data.elastic import mirrored
-from tinyunet.data.images import (
-    ImageFormat,
-    Place,
-    Raster,
-    blocks,
-    in_format,
-    open_raster,
-    prepare,
-    warn_once,
-)
+from tinyunet.data.images import ImageFormat, Place, Raster, blocks, in_format, open_raster, prepare
 from tinyunet.data.pairing import Pair
 from tinyunet.errors import UserError
 from tinyunet.progress import tqdm
@@ -218,11 +201,9 @@ def open_pair(pair: Pair) -> tuple[Raster, Raster]:
     """
     image, mask = open_raster(pair.image_path), open_mask(pair.mask_path)
     if image.turned and not mask.turned:
-        raise UserError(
-            f"{image.path}: its EXIF data say that it is to be turned, and those of its mask do "
-            "not: turn the pixels (magick mogrify -auto-orient), or remove the mark (exiftool "
-            "-Orientation=) if the mask was drawn on the pixels as they are stored"
-        )
+        fault = "its EXIF data say that it is to be turned, and those of its mask do not"
+        remedy = "turn the pixels (magick mogrify -auto-orient) or drop it (exiftool -Orientation=)"
+        raise UserError(f"{image.path}: {fault}: {remedy}, as fits the mask")
     if image.shape[:2] != mask.shape[:2]:
         sizes = f"has {size(mask)} pixels, but its image {image.path.name} has {size(image)}"
         raise UserError(f"{mask.path}: {sizes} (height x width): they must have the same")
@@ -309,9 +290,7 @@ def load_pairs(
         If a file cannot be read, an image and its mask differ in size or place, the images are of
         different kinds, or it cannot be told what a mask stores.
     """
-    if table is None and (listing := find_class_list(pairs[0].mask_path)):
-        table = read_class_table(listing)
-        warn_once(f"the classes are those of {listing}")
+    table = table or class_table.table_beside(pairs[0].mask_path)
     opened, summaries = [], []
     for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
         with refusals(refused):
@@ -320,10 +299,10 @@ def load_pairs(
                 image_format = ImageFormat.of(prepare(image, bands, alpha), bands, alpha)
             image = in_format(image, image_format)
             if table is None:
-                summaries.append(summarize_mask(mask))
+                summaries.append(class_table.summarize_mask(mask))
             opened.append((pair.stem, image, mask))
     if summaries:
-        table = work_out(summaries, class_names, ignore)
+        table = class_table.work_out(summaries, class_names, ignore)
     dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
     for stem, image, mask in opened:
         bytes_of_pixel = image.shape[2] * image.dtype.itemsize + 2  # with label and validity
@@ -379,11 +358,10 @@ def meaning_of(model, alpha: str | None = None) -> tuple[ClassTable, ImageFormat
     if stored:
         remembered = model.metadata["image_format"]
         image_format = ImageFormat(**remembered | ({"alpha": alpha} if alpha else {}))
-        return parse_class_table(stored), image_format
-    names = model.class_names
-    values = tuple((str(k),) for k in range(len(names)))
-    ignored = () if model.ignore_index in (None, *range(len(names))) else (str(model.ignore_index),)
-    return ClassTable(tuple(names), values, ignored), None
+        return class_table.parse_class_table(stored), image_format
+    numbers = range(len(model.class_names))
+    ignored = () if model.ignore_index in (None, *numbers) else (model.ignore_index,)
+    return class_table.numbered(numbers, model.class_names, ignored), None
 
 
 # --- Class numbers in memory -------------------------------------------------------------------
@@ -430,8 +408,7 @@ class ClassPixels:
             labels = self.masks[index][window]
             counted = labels if ignore_index is None else labels[labels != ignore_index]
             if counted.size and not 0 <= counted.min() <= counted.max() < classes:
-                wrong = counted[(counted < 0) | (counted >= classes)][0]
-                raise UserError(f"a mask holds {wrong}, but the classes are 0 to {classes - 1}")
+                raise UserError(f"a mask holds other values than the classes, 0 to {classes - 1}")
             self.counts[block] = np.bincount(counted.ravel(), minlength=classes)
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:

@@ -201,13 +201,8 @@ def open_raster(path: str | Path | Raster) -> Raster:
     if isinstance(path, Raster):
         return path
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            start = file.read(26)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    with problems_named(path, "cannot be read"), open(path, "rb") as file:
+        start = file.read(26)
     if not start:
         raise UserError(f"{path}: is empty (0 bytes)")
     special = special_in(path, start)
@@ -360,20 +355,12 @@ def open_with_rasterio(path: Path, special: str) -> Raster:
         if (bits := stored.get("NBITS")) in ("1", "2", "4"):
             color = f"{bits}-bit {color}"
         flags = {flag.name for flags in file.mask_flag_enums for flag in flags}
-        return Raster(
-            path,
-            (*file.shape, file.count),
-            dtype,
-            tuple(names),
-            color,
-            functools.partial(_read_with_rasterio, path, dtype),
-            place,
-            palette,
-            lossy="JPEG" in stored.get("COMPRESSION", ""),
-            nodata=file.nodata,
-            by_windows=True,
-            complete=dtype.kind != "f" and (flags == {"all_valid"} or "alpha" in flags),
-        )
+        complete = dtype.kind != "f" and (flags == {"all_valid"} or "alpha" in flags)
+        known = {"lossy": "JPEG" in stored.get("COMPRESSION", ""), "nodata": file.nodata}
+        known |= {"place": place, "palette": palette, "by_windows": True, "complete": complete}
+        read = functools.partial(_read_with_rasterio, path, dtype)
+        shape = (*file.shape, file.count)
+        return Raster(path, shape, dtype, tuple(names), color, read, **known)
 
 
 def _read_with_rasterio(path: Path, dtype, rows: slice, columns: slice):

@@ -80,11 +80,14 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
                 file.read(1, window=window)
 
 
-def save_like(pixels: np.ndarray, valid, raster: Raster, path: Path, place: Place | None) -> None:
+def save_part(raster: Raster, rows: slice, columns: slice, path: Path, place: Place | None) -> None:
     """Save a part of an image as the image itself is stored: type, bands, nodata, palette.
 
-    Without a place, what a PNG can hold becomes a PNG; `path` has no ending.
+    Without a place, which is that of the whole, what a PNG can hold becomes a PNG; `path` has no
+    ending.
     """
+    pixels, valid = raster.read(rows, columns)
+    place = place and place.shifted(rows.start, columns.start)
     channels = pixels.shape[2]
     plain = pixels.dtype == np.uint8 and raster.color in ("gray", "RGB")
     plain |= pixels.dtype == np.uint16 and (channels, raster.color) == (1, "gray")
@@ -312,22 +315,21 @@ def rasterize(
     values = [1] * len(geometry) if field is None else fields[field]
     with problems_named(polygons, "gives no classes"):
         table, number_of = classes_of_field(values, outside, layer or Path(polygons).stem, known)
+    source, target = map(rasterio.crs.CRS.from_user_input, (meta["crs"], raster.place.crs))
+
+    def in_scene(shape):
+        flat = shapely.geometry.mapping(shapely.force_2d(shape))
+        return flat if source == target else rasterio.warp.transform_geom(source, target, flat)
+
     found = [
-        (shapely.geometry.mapping(shapely.force_2d(shape)), number_of[value])
+        (in_scene(shape), number_of[value])
         for shape, value in zip(shapely.from_wkb(geometry), values, strict=True)
         if shape and value in number_of
     ]
-    shapes, numbers = [shape for shape, _ in found], [number for _, number in found]
-    source, target = map(rasterio.crs.CRS.from_user_input, (meta["crs"], raster.place.crs))
-    if source != target:
-        shapes = rasterio.warp.transform_geom(source, target, shapes)
     mask = np.full(raster.shape[:2], outside, np.uint8)
-    if shapes:
-        transform, pairs = (
-            rasterio.Affine(*raster.place.transform),
-            zip(shapes, numbers, strict=True),
-        )
-        rasterio.features.rasterize(pairs, out=mask, transform=transform)
+    if found:
+        transform = rasterio.Affine(*raster.place.transform)
+        rasterio.features.rasterize(found, out=mask, transform=transform)
     if (mask == outside).all():
         systems = " and ".join(system.to_string()[:40] for system in (source, target))
         fault = f"no polygon with a class lies in the scene {scene}"

@@ -10,6 +10,7 @@ import itertools
 import re
 import sys
 from collections import defaultdict
+from functools import partial
 from operator import itemgetter
 
 import numpy as np
@@ -58,18 +59,17 @@ def spatial_split(
     training, validation = [], []
     for pieces in scenes.values():
         axis, start, stop = choose_block(dataset, pieces, fraction)
-        first, last = start - buffer, stop + buffer
-        judge = cut(dataset, pieces, axis, start, stop, smallest)
-        rest = cut(dataset, pieces, axis, 0, first, smallest)
-        rest += cut(dataset, pieces, axis, last, sys.maxsize, smallest)
+        between = partial(cut, dataset, pieces, axis, smallest)
+        judge = between(start, stop)
+        rest = between(0, start - buffer) + between(stop + buffer, sys.maxsize)
         if not judge or not rest:  # no room for two parts
-            judge, rest = [], cut(dataset, pieces, axis, 0, sys.maxsize, smallest)
+            judge, rest = [], between(0, sys.maxsize)
         training += rest
         validation += judge
     if not training or not validation:
         raise UserError(
-            f"no scene has room for two parts with a strip ({buffer} pixels) between them, as wide "
-            "as the receptive field: choose a smaller crop or depth, or give --val-images"
+            "a spatial split needs a scene with room for two parts and, between them, a receptive "
+            f"field ({buffer} pixels): choose a smaller crop or depth, or give --val-images"
         )
     return dataset.parts(sorted(training, key=itemgetter(1))), dataset.parts(validation)
 
@@ -89,17 +89,17 @@ def choose_block(dataset: Dataset, pieces: list, fraction: float) -> tuple[int, 
         end = max(place[axis] + dataset.masks[k].shape[axis] for k, place in pieces)
         length = end - begins[0]
         edges = begins if len(pieces) > 1 else range(begins[0], end, -(-length // BINS))
-        counts = []
-        for start, stop in itertools.pairwise([*edges, end]):
-            strip = dataset.parts(cut(dataset, pieces, axis, start, stop, 1))
-            counts.append(count_classes(strip.masks, classes, ignored))
-        score, first, last = best_block(np.array(counts), fraction)
-        found.append((length, score, axis, [*edges, end][first], [*edges, end][last]))
+        edges = [*edges, end]
+        strips = [cut(dataset, pieces, axis, 1, *ends) for ends in itertools.pairwise(edges)]
+        masks = [dataset.parts(strip).masks for strip in strips]
+        counts = np.array([count_classes(each, classes, ignored) for each in masks])
+        score, first, last = best_block(counts, fraction)
+        found.append((length, score, axis, edges[first], edges[last]))
     longer = max(found, key=itemgetter(0))  # it divides more finely
     return max(found, key=lambda each: each[1] + 0.1 * (each is longer))[2:]
 
 
-def cut(dataset: Dataset, pieces: list, axis: int, start: int, stop: int, smallest: int) -> list:
+def cut(dataset: Dataset, pieces: list, axis: int, smallest: int, start: int, stop: int) -> list:
     """Cut out what lies between two rows or columns of a scene; see `Dataset.parts`."""
     parts = []
     for index, place in pieces:
@@ -213,10 +213,9 @@ def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 
     drawn = rng.permutation(len(dataset))
     parts = []
     for region, sample in zip(*(np.array_split(o, count) for o in (by_place, drawn)), strict=True):
-        # (tiles, 1, 2) beside (1, tiles of the region, 2)
-        apart = starts[:, None] >= stops[region] + buffer
-        apart |= stops[:, None] + buffer <= starts[region]
-        near = ((scenes[:, None] == scenes[region]) & ~apart.any(axis=2)).any(axis=1)
+        # Pixels between each tile (tiles, 1, 2) and those of the region (1, tiles, 2).
+        gap = np.maximum(starts[:, None] - stops[region], starts[region] - stops[:, None])
+        near = ((scenes[:, None] == scenes[region]) & (gap.max(axis=2) < buffer)).any(axis=1)
         rest = np.flatnonzero(~near)
         if not len(rest):
             fault = f"no tile is {buffer} pixels (the receptive field) away from a fold"

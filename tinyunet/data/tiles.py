@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinyunet.atomic_io import new_folder
 from tinyunet.data.dataset import open_pair
-from tinyunet.data.maps import save_like
+from tinyunet.data.maps import save_part
 from tinyunet.data.pairing import find_pairs
 from tinyunet.errors import UserError
 
@@ -77,17 +77,13 @@ def cut_tiles(
             digits = len(str(max(rows[-1], columns[-1])))
             for row, column in itertools.product(rows, columns):
                 window = slice(row, row + size), slice(column, column + size)
-                parts = [raster.read(*window) for raster in rasters]
-                if skip_empty and not parts[1][0].any():
+                if skip_empty and not rasters[1].pixels(*window).any():
                     empty += 1
                     continue
                 stem = f"{pair.stem}_r{row:0{digits}}_c{column:0{digits}}"
-                for kind, raster, (pixels, valid) in zip(
-                    ("images", "masks"), rasters, parts, strict=True
-                ):
+                for kind, raster in zip(("images", "masks"), rasters, strict=True):
                     place = raster.place or rasters[0].place
-                    place = place and place.shifted(row, column)
-                    save_like(pixels, valid, raster, folder / kind / stem, place)
+                    save_part(raster, *window, folder / kind / stem, place)
                 stems.append(stem)
         if not stems:
             raise UserError(f"{mask_path}: stores nothing but 0, so every tile is skipped")

@@ -13,8 +13,7 @@ Three things differ from the network that was trained, none of them its predicti
 - ONNX arrays are channels first, (N, C, H, W).
 - The file takes what Deepness gives, 8-bit values divided by 255, so standardization and softmax
   are in the graph.
-- At inference a batch normalization is a constant scale and shift of each channel. They are folded
-  into the convolution before it: ``gamma / std * (w * x - mean) + beta`` is again a convolution.
+- Batch normalization is folded into the convolution before it (see `tinyunet.fast.inference`).
 """
 
 import json
@@ -29,8 +28,8 @@ from tinyunet.atomic_io import written_aside
 from tinyunet.backend import to_host
 from tinyunet.checkpoint import Model
 from tinyunet.errors import UserError
+from tinyunet.fast.inference import Convolution, Parts, Pool, for_inference
 from tinyunet.nn import layers
-from tinyunet.nn.functional.convolution import border_widths
 
 OPSET = 13  # of 2020: what the onnxruntime inside an older QGIS reads, too
 IR_VERSION = 8
@@ -38,14 +37,13 @@ IGNORED = -1e30  # the logit of a class that is never to be chosen: its probabil
 
 
 class Graph:
-    """A graph that grows: its nodes, the arrays that they use by name, and who uses which."""
+    """A graph that grows: its nodes, and the arrays that they use by name."""
 
     def __init__(self) -> None:
         self.nodes: list = []
         self.arrays: dict[str, np.ndarray] = {}
-        self.weights: dict[str, list[str]] = {}  # kernel and bias, by what a convolution made
 
-    def add(self, kind: str, inputs: list[str], **attributes) -> str:
+    def add(self, kind: str, *inputs: str, **attributes) -> str:
         """Append a node; returns the name of its output."""
         from onnx import helper
 
@@ -69,64 +67,49 @@ class Tensor(NamedTuple):
 
     def visit(self, layer, *others: "Tensor") -> "Tensor":
         """Go through a layer: through each one inside, or into the graph by the layer's kind."""
-        if not hasattr(layer, "output_shape"):
+        if type(layer) not in WRITERS:
             return layer.forward(self, *others)
-        tensors = (self, *others)
-        name = WRITERS[type(layer)](layer, *tensors)
-        return Tensor(self.graph, name, layer.output_shape(*(tensor.shape for tensor in tensors)))
+        return self._replace(name=WRITERS[type(layer)](layer, self, *others))
 
 
 # Each of these writes what a layer does and returns the name of the result.
 
 
-def write_convolution(layer, x: Tensor, kind: str = "Conv") -> str:
+def write_convolution(layer, x: Tensor) -> str:
+    """Write Conv, and the ReLU after it."""
+    (top, bottom), (left, right) = layer.border
+    name = write_weighted("Conv", layer, x, pads=[top, left, bottom, right])
+    return x.graph.add("Relu", name) if layer.relu else name
+
+
+def write_weighted(kind: str, layer, x: Tensor, **attributes) -> str:
     """Write either kind of convolution: the kernel (KH, KW, C, F) becomes (F, C, KH, KW)."""
-    (top, bottom), (left, right) = border_widths(layer.padding, layer.kernel_size, layer.stride)
-    weight = to_host(layer.weight.data).transpose(3, 2, 0, 1)
-    channels = weight.shape[0 if kind == "Conv" else 1]
-    bias = to_host(layer.bias.data) if layer.bias else np.zeros(channels, weight.dtype)
-    weights = [x.graph.constant("weight", weight), x.graph.constant("bias", bias)]
-    sizes = {"kernel_shape": list(layer.kernel_size), "strides": list(layer.stride)}
-    name = x.graph.add(kind, [x.name, *weights], pads=[top, left, bottom, right], **sizes)
-    x.graph.weights[name] = weights
-    return name
-
-
-def write_normalization(layer, x: Tensor) -> str:
-    """Fold the normalization into the convolution before it: nothing is added to the graph."""
-    kernel, bias = x.graph.weights[x.name]
-    mean, variance = to_host(layer.running_mean.data), to_host(layer.running_variance.data)
-    scale = to_host(layer.gamma.data) / np.sqrt(variance + layer.epsilon)
-    arrays = x.graph.arrays
-    # (F, C, KH, KW) times (F, 1, 1, 1)
-    arrays[kernel] = arrays[kernel] * scale[:, None, None, None]
-    arrays[bias] = (arrays[bias] - mean) * scale + to_host(layer.beta.data)
-    return x.name
+    kernel = x.graph.constant("weight", to_host(layer.weight.data).transpose(3, 2, 0, 1))
+    bias = x.graph.constant("bias", to_host(layer.bias.data))
+    return x.graph.add(kind, x.name, kernel, bias, strides=list(layer.stride), **attributes)
 
 
 def write_pooling(layer, x: Tensor) -> str:
     """Write MaxPool."""
     sides = [layer.size, layer.size]
-    return x.graph.add("MaxPool", [x.name], kernel_shape=sides, strides=sides)
+    return x.graph.add("MaxPool", x.name, kernel_shape=sides, strides=sides)
 
 
 def write_upsampling(layer, x: Tensor) -> str:
     """Write Resize to nearest neighbors: output pixel i is input pixel floor(i / scale)."""
     scales = x.graph.constant("scales", np.array([1, 1, layer.scale, layer.scale], np.float32))
-    nearest = {"mode": "nearest", "nearest_mode": "floor"}
-    nearest["coordinate_transformation_mode"] = "asymmetric"
-    return x.graph.add("Resize", [x.name, "", scales], **nearest)
+    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+    return x.graph.add("Resize", x.name, "", scales, nearest_mode="floor", **nearest)
 
 
+# The layers of a network for inference alone.
 WRITERS = {
-    layers.Conv2d: write_convolution,
-    layers.ConvTranspose2d: partial(write_convolution, kind="ConvTranspose"),
-    layers.BatchNorm2d: write_normalization,
-    layers.ReLU: lambda layer, x: x.graph.add("Relu", [x.name]),
+    Convolution: write_convolution,
+    layers.ConvTranspose2d: partial(write_weighted, "ConvTranspose"),
     layers.Dropout: lambda layer, x: x.name,  # which does nothing at inference
-    layers.MaxPool2d: write_pooling,
+    Pool: write_pooling,
     layers.UpsampleNearest2d: write_upsampling,
-    layers.Concat: lambda layer, skip, x: x.graph.add("Concat", [skip.name, x.name], axis=1),
+    Parts: lambda layer, skip, x: x.graph.add("Concat", skip.name, x.name, axis=1),
 }
 
 
@@ -163,33 +146,31 @@ def export_onnx(
         raise UserError(f"resolution {resolution:g}: give the size of a pixel in cm, above 0")
     dtype = model.metadata.get("image_format", {}).get("dtype", "uint8")
     if dtype != "uint8":
-        raise UserError(
-            f"the model was trained on {dtype} images, but QGIS gives 8-bit ones: use predict"
-        )
-    network = model.network
-    if network.padding == "valid":
-        raise UserError(
-            "a network with valid padding gives fewer pixels than it gets, and QGIS wants as many: "
-            "use predict, or train with --padding same"
-        )
-    channels, classes = network.config["in_channels"], network.config["classes"]
-    network.check_size(tile, tile)
+        raise UserError(f"QGIS gives 8-bit images, and the model was trained on {dtype} ones")
+    if model.network.padding == "valid":
+        raise UserError("QGIS wants as many pixels as it gives: train with --padding same")
+    channels, classes = model.network.config["in_channels"], len(model.class_names)
+    model.network.check_size(tile, tile)
     graph = Graph()
-    x = standardized(graph, model.standardization)
-    logits = network(Tensor(graph, x, (1, tile, tile, channels))).name
-    if model.ignore_index is not None and 0 <= model.ignore_index < classes:
-        never = np.zeros((1, classes, 1, 1), np.float32)
-        never[0, model.ignore_index] = IGNORED
-        logits = graph.add("Add", [logits, graph.constant("never", never)])
-    helper, names = onnx.helper, ["probabilities"]
-    graph.nodes.append(helper.make_node("Softmax", [logits], names, name="softmax", axis=1))
-    ends = [
+    # (255 x - mean) / std = x * (255 / std) - mean / std, each of shape (1, C, 1, 1)
+    mean, std = model.standardization.mean, model.standardization.std
+    x = graph.add("Mul", "image", graph.constant("scale", as_channels(255 / std)))
+    x = graph.add("Add", x, graph.constant("shift", as_channels(-mean / std)))
+    logits = for_inference(model.network)(Tensor(graph, x, (1, tile, tile, channels))).name
+    if model.ignore_index in range(classes):
+        never = np.where(np.arange(classes) == model.ignore_index, IGNORED, 0)
+        logits = graph.add("Add", logits, graph.constant("never", as_channels(never)))
+    graph.add("Softmax", logits, axis=1)
+    graph.nodes[-1].output[0] = "probabilities"
+
+    helper = onnx.helper
+    image, probabilities = (
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, depth, tile, tile])
         for name, depth in (("image", channels), ("probabilities", classes))
-    ]
+    )
     arrays = [onnx.numpy_helper.from_array(array, name) for name, array in graph.arrays.items()]
     written = helper.make_model(
-        helper.make_graph(graph.nodes, "tinyunet", ends[:1], ends[1:], arrays),
+        helper.make_graph(graph.nodes, "tinyunet", [image], [probabilities], arrays),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="tinyunet",
@@ -201,13 +182,9 @@ def export_onnx(
         file.write(written.SerializeToString())
 
 
-def standardized(graph: Graph, standardization) -> str:
-    """Write what makes 8-bit values divided by 255 the network's input: a scale and a shift."""
-    # (255 x - mean) / std = x * (255 / std) - mean / std, each of shape (1, C, 1, 1)
-    scale = (255 / standardization.std).astype(np.float32).reshape(1, -1, 1, 1)
-    shift = (-standardization.mean / standardization.std).astype(np.float32).reshape(1, -1, 1, 1)
-    scaled = graph.add("Mul", ["image", graph.constant("scale", scale)])
-    return graph.add("Add", [scaled, graph.constant("shift", shift)])
+def as_channels(values: np.ndarray) -> np.ndarray:
+    """Shape a number for each channel (C,) as ONNX wants it, (1, C, 1, 1)."""
+    return values.astype(np.float32).reshape(1, -1, 1, 1)
 
 
 def metadata(model: Model, tile: int, resolution: float | None) -> dict[str, str]:
@@ -218,7 +195,7 @@ def metadata(model: Model, tile: int, resolution: float | None) -> dict[str, str
         "tile_size": tile,
         "tiles_size": tile,  # the name in Deepness's manual; its code reads the other one
         "tiles_overlap": min(50, -(-50 * model.network.receptive_field // tile)),  # percent
+        "resolution": resolution,
+        "seg_thresh": model.threshold,
     }
-    values |= {"resolution": resolution} if resolution is not None else {}
-    values |= {"seg_thresh": model.threshold} if model.threshold is not None else {}
-    return {key: json.dumps(value) for key, value in values.items()}
+    return {key: json.dumps(value) for key, value in values.items() if value is not None}

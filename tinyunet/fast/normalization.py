@@ -1,8 +1,9 @@
-"""Batch normalization with fewer and faster passes over the images.
+"""Batch normalization in training, with fewer and faster passes over the images.
 
 Numbers of the channels meet the pixels in long rows (see `tinyunet.fast.long_rows`), and what can
 be changed in place is: each array made here belongs to nobody else. Instead of the normalized image
-the centered one is kept, x less the mean: its scale goes into the numbers of the channels.
+the centered one is kept, x less the mean: its scale goes into the numbers of the channels. (After
+training a convolution does the work of the normalization, see `tinyunet.fast.inference`.)
 """
 
 from collections.abc import Callable
@@ -10,34 +11,6 @@ from collections.abc import Callable
 from tinyunet.backend import Array, xp
 from tinyunet.fast.long_rows import long_rows, repeated, sum_of_products, sum_over_pixels
 from tinyunet.nn.functional.normalization import one_part
-
-
-def batch_norm2d(
-    x: Array,
-    gamma: Array,
-    beta: Array,
-    *,
-    epsilon: float = 1e-5,
-    mean: Array | None = None,
-    variance: Array | None = None,
-) -> tuple[Array, Callable]:
-    """Do what `tinyunet.nn.functional.batch_norm2d` does."""
-    if (mean is None) != (variance is None):
-        raise ValueError("give both mean and variance, or neither to use those of the batch")
-    if mean is None:
-        result, _, _ = normalize_batch(x, gamma, beta, epsilon=epsilon)
-        return result
-    scale = 1 / xp.sqrt(variance + epsilon)
-    rows = long_rows(x)
-    centered = rows - repeated(mean, rows)
-    y = centered * repeated(gamma * scale, rows)
-    y += repeated(beta, rows)
-
-    def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dx = dy * (gamma * scale) if input_gradient else None
-        return dx, scale * sum_of_products(long_rows(dy), centered, len(mean)), sum_over_pixels(dy)
-
-    return y.reshape(x.shape), backward
 
 
 def normalize_batch(

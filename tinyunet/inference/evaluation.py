@@ -46,14 +46,12 @@ Three rules:
   before any score is computed, so a class must be absent from the whole set to be left out.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from tinyunet.backend import to_host
 from tinyunet.data.weight_maps import scipys_ndimage
-from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import choose_class, predict_tiles, without
 from tinyunet.nn.operations import operations
@@ -90,17 +88,13 @@ def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None =
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
         raise UserError(f"the truth is {truth.shape} and the prediction {prediction.shape}")
-    if ignore_index is not None:
-        counts = truth != ignore_index
-        truth, prediction = truth[counts], prediction[counts]
+    counts = truth != ignore_index
+    truth, prediction = truth[counts].astype(np.int64), prediction[counts].astype(np.int64)
     for name, values in (("truth", truth), ("prediction", prediction)):
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) < classes:
-            raise UserError(
-                f"the {name} holds classes {values.min()} to {values.max()}, "
-                f"and there are {classes}: 0 to {classes - 1}"
-            )
-    pairs = truth.astype(np.int64).ravel() * classes + prediction.ravel()
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        low, high = values.min(initial=0), values.max(initial=0)
+        if not 0 <= low <= high < classes:
+            raise UserError(f"the {name} holds {low} to {high}, and classes are 0 to {classes - 1}")
+    return np.bincount(truth * classes + prediction, minlength=classes**2).reshape(classes, -1)
 
 
 def count_by_confidence(probabilities, right) -> np.ndarray:
@@ -175,23 +169,31 @@ def count_objects(truth, prediction) -> np.ndarray:
 
 
 class Counts(NamedTuple):
-    """What is counted on an image, or a tile; counts of several are added."""
+    """What is counted on an image, or a tile; None is what was not asked for."""
 
     confusion: np.ndarray  # (K, K) of int64
-    calibration: np.ndarray  # (BINS, 3), see `count_by_confidence`
-    by_threshold: np.ndarray  # (2, 100) of int64, see `count_by_threshold`
+    calibration: np.ndarray | None = None  # (BINS, 3), see `count_by_confidence`
+    by_threshold: np.ndarray | None = None  # (2, 100) of int64, see `count_by_threshold`
     loss: float = 0.0  # summed over the tiles by their weights
-    weight: float = 0.0  # the sum of these weights; 0 if no loss was asked for
-    objects: np.ndarray | int = 0  # (K, 5) of int64, see `count_objects`; 0 if not asked for
+    weight: float = 0.0  # the sum of these weights
+    objects: np.ndarray | None = None  # (K, 5) of int64, see `count_objects`
 
 
 def add(counts: list[Counts]) -> Counts:
     """Add what was counted on several images, or tiles."""
-    return Counts(*(sum(parts) for parts in zip(*counts, strict=True)))
+    columns = zip(*counts, strict=True)
+    return Counts(*(None if parts[0] is None else sum(parts) for parts in columns))
 
 
 class Scores:
-    """The scores that follow from a confusion matrix (K, K); see the top of this module.
+    """The scores that follow from what was counted; see the top of this module.
+
+    Parameters
+    ----------
+    counts : Counts, or array (K, K)
+        All that was counted, or the confusion matrix alone.
+    ignore_index : int, optional
+        If it is a class, it has no scores.
 
     Attributes
     ----------
@@ -209,17 +211,19 @@ class Scores:
         The loss that `evaluate` was asked for.
     calibration : array (BINS, 3) or None
         See `count_by_confidence`.
+    calibration_error : float or None
+        The expected calibration error, 0 to 1.
     objects : array (K, 5) or None
         See `count_objects`.
     threshold_curve : array (99,) or None
         The mean IoU for each of the `THRESHOLDS` of the probability of class 1.
+    best_threshold : float or None
+        The threshold nearest to 0.5 whose mean IoU is almost, by `CHANCE`, the highest.
     """
 
-    def __init__(self, confusion, ignore_index: int | None = None, calibration=None, objects=None):
-        self.confusion = confusion = np.asarray(confusion, dtype=np.int64)
-        self.calibration, self.objects = calibration, objects
-        self.loss: float | None = None
-        self.threshold_curve: np.ndarray | None = None
+    def __init__(self, counts: Counts | np.ndarray, ignore_index: int | None = None):
+        counts = counts if isinstance(counts, Counts) else Counts(np.asarray(counts, np.int64))
+        self.confusion = confusion = counts.confusion
         true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)  # TP + FN, TP + FP
         right, total = np.diagonal(confusion), int(confusion.sum())
 
@@ -239,41 +243,22 @@ class Scores:
         # What guessing with the same shares would get right, times the total, in whole numbers.
         by_chance = sum(int(t) * int(p) for t, p in zip(true, predicted, strict=True))
         self.kappa = ratio(total * int(right.sum()) - by_chance, total**2 - by_chance)
+        self.loss, self.objects = ratio(counts.loss, counts.weight), counts.objects
 
-    @classmethod
-    def from_counts(cls, counts: list[Counts], ignore_index: int | None = None) -> "Scores":
-        """Compute all scores of images from what was counted on each."""
-        total = add(counts)
-        objects = total.objects if np.ndim(total.objects) else None
-        scores = cls(total.confusion, ignore_index, total.calibration, objects)
-        scores.loss = ratio(total.loss, total.weight)
-        if len(total.confusion) == 2 and total.by_threshold[1].any():
-            below = total.by_threshold.cumsum(axis=1)
+        self.calibration, self.calibration_error = counts.calibration, None
+        if counts.calibration is not None:
+            pixels, sure, right = counts.calibration.T
+            self.calibration_error = ratio(abs(sure - right).sum(), pixels.sum())
+
+        self.threshold_curve = self.best_threshold = None
+        if len(confusion) == 2 and counts.by_threshold is not None and counts.by_threshold[1].any():
+            below = counts.by_threshold.cumsum(axis=1)
             # (99, 2, 2): a confusion matrix for each threshold
             confusions = np.stack([below, below[:, -1:] - below], axis=-1).swapaxes(0, 1)[:99]
-            scores.threshold_curve = np.array([cls(c, ignore_index).mean_iou for c in confusions])
-        return scores
-
-    @property
-    def predicted_classes(self) -> list[int]:
-        """The classes that were predicted for at least one pixel that counts."""
-        return np.flatnonzero(self.confusion.sum(axis=0)).tolist()
-
-    @property
-    def calibration_error(self) -> float | None:
-        """The expected calibration error, 0 to 1; None if no pixel counts."""
-        if self.calibration is None:
-            return None
-        pixels, sure, right = self.calibration.T
-        return ratio(abs(sure - right).sum(), pixels.sum())
-
-    @property
-    def best_threshold(self) -> float | None:
-        """The threshold nearest to 0.5 whose mean IoU is almost, by `CHANCE`, the highest."""
-        if self.threshold_curve is None:
-            return None
-        good = THRESHOLDS[self.threshold_curve >= self.threshold_curve.max() - CHANCE]
-        return float(min(good, key=lambda threshold: abs(threshold - 0.5)))
+            curve = np.array([Scores(each, ignore_index).mean_iou for each in confusions])
+            good = THRESHOLDS[curve >= curve.max() - CHANCE]
+            self.threshold_curve = curve
+            self.best_threshold = float(min(good, key=lambda threshold: abs(threshold - 0.5)))
 
     def as_json(self, class_names) -> dict:
         """Return everything in a form that `json.dumps` takes.
@@ -303,7 +288,7 @@ class Scores:
         return result
 
     def table(self, class_names) -> str:
-        """Return the scores as a table to read, one line a class, and the confusion in percent."""
+        """Return the scores as a table to read, one line a class."""
         true = self.confusion.sum(axis=1)
         shares = 100 * true / max(true.sum(), 1)
         columns = (self.iou, self.dice, self.precision, self.recall)
@@ -313,18 +298,11 @@ class Scores:
         totals = {"mean IoU": self.mean_iou, "pixel accuracy": self.pixel_accuracy}
         totals |= {"kappa": self.kappa, "calibration error": self.calibration_error}
         lines = [*aligned(rows), ""]
-        lines += [*aligned([(name, format_score(total)) for name, total in totals.items()]), ""]
-        lines += ["Of 100 pixels of the class on the left, so many were predicted as each class:"]
-        rows = [("", *class_names)]
-        for name, row in zip(class_names, self.confusion, strict=True):
-            rows.append((name, *(f"{100 * count / max(row.sum(), 1):.1f}" for count in row)))
-        lines += aligned(rows)
+        lines += aligned([(name, format_score(total)) for name, total in totals.items()])
         if self.objects is not None:
-            rows = [("objects", *OUTCOMES)]
-            rows += [
-                (name, *map(str, row)) for name, row in zip(class_names, self.objects, strict=True)
-            ]
-            lines += ["", *aligned(rows)]
+            cells = self.objects.astype(str).tolist()
+            rows = [(name, *row) for name, row in zip(class_names, cells, strict=True)]
+            lines += ["", *aligned([("objects", *OUTCOMES), *rows])]
         return "\n".join(lines)
 
 
@@ -364,12 +342,12 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
     Scores
         Of all pixels of all images together.
     """
-    counts = evaluate_each(model, dataset, loss, **options)
-    return Scores.from_counts(counts, model.ignore_index)
+    counts = add(evaluate_each(model, dataset, loss, **options))
+    return Scores(counts, model.ignore_index)
 
 
 def evaluate_each(
-    model, dataset, loss=None, *, threads=None, objects=False, progress=False, **options
+    model, dataset, loss=None, *, objects=False, progress=False, **options
 ) -> list[Counts]:
     """Predict every image of a data set, and compare each by itself with its mask.
 
@@ -378,33 +356,20 @@ def evaluate_each(
     model : Model
     dataset : Dataset
     loss : CrossEntropy, Dice or CrossEntropyAndDice, optional
-    threads : int, optional
-        How many images are predicted at once; without it, as many as there are cores.
     objects : bool
         Count connected pieces of each class, too.
     progress : bool
         Show a progress bar.
     **options
-        `tile`, `margin`, `tta`: see
-        `tinyunet.inference.sliding_window.sliding_window`.
+        `tile`, `margin`, `threads`, `tta`: see `tinyunet.inference.sliding_window.sliding_window`.
 
     Returns
     -------
     list of Counts
         For each image.
     """
-    replicas = Replicas(model.network, threads)  # for its threads: each takes an image
-    count, results = len(replicas.replicas), []
-
-    def compare(first: int, offset: int) -> Counts:
-        return compare_one(model, dataset, first + offset, loss, objects, options)
-
-    model.network.eval()
-    with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress) as bar:
-        for first in range(0, len(dataset), count):
-            results += replicas.run(partial(compare, first), min(count, len(dataset) - first))
-            bar.update(len(results) - bar.n)
-    return results
+    bar = tqdm(range(len(dataset)), "evaluating", unit="image", disable=not progress)
+    return [compare_one(model, dataset, index, loss, objects, options) for index in bar]
 
 
 def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) -> Counts:
@@ -412,25 +377,26 @@ def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) 
     image, mask, valid = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
     classes, ignored = model.network.config["classes"], model.ignore_index
     tiles, whole = [], np.full(mask.shape, -1) if objects else None
-    for *window, logits in predict_tiles(model, image, valid=valid, threads=1, **options):
+    for *window, logits in predict_tiles(model, image, valid=valid, **options):
         truth, prediction = mask[tuple(window)], to_host(choose_class(model, logits))
         probabilities = to_host(operations.softmax(without(ignored, logits))[0])
         sure = np.take_along_axis(probabilities, prediction[..., np.newaxis], axis=-1)[..., 0]
         counted = truth != ignored
-        found = Counts(
-            confusion_matrix(truth, prediction, classes, ignored),
-            count_by_confidence(sure[counted], (prediction == truth)[counted]),
-            count_by_threshold(probabilities[..., 1][counted], truth[counted] == 1),
+        weight = loss.weight(truth[np.newaxis]) if loss else 0.0
+        value = float(loss(logits[np.newaxis], truth[np.newaxis])[0]) if weight else 0.0
+        tiles.append(
+            Counts(
+                confusion_matrix(truth, prediction, classes, ignored),
+                count_by_confidence(sure[counted], (prediction == truth)[counted]),
+                count_by_threshold(probabilities[..., 1][counted], truth[counted] == 1),
+                weight * value,
+                weight,
+            )
         )
-        if loss and (weight := loss.weight(truth[np.newaxis])):
-            value = float(loss(logits[np.newaxis], truth[np.newaxis])[0])
-            found = found._replace(loss=weight * value, weight=weight)
         if objects:
-            whole[tuple(window)] = np.where(counted, prediction, -1)
-        tiles.append(found)
+            whole[tuple(window)] = np.where(counted, prediction, np.int64(-1))
     total = add(tiles)
     if objects:
-        true = [(mask[:, :] == k) & (k != ignored) for k in range(classes)]
-        pieces = [count_objects(there, whole == k) for k, there in enumerate(true)]
-        return total._replace(objects=np.stack(pieces))
+        pairs = [((mask[:, :] == k) & (k != ignored), whole == k) for k in range(classes)]
+        total = total._replace(objects=np.stack([count_objects(*pair) for pair in pairs]))
     return total

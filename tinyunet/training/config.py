@@ -1,8 +1,8 @@
 """The settings of a training run; `tinyunet.cli.arguments` makes options of them."""
 
-import math
 import reprlib
 from dataclasses import KW_ONLY, dataclass, fields
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal, get_origin, get_type_hints
 
@@ -18,6 +18,8 @@ MAY_CHANGE = (
     *("images", "masks", "out", "device", "threads", "resume"),
     *("steps", "patience", "cache"),
 )
+
+MOST_CHANNELS = 2**12  # at the bottom of the U: that many have 500 million weights
 
 # As in O. Ronneberger, P. Fischer and T. Brox, U-Net (2015): ``tinyunet train --paper``. The paper
 # does not tell the learning rate.
@@ -141,7 +143,7 @@ class TrainingConfig:
     sampling: Literal["balanced", "uniform"] = "balanced"
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: Annotated[float, Range(0, 0.9999)] = 0.99
-    lr: float = 1e-3
+    lr: Annotated[float, Range(1e-12, 10**6)] = 1e-3
     loss: Literal["ce", "dice", "ce+dice"] = "ce"
     class_weights: Literal["auto", "none"] = "none"
     weight_map: bool = False
@@ -154,11 +156,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Turn paths into text, which JSON can hold."""
-        for name in ("images", "masks", "out", "val_images", "val_masks", "classes"):
-            if getattr(self, name) is not None:
-                setattr(self, name, str(getattr(self, name)))
-        if self.class_names is not None:
-            self.class_names = [str(name) for name in self.class_names]
+        for name, value in vars(self).items():
+            if isinstance(value, Path):
+                setattr(self, name, str(value))
 
     def check(self) -> None:
         """Raise a UserError if a setting makes no sense by itself."""
@@ -173,8 +173,10 @@ class TrainingConfig:
             for note in notes:
                 if isinstance(note, Range) and value is not None and value not in note:
                     raise UserError(f"{name} must be {note}, and is {value}")
-        if not 0 < self.lr < math.inf:
-            raise UserError(f"lr must be above 0, and is {self.lr}")
+        bottom = self.base_channels * 2**self.depth
+        if bottom > MOST_CHANNELS:
+            remedy = "choose fewer base channels or a smaller depth"
+            raise UserError(f"{bottom} channels at the bottom are above {MOST_CHANNELS}: {remedy}")
         if (self.val_images is None) != (self.val_masks is None):
             raise UserError("val_images and val_masks go together: give both or neither")
         if self.weight_map and self.loss == "dice":

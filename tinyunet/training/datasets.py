@@ -1,7 +1,5 @@
 """What a run learns from and is judged by: files read, and divided in two."""
 
-import warnings
-
 from tinyunet.checkpoint import TrainingState
 from tinyunet.data.class_table import parse_class_table, read_class_table
 from tinyunet.data.dataset import Dataset, load_pairs
@@ -10,7 +8,6 @@ from tinyunet.data.pairing import find_pairs
 from tinyunet.data.splits import limit_validation, spatial_split
 from tinyunet.errors import UserError
 from tinyunet.nn.unet import UNet
-from tinyunet.training import diagnostics
 from tinyunet.training.config import TrainingConfig
 
 
@@ -24,9 +21,6 @@ def load_datasets(
         options = {"image_format": training.image_format, "cache": config.cache}
         validation = load_pairs(pairs, training.table, progress=progress, **options)
     elif config.val_split == "random":
-        warning = diagnostics.tiles_split_at_random(training.stems)
-        if warning:
-            warnings.warn(warning, stacklevel=2)
         training, validation = training.split(config.val_fraction, config.seed)
     else:
         buffer = receptive_field(config.depth)

@@ -1,22 +1,8 @@
 """What a person should be told while a network trains, in words.
 
-Each function looks for one thing that goes wrong often, and returns a sentence that says what it
-is and what to do, or None. Nothing here changes the training.
+Each function returns a sentence that says what it is and what to do, or None. Nothing here changes
+the training.
 """
-
-from tinyunet.data.splits import NAME
-from tinyunet.inference.evaluation import Scores
-
-
-def tiles_split_at_random(stems: list[str]) -> str | None:
-    """Warn of tiles of one scene, known by their names, that are about to be split at random."""
-    if not all(NAME.fullmatch(stem) for stem in stems):
-        return None
-    return (
-        "the images are tiles of a scene, split at random: validation images have neighbors that "
-        "look like them among the training images, so the scores will be too good; --val-split "
-        "spatial holds out a block of neighboring tiles instead"
-    )
 
 
 def rare_in_validation(counts, validation_counts, class_names: list[str]) -> str | None:
@@ -38,21 +24,8 @@ def rare_in_validation(counts, validation_counts, class_names: list[str]) -> str
     ]
     if not rare:
         return None
-    return (
-        f"the validation images lack what the training images have: {', '.join(rare)}; scores say "
-        "little about it: choose another --val-fraction, or give --val-images and --val-masks"
-    )
-
-
-def one_class_only(scores: Scores, class_names: list[str]) -> str | None:
-    """Warn of a network that predicts the same class everywhere, where the truth has more."""
-    true_classes = (scores.confusion.sum(axis=1) > 0).sum()
-    if len(scores.predicted_classes) != 1 or true_classes < 2:
-        return None
-    return (
-        f"the network predicts {class_names[scores.predicted_classes[0]]!r} for every validation "
-        "pixel; early on this is usual; if it stays, train longer or try --class-weights auto"
-    )
+    lacking = f"the validation images lack what the training images have: {', '.join(rare)}"
+    return f"{lacking}; choose another --val-fraction, or give --val-images and --val-masks"
 
 
 def advice_on_steps(history: list[dict]) -> str | None:
@@ -70,10 +43,8 @@ def advice_on_steps(history: list[dict]) -> str | None:
         return None
     (lowest, step), (last, end) = min(losses), losses[-1]
     if last > 1.05 * lowest:
-        return (
-            f"The validation loss was lowest at step {step} and has risen since: more images or "
-            "--elastic would help, more --steps would not."
-        )
+        remedy = "more images or --elastic would help, more --steps would not."
+        return f"The validation loss was lowest at step {step} and has risen since: {remedy}"
     if last < 0.95 * min(losses[: 3 * len(losses) // 4])[0]:
         return f"The validation loss was still falling at step {end}: more --steps would help."
     return "The validation loss has leveled off: more --steps would change little."

@@ -60,15 +60,12 @@ def training_steps(
     """
     for step in steps:
         images, labels, *weights = draw_batch(step)
+        pixel_weights = weights[0] if weights else None
         if schedule is not None:
             optimizer.lr = schedule(step)
         optimizer.zero_grad()
         value = replicas.loss_and_gradients(
-            images,
-            labels,
-            loss,
-            pixel_weights=weights[0] if weights else None,
-            seed=[seed, step],
+            images, labels, loss, pixel_weights=pixel_weights, seed=[seed, step]
         )
         replicas.step(optimizer)
         yield step, value

@@ -24,14 +24,8 @@ import numpy as np
 from tinyunet import __version__
 from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.backend import device_name
-from tinyunet.checkpoint import (
-    Model,
-    TrainingState,
-    expect,
-    load_model,
-    load_training_state,
-    save_model,
-)
+from tinyunet.checkpoint import Model, TrainingState, expect, load_model, save_model
+from tinyunet.checkpoint import load_training_state as load_state
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import filled
 from tinyunet.errors import UserError, problems_named
@@ -58,18 +52,14 @@ def last_state(out) -> tuple[TrainingState, TrainingConfig]:
     path = Path(out) / "last.npz"
     if not path.exists():
         raise UserError(f"no run to resume: there is no {path}; start one without --resume")
-    state = load_training_state(path)
+    state = load_state(path)
     with problems_named(path, "is no checkpoint of this version of tinyunet"):
-        progress = state.progress
-        for name in ("step", "best_step"):
-            expect(type(progress[name]) is int and progress[name] >= 0, name, progress[name])
-        best = progress["best_mean_iou"]
-        expect(best is None or (type(best) is float and 0 <= best <= 1), "best mean IoU", best)
-        for row in progress["history"]:
+        progress = state.progress | {"seconds": 0}
+        for row in [*progress.pop("history"), progress]:
             values = [value for value in row.values() if value is not None]
-            is_row = type(row["step"]) is int and row["seconds"] >= 0
-            is_row &= all(type(value) in (int, float) for value in values)
-            expect(is_row, "row of the history", row)
+            is_row = all(type(value) in (int, float) and value >= 0 for value in values)
+            is_row &= type(row["step"]) is int and row["seconds"] is not None
+            expect(is_row and type(row.get("best_step", 0)) is int, "progress", row)
         config = TrainingConfig(**state.model.metadata["settings"])
         config.check()
     return state, config
@@ -85,12 +75,9 @@ def state_to_resume(config: TrainingConfig) -> TrainingState:
     state, stored = last_state(config.out)
     for name, value in asdict(config).items():
         if name not in MAY_CHANGE and value != getattr(stored, name):
-            raise UserError(
-                f"the run in {config.out} has {name} {getattr(stored, name)}, which cannot be "
-                f"changed to {value} when resuming; drop the option, or start a new run"
-            )
-    if config.steps < state.progress["step"]:
-        done = state.progress["step"]
+            remedy = f"which cannot be changed to {value} when resuming: drop the option"
+            raise UserError(f"the run in {config.out} has {name} {getattr(stored, name)}, {remedy}")
+    if config.steps < (done := state.progress["step"]):
         raise UserError(f"the run in {config.out} has done {done} steps already: --steps is less")
     return state
 
@@ -134,7 +121,8 @@ class RunFolder:
         best = replace(self.model, metadata=metadata, threshold=threshold)
         save_model(self.path / "model.npz", best)
         if threshold is not None:
-            save_picture(draw_threshold_curve(best, scores), self.path / "threshold_curve.png")
+            picture = draw_threshold_curve(scores, self.model.class_names[1])
+            save_picture(picture, self.path / "threshold_curve.png")
 
     def add_training_features(self, training: Dataset) -> None:
         """Add to the best network what `predict --applicability` compares an image with."""

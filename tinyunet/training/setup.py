@@ -33,14 +33,6 @@ def new_network(config: TrainingConfig, in_channels: int, classes: int) -> UNet:
     """Make an untrained network by the settings."""
     names = ("base_channels", "depth", "padding", "upsampling", "dropout", "seed")
     settings = {name: getattr(config, name) for name in names}
-    # The channels at the bottom say how many weights there are: about 30 times their square. Each
-    # is kept with its gradient and the optimizer's memory, and copied for a checkpoint.
-    bottom = config.base_channels * 2**config.depth
-    check_memory(
-        WEIGHT_COPIES * 4 * 30 * bottom**2,
-        f"a network with {bottom} channels at the bottom",
-        "choose fewer base channels or a smaller depth",
-    )
     norm = None if config.norm == "none" else config.norm
     return UNet(in_channels, classes, norm=norm, **settings)
 
@@ -90,26 +82,22 @@ class Training:
     def __init__(self, config: TrainingConfig, model: Model, dataset: Dataset, communicator=None):
         self.config, self.model, self.training = config, model, dataset
         self.communicator = communicator or SingleProcess()
-        self.network = model.network
+        self.network, crop_size = model.network, config.crop_size
         try:
-            self.network.check_size(config.crop_size, config.crop_size)
+            self.network.check_size(crop_size, crop_size)
         except SizeError as error:
-            raise UserError(f"crops of {config.crop_size}: {error}") from error
-        check_crop(dataset, config.crop_size)
-        table = summarize(self.network, config.crop_size)
+            raise UserError(f"crops of {crop_size}: {error}") from error
+        check_crop(dataset, crop_size)
+        table = summarize(self.network, crop_size)
         at_once = -(-config.batch_size // self.communicator.size)
-        check_memory(
-            WEIGHT_COPIES * 4 * table.parameters + at_once * table.bytes,
-            f"a step with {at_once} crops of {config.crop_size} x {config.crop_size} pixels",
-            "choose a smaller batch size or crop size, or fewer base channels",
-        )
-        self.class_pixels = self.find_classes(dataset, "training")
-        self.counts = self.class_pixels.counts.sum(axis=0)
+        needed = WEIGHT_COPIES * 4 * table.parameters + at_once * table.bytes
+        what = f"a step with {at_once} crops of {crop_size} x {crop_size} pixels"
+        check_memory(needed, what, "choose a smaller batch or crop size, or fewer base channels")
+        class_pixels = self.find_classes(dataset, "training")
+        self.counts = class_pixels.counts.sum(axis=0)
         if np.count_nonzero(self.counts) < 2:
             alone = model.class_names[self.counts.argmax()]
-            raise UserError(
-                f"the training masks hold a single class, {alone}: there is nothing to tell apart"
-            )
+            raise UserError(f"the training masks hold a single class, {alone}: two are needed")
         self.class_weights = None
         if config.class_weights == "auto":
             self.class_weights = suggest_class_weights(self.counts, model.ignore_index)
@@ -123,15 +111,9 @@ class Training:
         else:
             self.optimizer = operations.Adam(self.network.parameters(), config.lr)
         self.schedule = cosine(config.lr, config.steps, warmup_steps=config.steps // 20)
-        self.batches = random_batches(
-            dataset,
-            model.standardization,
-            batch_size=config.batch_size,
-            crop_size=config.crop_size,
-            seed=config.seed,
-            elastic=config.elastic,
-            class_pixels=self.class_pixels if config.sampling == "balanced" else None,
-        )
+        options = {name: getattr(config, name) for name in ("batch_size", "crop_size", "elastic")}
+        options["class_pixels"] = class_pixels if config.sampling == "balanced" else None
+        self.batches = random_batches(dataset, model.standardization, seed=config.seed, **options)
         self.replicas = Replicas(self.network, config.threads, self.communicator)
 
     def find_classes(self, dataset: Dataset, name: str) -> ClassPixels:
@@ -144,15 +126,9 @@ class Training:
 
     def steps(self, first: int, stop: int):
         """Take the steps `first` to `stop` - 1: yields the number and the loss of each."""
-        return training_steps(
-            range(first, stop),
-            self.draw_batch,
-            self.replicas,
-            self.optimizer,
-            self.loss,
-            schedule=self.schedule,
-            seed=self.config.seed,
-        )
+        learning = self.draw_batch, self.replicas, self.optimizer, self.loss
+        options = {"schedule": self.schedule, "seed": self.config.seed}
+        return training_steps(range(first, stop), *learning, **options)
 
     def draw_batch(self, step: int):
         """Draw what a step learns from: images, labels, and pixel weights or None."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tinyunet.atomic_io import make_folder, sole_writer
 from tinyunet.backend import use_device, xp
-from tinyunet.checkpoint import save_training_state
+from tinyunet.checkpoint import save_model
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import plain
 from tinyunet.errors import UserError, problems_named
@@ -168,15 +168,12 @@ class Trainer(Training):
                 self.losses.append(loss)
                 checkpoint = self.step % config.val_interval == 0 or self.step == config.steps
                 if checkpoint or self.step % self.LOG_INTERVAL == 0:
-                    row = self.log()
-                if checkpoint:
-                    self.check_weights()
+                    self.log()
+                    bar.set_postfix_str(self.progress_text(), refresh=False)
                 if checkpoint and is_main:
-                    self.checkpoint(row)
+                    self.checkpoint()
                     if progress and not watched:
                         self.say(f"{self.progress_text()}, {self.time_left()} left")
-                if self.history:
-                    bar.set_postfix_str(self.progress_text(), refresh=False)
                 bar.update()
                 if checkpoint and self.has_stopped_improving():
                     break
@@ -198,7 +195,7 @@ class Trainer(Training):
         else:  # the earlier run may have died just before
             self.folder.write_reports(self.history, self.validation)
 
-    def log(self) -> dict:
+    def log(self) -> None:
         """Add a row to the history, with the mean loss since the last; stop if it is NaN."""
         losses = [float(loss) for loss in self.losses]  # here the device is waited for
         for number, loss in enumerate(losses, start=self.step - len(losses) + 1):
@@ -208,17 +205,19 @@ class Trainer(Training):
         seconds = round(self.seconds_before + time.perf_counter() - self.started, 2)
         row = {"step": self.step, "loss": sum(losses) / len(losses), "lr": self.optimizer.lr}
         self.history.append(row | {"seconds": seconds})
-        return self.history[-1]
 
-    def checkpoint(self, row: dict) -> None:
+    def checkpoint(self) -> None:
         """Judge the network on the validation images, and bring the run's folder up to date."""
-        threads = self.config.threads
+        threads, names = self.config.threads, self.model.class_names
         scores = evaluate(self.model, self.validation, self.validation_loss, threads=threads)
-        row |= {"val_loss": scores.loss, "val_mean_iou": scores.mean_iou}
-        row["val_pixel_accuracy"] = scores.pixel_accuracy
-        for name, value in zip(self.model.class_names, scores.iou, strict=True):
-            row[f"iou {name}"] = value
-        self.say(diagnostics.one_class_only(scores, self.model.class_names))
+        if not math.isfinite(scores.loss):
+            self.stop(f"by step {self.step} the validation loss was {scores.loss}")
+        self.history[-1] |= {
+            "val_loss": scores.loss,
+            "val_mean_iou": scores.mean_iou,
+            "val_pixel_accuracy": scores.pixel_accuracy,
+            **{f"iou {name}": iou for name, iou in zip(names, scores.iou, strict=True)},
+        }
         if self.best_step == 0 or (scores.mean_iou or 0) > (self.best_mean_iou or 0):
             self.best_step, self.best_mean_iou = self.step, scores.mean_iou
             self.folder.save_best(self.step, scores)
@@ -228,30 +227,22 @@ class Trainer(Training):
     def save_state(self) -> None:
         """Save all that `--resume` needs."""
         progress = {name: getattr(self, name) for name in self.PROGRESS}
-        save_training_state(self.folder.path / "last.npz", self.model, self.optimizer, progress)
+        save_model(self.folder.path / "last.npz", self.model, self.optimizer, progress)
         self.saved = self.step
 
     # -- Whether to go on -----------------------------------------------------------------
 
     def has_stopped_improving(self) -> bool:
         """Wait for all processes; tell whether the last validations were all no better."""
-        if self.config.patience is None:
-            self.communicator.wait()
-            return False
+        self.communicator.wait()  # for the main process, which alone knows the scores
         since = [row for row in self.history if row["step"] > self.best_step]
-        count = sum("val_mean_iou" in row for row in since)
-        enough = self.communicator.is_main_process and count >= self.config.patience
+        count, patience = sum("val_mean_iou" in row for row in since), self.config.patience
+        enough = patience is not None and self.communicator.is_main_process and count >= patience
         if enough:
             self.say(f"no better score in {count} validations, so training stops early")
         votes = xp.asarray([float(enough)])
-        self.communicator.sum_in_place(votes)  # only the main process knows the scores
+        self.communicator.sum_in_place(votes)
         return bool(votes[0])
-
-    def check_weights(self) -> None:
-        """Stop if a weight is NaN or infinite."""
-        for parameter in self.network.parameters():
-            if not bool(xp.isfinite(parameter.data).all()):
-                self.stop(f"by step {self.step} {parameter.name} was NaN or infinite")
 
     def stop(self, reason: str) -> None:
         """Give up, in words; the files of the last checkpoint stay."""
