@@ -40,6 +40,7 @@ napoleon_use_ivar = True  # two classes may have an attribute of one name
 
 html_theme = "furo"
 html_title = "tinyunet"
+pygments_dark_style = "github-dark"  # no module's name underlined like a link
 html_show_copyright = False
 # The pieces to play with: a page loads what it needs of them (interactive/pieces.js).
 html_static_path = ["_static", "interactive"]
@@ -58,6 +59,32 @@ def tidy(app, page, source):
     text = re.sub(r"<!-- sphinx\n(.*?)\n-->", r"\1", text, flags=re.DOTALL)
     # The empty line at the end of an example, which doctest needs.
     source[0] = re.sub(r"\n\n( *```\n)", r"\n\1", text)
+
+
+def head_module(app, what, name, obj, options, lines):
+    """Give each module of an API page its name as a heading, and each of several names its line."""
+    if what == "module":
+        lines[:0] = [f".. rubric:: {name}", "   :heading-level: 3", ""]
+    elif what == "class" and "Attributes" in lines:
+        after = lines.index("Attributes")
+        for index in range(len(lines) - 1, after, -1):
+            names, colon, kind = lines[index].partition(" : ")
+            if colon and ", " in names and not names.startswith(" "):
+                meaning = lines[index + 1]
+                lines[index : index + 1] = [
+                    line for one in names.split(", ") for line in (f"{one} : {kind}", meaning)
+                ][:-1]
+
+
+def shorten_signature(app, what, name, obj, options, signature, return_annotation):
+    """Leave out of a signature what the command line alone needs to know of an argument."""
+    kind = r"(?:~?typing\.)?Annotated\[((?:[^,\[\]]|\[[^\]]*\])+),[^\]]*\]"
+    return signature and re.sub(kind, r"\1", signature), return_annotation
+
+
+def skip_field(app, what, name, obj, skip, options):
+    """Leave out the fields of a named tuple: its own docstring tells what they are."""
+    return True if str(obj.__doc__).startswith("Alias for field number") else None
 
 
 def offer_narrow(app, page, template, context, doctree):
@@ -142,6 +169,10 @@ def write_example(app, error):
 def setup(app):
     """Register what is done to each page and to the finished book."""
     app.connect("source-read", tidy)
+    # Before napoleon, which turns the sections of a docstring into fields.
+    app.connect("autodoc-process-docstring", head_module, priority=400)
+    app.connect("autodoc-process-signature", shorten_signature)
+    app.connect("autodoc-skip-member", skip_field)
     app.connect("html-page-context", offer_narrow)
     app.connect("html-page-context", keep_together)
     app.connect("build-finished", copy_narrow)

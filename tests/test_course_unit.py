@@ -14,7 +14,9 @@ from tinyunet.cli.main import main
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "course_unit.md"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-COMMANDS = [shlex.split(line) for block in BLOCKS for line in block.splitlines()]
+COMMANDS = [
+    shlex.split(line) for block in BLOCKS for line in block.replace("\\\n", "").splitlines()
+]
 SMALLER = {
     "--steps": "2",
     "--base-channels": "2",

@@ -1,7 +1,7 @@
 """Figure of the chapter on arrays and layout."""
 
 import numpy as np
-from figure_style import FAINT, LEVEL, on, panels
+from figure_style import FAINT, LEVEL, is_narrow, on, panels
 from matplotlib.patches import Rectangle
 
 HEIGHT, WIDTH, CHANNELS = 3, 4, 2
@@ -16,20 +16,21 @@ def arrays_layout(quick):
         ]
     )  # each entry tells its own place: row, column, channel
     marked = set(x[:2, 1:3].ravel())
-    figure, axes = panels(3, 1, height=3.6, height_ratios=(3, 1, 1))
+    lines = 2 if is_narrow() else 1  # of a row of memory
+    figure, axes = panels(3, 1, height=3.6, height_ratios=(3, lines, lines))
     image = axes[0, 0]
     for channel in range(CHANNELS):
         draw(image, x[:, :, channel], marked, left=channel * (WIDTH + 1))
-    image.set_title(
-        "the image: two channels, a and b; an entry is row, column, channel", fontsize=11
-    )
-    image.set(xlim=(-7.6, 16.4), ylim=(2.6, -0.6))
+    wide = x.size // lines
+    title = "the image: two channels, a and b; an entry is row, column, channel"
+    image.set_title(title.replace("; ", ";\n") if is_narrow() else title, fontsize=11)
+    image.set(xlim=(4.5 - wide / 2, 4.3 + wide / 2), ylim=(2.6, -0.6))
     for row, (name, order) in zip(
         axes[1:, 0], {"last": x, "first": x.transpose(2, 0, 1)}.items(), strict=True
     ):
-        draw(row, order.reshape(1, -1), marked)
+        draw(row, order.reshape(lines, -1), marked)
         row.set_title(f"in memory, channels {name}", fontsize=11, loc="left")
-        row.set(xlim=(-0.6, x.size - 0.4), ylim=(0.6, -0.6))
+        row.set(xlim=(-0.6, wide - 0.4), ylim=(lines - 0.4, -0.6))
     return figure
 
 
@@ -48,3 +49,4 @@ def draw(axes, names, marked, left=0):
 
 
 FIGURES = {"arrays_layout": arrays_layout}
+NARROW = ("arrays_layout",)

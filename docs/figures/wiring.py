@@ -234,7 +234,7 @@ def wiring_rows(quick):
     said = {
         "output": "one pixel of the output",
         "convolutions": "two convolutions: 4 more",
-        "up": "up: half as many, rounded down, and 1",
+        "up": "up: half, rounded down, plus 1",
         "bottleneck": "two convolutions: 4 more",
         "pooling": "pooling: twice as many",
         "convolutions down": "two convolutions: 4 more",
@@ -325,4 +325,4 @@ FIGURES = {
     "wiring_receptive_field": wiring_receptive_field,
     "wiring_levels": wiring_levels,
 }
-NARROW = ("wiring_u", "wiring_mirror", "wiring_receptive_field")
+NARROW = ("wiring_u", "wiring_mirror", "wiring_rows", "wiring_receptive_field")
