@@ -521,7 +521,7 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
     ]
     if kinds[0] != kinds[1]:
         fault = f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed"
-        raise UserError(f"{fault}, as the training images are: its numbers mean something else")
+        raise UserError(f"{fault}, as the training images are: convert it")
     low, high = extremes(raster)
     if low in MARKS:
         cure = f"if it marks missing data, let the file say so: gdal_edit.py -a_nodata {low:g} FILE"
