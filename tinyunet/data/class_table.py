@@ -426,7 +426,7 @@ def doubt_of(masks: Sequence[MaskSummary], values: Sequence[int], total: Counter
         text = f"hold {len(between)} values between {low} and {high} that nowhere form an area"
         return f"{text}, as smoothed borders do", table
     # Objects are numbered 0 to n without gaps, n large, and another in every mask.
-    found = [set(mask.counts) & {0, *values} for mask in masks]
+    found = [set(mask.counts) & set(values) for mask in masks]
     largest = [len(each) - 1 for each in found if each == set(range(len(each)))]
     if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
         return "seem to number objects, and all objects may be one class", divided(0, 0, high)

@@ -520,7 +520,7 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
     ]
     if kinds[0] != kinds[1]:
         fault = f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed"
-        raise UserError(f"{fault}, as the training images are: its numbers mean something else")
+        raise UserError(f"{fault}, as the training images are: convert it")
     high = highest(raster)
     if wanted.high and high and not 0.01 < high / wanted.high < 100:
         ends = f"its numbers end at {high:g}, those of the training images at {wanted.high:g}"
