@@ -35,7 +35,7 @@ def column(*values):
 
 def test_the_index_is_the_distance_to_the_nearest_in_units_of_the_mean_distance():
     # Distances 1, 3, 6, 2, 5, 3: their mean is 10/3. Nearest of the other fold: 1, 1, 2, 3.
-    area = Applicability.fit(column(0, 1, 3, 6), np.array([0, 1, 0, 1]))
+    area = Applicability(column(0, 1, 3, 6), np.array([0, 1, 0, 1]))
     assert area.threshold == pytest.approx(3 / (10 / 3))  # the box's whisker would be beyond
     index = area.dissimilarity(column(2, 9, 1, -10).reshape(2, 2, 1))
     np.testing.assert_allclose(index, [[0.3, 0.9], [0, 3]], atol=1e-6)
@@ -44,7 +44,7 @@ def test_the_index_is_the_distance_to_the_nearest_in_units_of_the_mean_distance(
 def test_an_outlier_among_the_training_pixels_does_not_move_the_threshold():
     cloud = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     folds = np.arange(11) % 2
-    area = Applicability.fit(column(*cloud, 1000), folds)
+    area = Applicability(column(*cloud, 1000), folds)
     # The nearest of the other fold is 1 away, or 991: a box of no length, with its whisker at 1.
     unit = np.mean([abs(a - b) for a in [*cloud, 1000] for b in [*cloud, 1000] if a != b])
     assert area.threshold == pytest.approx(1 / unit)
@@ -54,17 +54,17 @@ def test_an_outlier_among_the_training_pixels_does_not_move_the_threshold():
 def test_neighbors_of_the_same_fold_do_not_lower_the_threshold():
     points = np.random.default_rng(0).normal(size=(40, 3))
     folds = np.arange(40) % 5
-    alone = Applicability.fit(points, folds)
-    twins = Applicability.fit(np.repeat(points, 2, axis=0), np.repeat(folds, 2))
+    alone = Applicability(points, folds)
+    twins = Applicability(np.repeat(points, 2, axis=0), np.repeat(folds, 2))
     assert twins.threshold * twins.unit == pytest.approx(alone.threshold * alone.unit)
-    apart = Applicability.fit(np.repeat(points, 2, axis=0), np.arange(80))
+    apart = Applicability(np.repeat(points, 2, axis=0), np.arange(80))
     assert apart.threshold < 1e-6
 
 
 def test_a_second_cloud_far_away_lies_outside_and_the_same_cloud_inside():
     rng = np.random.default_rng(0)
     training, same, other = rng.normal(size=(3, 400, 4))
-    area = Applicability.fit(training, np.arange(400) % 8)
+    area = Applicability(training, np.arange(400) % 8)
     assert (area.dissimilarity(same[None]) <= area.threshold).mean() > 0.95
     assert (area.dissimilarity(other[None] + 6) > area.threshold).mean() > 0.99
 
@@ -90,7 +90,7 @@ def test_index_and_threshold_are_those_of_scikit_learn_and_scipy(drawn):
         index[folds == fold] = others.kneighbors(points[folds == fold])[0][:, 0] / unit
     quartiles = np.percentile(index, [25, 75])
     threshold = min(index.max(), quartiles[1] + 1.5 * np.diff(quartiles)[0])
-    area = Applicability.fit(features, folds)
+    area = Applicability(features, folds)
     assert area.unit == pytest.approx(unit)
     assert area.threshold == pytest.approx(threshold, abs=1e-6)
 
@@ -107,7 +107,7 @@ def test_the_units_of_a_feature_make_no_difference(drawn):
     features, image = rng.normal(size=(count, channels)), rng.normal(size=(2, 3, channels))
     folds = np.append(rng.integers(0, folds, count - 2), [0, 1])
     scale, shift = rng.uniform(0.1, 10, channels), rng.normal(size=channels)
-    one, two = (Applicability.fit(f, folds) for f in (features, features * scale + shift))
+    one, two = (Applicability(f, folds) for f in (features, features * scale + shift))
     assert one.threshold == pytest.approx(two.threshold)
     np.testing.assert_allclose(
         one.dissimilarity(image), two.dissimilarity(image * scale + shift), rtol=1e-6
@@ -117,16 +117,16 @@ def test_the_units_of_a_feature_make_no_difference(drawn):
 def test_a_feature_that_is_always_the_same_divides_nothing_by_zero():
     features = np.random.default_rng(0).normal(size=(20, 2))
     features[:, 1] = 7
-    area = Applicability.fit(features, np.arange(20) % 4)
-    assert area.threshold == Applicability.fit(features[:, :1], np.arange(20) % 4).threshold
-    same = Applicability.fit(np.zeros((4, 2)), np.arange(4))
+    area = Applicability(features, np.arange(20) % 4)
+    assert area.threshold == Applicability(features[:, :1], np.arange(20) % 4).threshold
+    same = Applicability(np.zeros((4, 2)), np.arange(4))
     assert same.dissimilarity(np.zeros((1, 1, 2)))[0, 0] <= same.threshold
     assert same.dissimilarity(np.ones((1, 1, 2)))[0, 0] > same.threshold
 
 
 def test_pixels_of_a_single_place_are_refused():
     with pytest.raises(UserError, match="two folds"):
-        Applicability.fit(np.zeros((5, 2)), np.zeros(5, int))
+        Applicability(np.zeros((5, 2)), np.zeros(5, int))
 
 
 # -- What is drawn from the training images --------------------------------------------------------

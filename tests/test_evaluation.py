@@ -15,6 +15,7 @@ from tinyunet.inference.evaluation import (
     OUTCOMES,
     Counts,
     Scores,
+    add,
     confusion_matrix,
     count_by_confidence,
     count_by_threshold,
@@ -64,7 +65,6 @@ def test_scores_follow_the_definitions_with_sets_of_pixels(drawn):
     accuracy = right / len(counted) if counted else None
     assert scores.pixel_accuracy == (None if accuracy is None else pytest.approx(accuracy))
     assert scores.confusion.sum() == len(counted)
-    assert scores.predicted_classes == sorted({int(prediction[place]) for place in counted})
 
 
 @given(maps())
@@ -290,7 +290,7 @@ def test_the_calibration_is_that_of_scikit_learn(seed, count):
         np.testing.assert_allclose(correct[found] / pixels[found], expected[0])
         np.testing.assert_allclose(probability[found] / pixels[found], expected[1])
     calibration = np.stack([pixels, probability, correct], axis=1)
-    scores = Scores([[1, 0], [0, 1]], calibration=calibration)
+    scores = Scores(Counts(np.eye(2, dtype=int), calibration))
     shares = pixels[found] / count
     gaps = abs(correct[found] / pixels[found] - probability[found] / pixels[found])
     assert scores.calibration_error == pytest.approx((shares * gaps).sum())
@@ -318,7 +318,7 @@ def test_evaluate_counts_how_sure_the_network_is_of_pixels_that_count():
 def test_the_picture_of_the_calibration_is_drawn_with_empty_bins():
     calibration = np.zeros((10, 3))
     calibration[6:] = [[10, 6.5, 5], [0, 0, 0], [20, 17, 12], [70, 68, 66]]
-    scores = Scores([[1, 0], [0, 1]], calibration=calibration)
+    scores = Scores(Counts(np.eye(2, dtype=int), calibration))
     assert draw_calibration(scores).mode == "RGB"
 
 
@@ -331,10 +331,10 @@ def test_the_threshold_is_nearest_to_a_half_of_those_with_the_highest_iou(seed, 
     truth = rng.integers(0, 2, (2, count))
     probabilities = rng.integers(0, 201, (2, count)) / 200  # on the thresholds, too
     counts = [  # of two images
-        Counts(np.eye(2), np.zeros((10, 3)), count_by_threshold(*each))
+        Counts(np.eye(2, dtype=int), np.zeros((10, 3)), count_by_threshold(*each))
         for each in zip(probabilities, truth, strict=True)
     ]
-    scores = Scores.from_counts(counts)
+    scores = Scores(add(counts))
     if not truth.any():
         assert scores.threshold_curve is None and scores.best_threshold is None
         return

@@ -13,10 +13,10 @@ from parts.watched import named_blocks, watch
 from tinyunet.backend import to_device, to_host
 from tinyunet.inference.sliding_window import (
     DEFAULT_MARGIN,
+    Axis,
     check_image,
     cut,
     full_margin,
-    plan_axis,
     round_up,
     without,
 )
@@ -95,7 +95,7 @@ def view(model, image, size=SIDE):
     network = model.network.eval()
     check_image(network, image)
     margin = round_up(min(DEFAULT_MARGIN, full_margin(network)), 2**network.depth)
-    axes = [plan_axis(network, length, size, margin) for length in image.shape[:2]]
+    axes = [Axis(network, length, size, margin) for length in image.shape[:2]]
     top, left = (axis.starts[len(axis.starts) // 2] for axis in axes)
     shown = image[top : top + axes[0].tile, left : left + axes[1].tile]
     window = model.standardization.transform(cut(image, *axes, top, left)[None])

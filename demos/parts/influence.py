@@ -8,7 +8,7 @@ would move that number.
 import numpy as np
 
 from tinyunet.backend import random_generator, to_device, to_host, xp
-from tinyunet.inference.sliding_window import cut, full_margin, plan_axis
+from tinyunet.inference.sliding_window import Axis, cut, full_margin
 
 PIXELS = 8  # of which the median is taken
 
@@ -30,7 +30,7 @@ def typical_half_side(model, image, seed=0):
     """
     network = model.network
     step, margin = 2**network.depth, full_margin(network)
-    axes = [plan_axis(network, length, step, margin) for length in image.shape[:2]]
+    axes = [Axis(network, length, step, margin) for length in image.shape[:2]]
     network.eval(save_backward=True)
     sides = []
     for place in random_generator(seed).integers(0, image.shape[:2], (PIXELS, 2)):

@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
 from tinyunet.data.scenes import paint_scene
-from tinyunet.inference.sliding_window import cut, full_margin, plan_axis, predict_probabilities
+from tinyunet.inference.sliding_window import Axis, cut, full_margin, predict_probabilities
 from tinyunet.nn.unet import UNet
 
 
@@ -17,7 +17,7 @@ def whole_scene_window(quick):
     """Show a tile and its window inside the scene, and at the corner, where it is mirrored."""
     photo, _ = paint_scene((128, 128), seed=1)
     network = UNet(3, 2, base_channels=1, depth=3)
-    axis = plan_axis(network, 128, tile=32, margin=24)
+    axis = Axis(network, 128, tile=32, margin=24)
     figure, axes = panels(1, 3, height=3.0, width_ratios=(128, 80, 80))
     axes[0].imshow(photo, interpolation="none")
     bare(axes[0], "tiles of 32, windows of 80")

@@ -11,7 +11,7 @@ from tinyunet.checkpoint import load_model
 from tinyunet.data.dataset import load_pairs, meaning_of
 from tinyunet.data.images import filled
 from tinyunet.data.pairing import find_pairs
-from tinyunet.inference.evaluation import Scores, evaluate_each
+from tinyunet.inference.evaluation import Scores, add, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
 from tinyunet.plots.pictures import draw_calibration, draw_confusion, draw_mistakes
 from tinyunet.progress import is_watched
@@ -61,7 +61,7 @@ def run_evaluate(
         model.ignore_index = table.ignore_index
     folder = make_folder(out) if out else None
     counts = evaluate_each(model, dataset, objects=objects, **windows)
-    scores = Scores.from_counts(counts, model.ignore_index)
+    scores = Scores(add(counts), model.ignore_index)
     if json:
         text = dumps(scores.as_json(model.class_names), indent=2, allow_nan=False)
         save_text(text + "\n", json)

@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss is watched anyway
-            warnings.showwarning = show_warning
+            # In one line, without the place in our code that it comes from.
+            warnings.showwarning = lambda text, *place: complain(f"note: {text}", 0)
             typed = vars(parser().parse_args(arguments))
             status = typed.pop("run")(**typed) or 0
             output.flush()
@@ -66,11 +67,6 @@ def complain(problem, status: int) -> int:
     """Print a problem as one line on the error stream; returns the status."""
     print("tinyunet:", plain(" ".join(str(problem).split())), file=sys.stderr)
     return status
-
-
-def show_warning(message, *place) -> None:
-    """Print a warning as one line, without the place in our code that it comes from."""
-    complain(f"note: {message}", 0)
 
 
 # -- What can be typed -----------------------------------------------------------------------------

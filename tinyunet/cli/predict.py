@@ -77,16 +77,11 @@ def run_predict(
 
 def images_to_predict(given: list[str], out: Path, classes: int) -> list[Path]:
     """List the images that are meant, folders opened; nothing may collide with the results."""
-    paths = []
-    for path in map(Path, given):
-        paths += list_images(path).values() if path.is_dir() else [path]
+    paths = [path for place in given for path in list_images(place).values()]
     if not paths:
         raise UserError(f"no images in {', '.join(given)}")
-    for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path}: no such image")
-        if os.path.dirname(os.path.realpath(path)) == os.path.realpath(out):
-            raise UserError(f"the images lie in {out} themselves: choose another --out")
+    if os.path.realpath(out) in {os.path.dirname(os.path.realpath(path)) for path in paths}:
+        raise UserError(f"the images lie in {out} themselves: choose another --out")
     endings = ["", "_overlay", "_applicability", *(f"_probability_{k}" for k in range(classes))]
     results = Counter(path.stem + ending for path in paths for ending in endings)
     name, count = results.most_common(1)[0]

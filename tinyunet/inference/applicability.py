@@ -20,7 +20,6 @@ of spatial prediction models (2021), Methods in Ecology and Evolution 12, 1620-1
 
 import copy
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,49 +35,45 @@ PIXELS, WINDOWS, SIDE = 1000, 50, 128  # of the training images: so many, from w
 FOLDS = 16  # at least: fewer images are divided into blocks
 
 
-@dataclass(frozen=True)
 class Applicability:
-    """The training pixels that others are compared with.
+    """What training pixels look like to a network, for others to be compared with.
+
+    Parameters
+    ----------
+    features : array (n, F)
+        The F features of n training pixels.
+    folds : array (n,), integers
+        The fold of each.
 
     Attributes
     ----------
     mean, std : array (F,)
-        Of the F features over the training pixels.
+        Of the features over the training pixels.
     points : array (n, F)
-        The standardized features of n training pixels.
+        The standardized features.
     unit : float
         The mean distance between two of them.
     threshold : float
         The dissimilarity index up to which a pixel lies inside the area of applicability.
+
+    Raises
+    ------
+    UserError
+        If all pixels are of one fold.
     """
 
-    mean: np.ndarray
-    std: np.ndarray
-    points: np.ndarray
-    unit: float
-    threshold: float
-
-    @classmethod
-    def fit(cls, features: np.ndarray, folds: np.ndarray) -> "Applicability":
-        """Learn from features (n, F) of training pixels and the fold of each, (n,) integers.
-
-        Raises
-        ------
-        UserError
-            If all pixels are of one fold.
-        """
+    def __init__(self, features: np.ndarray, folds: np.ndarray):
         if len(np.unique(folds)) < 2:
             raise UserError("the area of applicability needs training pixels of two folds")
-        mean, std = features.mean(axis=0), features.std(axis=0)
-        std = np.where(std > 0, std, 1)
-        points = (features - mean) / std
-        pairwise = distances(points, points)
-        unit = pairwise.sum() / (len(points) * (len(points) - 1)) or 1.0
+        self.mean, std = features.mean(axis=0), features.std(axis=0)
+        self.std = np.where(std > 0, std, 1)
+        self.points = (features - self.mean) / self.std
+        pairwise = distances(self.points, self.points)
+        self.unit = pairwise.sum() / (len(features) * (len(features) - 1)) or 1.0
         pairwise[folds[:, None] == folds] = np.inf
-        index = pairwise.min(axis=1) / unit
+        index = pairwise.min(axis=1) / self.unit
         lower, upper = np.quantile(index, (0.25, 0.75))
-        threshold = min(index.max(), upper + 1.5 * (upper - lower))
-        return cls(mean, std, points, float(unit), float(threshold))
+        self.threshold = min(index.max(), upper + 1.5 * (upper - lower))
 
     def dissimilarity(self, features: np.ndarray) -> np.ndarray:
         """Give the dissimilarity index (H, W) of pixels with the features (H, W, F)."""
@@ -165,7 +160,7 @@ def mark_applicability(model: Model, image, *, valid=None, out=None, **options) 
     """
     if not model.training_features:
         raise UserError("the model has no features of its training images; `train` adds them")
-    area = Applicability.fit(**model.training_features)
+    area = Applicability(**model.training_features)
     marks = np.empty(image.shape[:2], np.uint8) if out is None else out
     options["tta"] = False  # features can't be averaged as probabilities are
     for *window, features in predict_tiles(without_head(model), image, valid=valid, **options):

@@ -169,23 +169,31 @@ def count_objects(truth, prediction) -> np.ndarray:
 
 
 class Counts(NamedTuple):
-    """What is counted on an image, or a tile; counts of several are added."""
+    """What is counted on an image, or a tile; None is what was not asked for."""
 
     confusion: np.ndarray  # (K, K) of int64
-    calibration: np.ndarray  # (BINS, 3), see `count_by_confidence`
-    by_threshold: np.ndarray  # (2, 100) of int64, see `count_by_threshold`
+    calibration: np.ndarray | None = None  # (BINS, 3), see `count_by_confidence`
+    by_threshold: np.ndarray | None = None  # (2, 100) of int64, see `count_by_threshold`
     loss: float = 0.0  # summed over the tiles by their weights
-    weight: float = 0.0  # the sum of these weights; 0 if no loss was asked for
-    objects: np.ndarray | int = 0  # (K, 5) of int64, see `count_objects`; 0 if not asked for
+    weight: float = 0.0  # the sum of these weights
+    objects: np.ndarray | None = None  # (K, 5) of int64, see `count_objects`
 
 
 def add(counts: list[Counts]) -> Counts:
     """Add what was counted on several images, or tiles."""
-    return Counts(*(sum(parts) for parts in zip(*counts, strict=True)))
+    columns = zip(*counts, strict=True)
+    return Counts(*(None if parts[0] is None else sum(parts) for parts in columns))
 
 
 class Scores:
-    """The scores that follow from a confusion matrix (K, K); see the top of this module.
+    """The scores that follow from what was counted; see the top of this module.
+
+    Parameters
+    ----------
+    counts : Counts, or array (K, K)
+        All that was counted, or the confusion matrix alone.
+    ignore_index : int, optional
+        If it is a class, it has no scores.
 
     Attributes
     ----------
@@ -203,17 +211,19 @@ class Scores:
         The loss that `evaluate` was asked for.
     calibration : array (BINS, 3) or None
         See `count_by_confidence`.
+    calibration_error : float or None
+        The expected calibration error, 0 to 1.
     objects : array (K, 5) or None
         See `count_objects`.
     threshold_curve : array (99,) or None
         The mean IoU for each of the `THRESHOLDS` of the probability of class 1.
+    best_threshold : float or None
+        The threshold nearest to 0.5 whose mean IoU is almost, by `CHANCE`, the highest.
     """
 
-    def __init__(self, confusion, ignore_index: int | None = None, calibration=None, objects=None):
-        self.confusion = confusion = np.asarray(confusion, dtype=np.int64)
-        self.calibration, self.objects = calibration, objects
-        self.loss: float | None = None
-        self.threshold_curve: np.ndarray | None = None
+    def __init__(self, counts: Counts | np.ndarray, ignore_index: int | None = None):
+        counts = counts if isinstance(counts, Counts) else Counts(np.asarray(counts, np.int64))
+        self.confusion = confusion = counts.confusion
         true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)  # TP + FN, TP + FP
         right, total = np.diagonal(confusion), int(confusion.sum())
 
@@ -233,41 +243,22 @@ class Scores:
         # What guessing with the same shares would get right, times the total, in whole numbers.
         by_chance = sum(int(t) * int(p) for t, p in zip(true, predicted, strict=True))
         self.kappa = ratio(total * int(right.sum()) - by_chance, total**2 - by_chance)
+        self.loss, self.objects = ratio(counts.loss, counts.weight), counts.objects
 
-    @classmethod
-    def from_counts(cls, counts: list[Counts], ignore_index: int | None = None) -> "Scores":
-        """Compute all scores of images from what was counted on each."""
-        total = add(counts)
-        objects = total.objects if np.ndim(total.objects) else None
-        scores = cls(total.confusion, ignore_index, total.calibration, objects)
-        scores.loss = ratio(total.loss, total.weight)
-        if len(total.confusion) == 2 and total.by_threshold[1].any():
-            below = total.by_threshold.cumsum(axis=1)
+        self.calibration, self.calibration_error = counts.calibration, None
+        if counts.calibration is not None:
+            pixels, sure, right = counts.calibration.T
+            self.calibration_error = ratio(abs(sure - right).sum(), pixels.sum())
+
+        self.threshold_curve = self.best_threshold = None
+        if len(confusion) == 2 and counts.by_threshold is not None and counts.by_threshold[1].any():
+            below = counts.by_threshold.cumsum(axis=1)
             # (99, 2, 2): a confusion matrix for each threshold
             confusions = np.stack([below, below[:, -1:] - below], axis=-1).swapaxes(0, 1)[:99]
-            scores.threshold_curve = np.array([cls(c, ignore_index).mean_iou for c in confusions])
-        return scores
-
-    @property
-    def predicted_classes(self) -> list[int]:
-        """The classes that were predicted for at least one pixel that counts."""
-        return np.flatnonzero(self.confusion.sum(axis=0)).tolist()
-
-    @property
-    def calibration_error(self) -> float | None:
-        """The expected calibration error, 0 to 1; None if no pixel counts."""
-        if self.calibration is None:
-            return None
-        pixels, sure, right = self.calibration.T
-        return ratio(abs(sure - right).sum(), pixels.sum())
-
-    @property
-    def best_threshold(self) -> float | None:
-        """The threshold nearest to 0.5 whose mean IoU is almost, by `CHANCE`, the highest."""
-        if self.threshold_curve is None:
-            return None
-        good = THRESHOLDS[self.threshold_curve >= self.threshold_curve.max() - CHANCE]
-        return float(min(good, key=lambda threshold: abs(threshold - 0.5)))
+            curve = np.array([Scores(each, ignore_index).mean_iou for each in confusions])
+            good = THRESHOLDS[curve >= curve.max() - CHANCE]
+            self.threshold_curve = curve
+            self.best_threshold = float(min(good, key=lambda threshold: abs(threshold - 0.5)))
 
     def as_json(self, class_names) -> dict:
         """Return everything in a form that `json.dumps` takes.
@@ -309,11 +300,9 @@ class Scores:
         lines = [*aligned(rows), ""]
         lines += aligned([(name, format_score(total)) for name, total in totals.items()])
         if self.objects is not None:
-            rows = [("objects", *OUTCOMES)]
-            rows += [
-                (name, *map(str, row)) for name, row in zip(class_names, self.objects, strict=True)
-            ]
-            lines += ["", *aligned(rows)]
+            cells = self.objects.astype(str).tolist()
+            rows = [(name, *row) for name, row in zip(class_names, cells, strict=True)]
+            lines += ["", *aligned([("objects", *OUTCOMES), *rows])]
         return "\n".join(lines)
 
 
@@ -353,8 +342,8 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
     Scores
         Of all pixels of all images together.
     """
-    counts = evaluate_each(model, dataset, loss, **options)
-    return Scores.from_counts(counts, model.ignore_index)
+    counts = add(evaluate_each(model, dataset, loss, **options))
+    return Scores(counts, model.ignore_index)
 
 
 def evaluate_each(

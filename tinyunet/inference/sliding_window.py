@@ -25,7 +25,6 @@ for such a network the result always is that of the whole image.
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -54,9 +53,16 @@ DEFAULT_MARGIN = 64
 MEMORY_SHARE = 0.35
 
 
-@dataclass(frozen=True)
 class Axis:
-    """How one side of an image is divided, the height or the width.
+    """How one side of an image is divided: as few tiles as `tile` allows, all of one size.
+
+    Parameters
+    ----------
+    network : UNet
+    length : int
+        Pixels of the image, along this axis.
+    tile, margin : int
+        The most that is kept of each window, and what is seen around it.
 
     Attributes
     ----------
@@ -72,25 +78,15 @@ class Axis:
         Where the tile begins in the network's output for the window.
     """
 
-    starts: range
-    tile: int
-    window: int
-    before: int
-    skip: int
-
-
-def plan_axis(network, length: int, tile: int, margin: int) -> Axis:
-    """Divide `length` pixels into as few tiles as `tile` allows, all of one size."""
-    step = 2**network.depth
-    tiles = -(-length // tile)
-    tile = round_up(-(-length // tiles), step)
-    starts = range(0, length, tile)
-    if network.padding == "same":
-        return Axis(starts, tile, window=tile + 2 * margin, before=margin, skip=margin)
-    window = next(
-        size for size in itertools.count(tile) if (network.output_length(size) or 0) >= tile
-    )
-    return Axis(starts, tile, window, before=(window - network.output_length(window)) // 2, skip=0)
+    def __init__(self, network, length: int, tile: int, margin: int):
+        tiles = -(-length // tile)
+        self.tile = round_up(-(-length // tiles), 2**network.depth)
+        self.starts = range(0, length, self.tile)
+        self.window, self.before, self.skip = self.tile + 2 * margin, margin, margin
+        if network.padding == "valid":  # the smallest window whose output holds the tile
+            sizes = itertools.count(self.tile)
+            self.window = next(n for n in sizes if (network.output_length(n) or 0) >= self.tile)
+            self.before, self.skip = (self.window - network.output_length(self.window)) // 2, 0
 
 
 def full_margin(network) -> int:
@@ -176,8 +172,8 @@ def sliding_window(
         margin = min(DEFAULT_MARGIN, full_margin(network))
     margin = round_up(margin, 2**network.depth)
     height, width = image.shape[:2]
-    vertical = plan_axis(network, height, tile, margin)
-    horizontal = plan_axis(network, width, tile, margin)
+    vertical = Axis(network, height, tile, margin)
+    horizontal = Axis(network, width, tile, margin)
     corners = list(itertools.product(vertical.starts, horizontal.starts))
     at_once = min(4 if device_name() == "cuda" else len(replicas.replicas), len(corners))
     check_memory(

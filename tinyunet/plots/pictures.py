@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 from tinyunet.atomic_io import save_picture
-from tinyunet.checkpoint import Model
 from tinyunet.data.images import plain
 from tinyunet.inference.evaluation import THRESHOLDS, Scores
 from tinyunet.plots.colors import PALETTE, as_rgb, color_mask, overlay
@@ -252,9 +251,9 @@ def draw_calibration(scores: Scores) -> Image.Image:
         return as_image(figure)
 
 
-def draw_threshold_curve(model: Model, scores: Scores) -> Image.Image:
+def draw_threshold_curve(scores: Scores, class_name: str) -> Image.Image:
     """Draw the mean IoU of a model of two classes over the probability of class 1 asked for."""
-    curve, best = scores.threshold_curve, model.threshold
+    curve, best = scores.threshold_curve, scores.best_threshold
     iou = curve[THRESHOLDS == best].item()
     with figure_of(5, 3.6) as figure:
         axes = figure.subplots()
@@ -262,8 +261,8 @@ def draw_threshold_curve(model: Model, scores: Scores) -> Image.Image:
         axes.plot(best, iou, "o", color=VERMILION, label=f"{iou:.3f} at {best:.2f}")
         axes.axvline(0.5, color="gray", linestyle="--", label=f"{curve[49]:.3f} at 0.50")
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="validation mean IoU")
-        name = shortened(model.class_names[1])
-        axes.set_xlabel(f"{name} where its probability is above", parse_math=False)
+        label = f"{shortened(class_name)} where its probability is above"
+        axes.set_xlabel(label, parse_math=False)
         axes.legend(loc="lower center")
         return as_image(figure)
 

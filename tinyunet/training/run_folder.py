@@ -121,7 +121,8 @@ class RunFolder:
         best = replace(self.model, metadata=metadata, threshold=threshold)
         save_model(self.path / "model.npz", best)
         if threshold is not None:
-            save_picture(draw_threshold_curve(best, scores), self.path / "threshold_curve.png")
+            picture = draw_threshold_curve(scores, self.model.class_names[1])
+            save_picture(picture, self.path / "threshold_curve.png")
 
     def add_training_features(self, training: Dataset) -> None:
         """Add to the best network what `predict --applicability` compares an image with."""
