@@ -554,6 +554,7 @@ def test_a_learning_rate_far_too_large_never_reaches_a_checkpoint(tmp_path):
 
 def test_a_run_stops_early_and_stays_stopped(tmp_path, monkeypatch, capsys):
     scores = Scores([[9, 1], [0, 9]])
+    scores.loss = 0.5
     monkeypatch.setattr(trainer, "evaluate", lambda *_, **__: scores)
     result = run(tmp_path, val_interval=2, patience=3)
     assert [row["step"] for row in result.history] == [2, 4, 6, 8]

@@ -206,10 +206,15 @@ def parse_class_table(text: str) -> ClassTable:
 
 
 def table_beside(mask: str | Path) -> ClassTable | None:
-    """Read the list that CVAT or Roboflow left beside a mask, in its folder or the one above."""
-    folder = Path(os.path.realpath(mask)).parent
-    names = itertools.product((folder, folder.parent), ("labelmap.txt", "_classes.csv"))
-    listing = next((place / name for place, name in names if (place / name).is_file()), None)
+    """Read the table that was left beside a mask.
+
+    `tinyunet rasterize` leaves one named after the mask, CVAT and Roboflow their lists in its
+    folder or the one above.
+    """
+    mask = Path(os.path.realpath(mask))
+    places = itertools.product((mask.parent, mask.parent.parent), ("labelmap.txt", "_classes.csv"))
+    candidates = [mask.with_name(f"{mask.stem}_classes.txt"), *itertools.starmap(Path, places)]
+    listing = next(filter(Path.is_file, candidates), None)
     if listing is None:
         return None
     warn_once(f"the classes are those of {listing}")
@@ -426,7 +431,7 @@ def doubt_of(masks: Sequence[MaskSummary], values: Sequence[int], total: Counter
         text = f"hold {len(between)} values between {low} and {high} that nowhere form an area"
         return f"{text}, as smoothed borders do", table
     # Objects are numbered 0 to n without gaps, n large, and another in every mask.
-    found = [set(mask.counts) & {0, *values} for mask in masks]
+    found = [set(mask.counts) & set(values) for mask in masks]
     largest = [len(each) - 1 for each in found if each == set(range(len(each)))]
     if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
         return "seem to number objects, and all objects may be one class", divided(0, 0, high)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tinyunet.atomic_io import aside, save_picture, save_text
-from tinyunet.data.class_table import ClassTable, numbered, values_of
+from tinyunet.data.class_table import ClassTable, numbered
 from tinyunet.data.images import Place, Raster, import_rasterio, listed, open_raster
 from tinyunet.errors import UserError, import_extra, problems_named
 
@@ -337,11 +337,10 @@ def rasterize(
     nodata = outside if outside == OUTSIDE else None
     with raster_file(out, mask.shape, mask.dtype, raster.place, nodata=nodata) as file:
         file.write(mask, 1)
-    pixels = np.bincount(mask.ravel(), minlength=256)
-    counts = {
-        name: int(sum(pixels[value] for word in words for value in values_of(word)))
-        for name, words in zip(table.names, table.values, strict=True)
-    }
+    counts = dict.fromkeys(table.names, 0)
+    for value, pixels in enumerate(np.bincount(mask.ravel()).tolist()):
+        if (label := table.lookup.get(value, table.ignore_index)) != table.ignore_index:
+            counts[table.names[label]] += pixels
     return table, counts
 
 
@@ -362,8 +361,9 @@ def classes_of_field(values, outside: int, name: str, known: ClassTable | None):
         labels = background | dict(enumerate(new, start=len(background)))
         number_of = {label: number for number, label in labels.items()}
     else:
-        listed_words = zip(known.names, known.values, strict=True)
-        number_of = {label: values_of(words[0])[0] for label, words in listed_words if words}
+        rows = reversed(known.lookup.items())  # of several numbers, the first one is stored
+        numbers = {label: value for value, label in rows if value in range(255)}
+        number_of = {name: numbers[k] for k, name in enumerate(known.names) if k in numbers}
         if new := set(found) - set(number_of):
             raise UserError(f"{min(new)} is not among those of --classes")
         return known, number_of

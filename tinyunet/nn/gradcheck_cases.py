@@ -60,34 +60,19 @@ def cases(seed=0):
         return op.normalize_batch(x, gamma, beta)[0]
 
     x, image, small = normal(2, 5, 7, 3), normal(2, 7, 9, 3), normal(2, 3, 5, 4)
-    kernel, bias, two = normal(3, 3, 3, 4), normal(4), normal(2, 2, 3, 4)
-    three, columns = normal(3), normal(2, 3, 3, 3, 2, 3)
+    kernel, bias, three = normal(3, 3, 3, 4), normal(4), normal(3)
     patches = {"kernel_size": (3, 2), "stride": (1, 2)}
     constants = {"mean": normal(3), "variance": positive(3)}
     labels = {"labels": rng.integers(0, 4, (2, 3, 5)), "ignore_index": 255}
     labels["labels"][0, 0] = 255
     weights = {"pixel_weights": positive(2, 3, 5), "class_weights": positive(4)}
-    padded = {"base_channels": 2, "depth": 2}
-    valid = {"base_channels": 2, "depth": 1, "padding": "valid", "upsampling": "nearest"}
-    networks = {
-        "UNet, same padding": (UNet(3, 3, **padded), normal(1, 8, 12, 3)),
-        "UNet, valid, nearest, batch norm": (
-            UNet(2, 3, norm="batch", **valid),
-            normal(1, 22, 24, 2),
-        ),
-    }
     found = {
         "im2col": (partial(op.im2col, **patches), x),
-        "col2im": (partial(op.col2im, image_shape=x.shape, **patches), columns),
+        "col2im": (partial(op.col2im, image_shape=x.shape, **patches), normal(2, 3, 3, 3, 2, 3)),
         "conv2d": (partial(op.conv2d, padding="same"), x, kernel, bias),
         "conv2d, stride 2": (partial(op.conv2d, stride=2, padding=1), image, kernel, bias),
-        "conv_transpose2d": (op.conv_transpose2d, small, two, three),
-        "conv_transpose2d, padding": (
-            partial(op.conv_transpose2d, padding=1),
-            small,
-            kernel,
-            three,
-        ),
+        "conv_transpose2d": (op.conv_transpose2d, small, normal(2, 2, 3, 4), three),
+        "conv_transpose2d, overlapping": (op.conv_transpose2d, small, kernel, three),
         "max_pool2d": (op.max_pool2d, distinct(2, 4, 6, 3)),
         "upsample_nearest2d": (op.upsample_nearest2d, x),
         "crop": (partial(op.crop, height=3, width=4), x),
@@ -100,9 +85,13 @@ def cases(seed=0):
         "softmax_cross_entropy": (partial(op.softmax_cross_entropy, **labels, **weights), small),
         "dice_loss": (partial(op.dice_loss, **labels), small),
     }
-    for name, (network, image) in networks.items():
-        function, values = as_function(network)
-        found[name] = (function, image, *values.values())
+    valid = {"padding": "valid", "upsampling": "nearest", "norm": "batch"}
+    for name, depth, size, options in (
+        ("UNet, same padding", 2, (8, 12), {}),
+        ("UNet, valid, nearest, batch norm", 1, (22, 24), valid),
+    ):
+        function, values = as_function(UNet(3, 3, base_channels=2, depth=depth, **options))
+        found[name] = (function, normal(1, *size, 3), *values.values())
     return found
 
 

@@ -234,16 +234,14 @@ class Trainer(Training):
 
     def has_stopped_improving(self) -> bool:
         """Wait for all processes; tell whether the last validations were all no better."""
-        if self.config.patience is None:
-            self.communicator.wait()
-            return False
+        self.communicator.wait()  # for the main process, which alone knows the scores
         since = [row for row in self.history if row["step"] > self.best_step]
-        count = sum("val_mean_iou" in row for row in since)
-        enough = self.communicator.is_main_process and count >= self.config.patience
+        count, patience = sum("val_mean_iou" in row for row in since), self.config.patience
+        enough = patience is not None and self.communicator.is_main_process and count >= patience
         if enough:
             self.say(f"no better score in {count} validations, so training stops early")
         votes = xp.asarray([float(enough)])
-        self.communicator.sum_in_place(votes)  # only the main process knows the scores
+        self.communicator.sum_in_place(votes)
         return bool(votes[0])
 
     def stop(self, reason: str) -> None:
