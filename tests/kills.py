@@ -5,6 +5,7 @@ those of ``predict`` and of ``tile``. The book's page on accidents has its figur
 """
 
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,14 +40,26 @@ def tinyunet(arguments: str, folder: Path, seconds: float | None = None) -> bool
     return True
 
 
+def duration(command: str, folder: Path) -> float:
+    """Run a command to its end; returns the seconds that it took."""
+    start = time.perf_counter()
+    assert tinyunet(command, folder)
+    return time.perf_counter() - start
+
+
+def moment(whole: float) -> float:
+    """Draw when to kill a command that takes so many seconds: Python has begun, and it may end."""
+    return random.uniform(0.2, 1) * whole
+
+
 def kill_training(folder: Path, kills: int) -> int:
     """Kill a run and resume it, again and again; returns how many kills it survived."""
-    tinyunet(TRAIN.format("whole"), folder)
+    whole = duration(TRAIN.format("whole"), folder)
     done, run = 0, folder / "run"
     while done < kills:
         begun = (run / "last.npz").exists()
         command = "train images masks --out run --resume" if begun else TRAIN.format("run")
-        if tinyunet(command, folder, random.uniform(0.5, 4)):
+        if tinyunet(command, folder, moment(whole)):
             compare(folder / "whole", run)
             for path in run.iterdir():
                 path.unlink()
@@ -69,19 +82,22 @@ def compare(whole: Path, run: Path) -> None:
 
 def kill_writing(folder: Path, command: str, out: str, kills: int) -> int:
     """Kill a command that writes into a folder: each file there is whole; returns the kills."""
-    done = 0
+    whole, done = duration(command, folder), 0
     while done < kills:
-        for path in sorted((folder / out).rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        if not tinyunet(command, folder, random.uniform(0.5, 3)):
-            done += 1
+        clear(folder / out)
+        done += not tinyunet(command, folder, moment(whole))
         for path in (folder / out).rglob("*.[pt][ni][gf]"):
             with Image.open(path) as picture:
                 picture.load()
-    for path in sorted((folder / out).rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    tinyunet(command, folder)
+    clear(folder / out)
+    assert tinyunet(command, folder)
     return done
+
+
+def clear(folder: Path) -> None:
+    """Remove what can be seen in a folder; what is hidden is for the next run to remove."""
+    for path in folder.glob("[!.]*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def main() -> None:

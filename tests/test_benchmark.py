@@ -1,5 +1,6 @@
 """The benchmark: its sides compute the same, and its tables and pictures come out."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -82,3 +83,13 @@ def test_an_unknown_network_is_refused_in_words():
     done = run_benchmark("--networks", "base17")
     assert done.returncode == 2
     assert "'base17' is none of norm16, norm32" in done.stderr
+
+
+def test_the_commands_take_turns_and_their_time_and_memory_are_told():
+    words = [sys.executable, str(DEMOS / "whole_command.py")]
+    words += ["--steps", "1", "--size", "64", "--rounds", "1", "--pause", "0"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    sides = 3 if importlib.util.find_spec("torch") else 1
+    assert [row[0] for row in rows] == ["| train"] * sides + ["| predict"] * sides
+    assert all(float(row[2]) > 0 and float(row[4].rstrip(" |")) > 10 for row in rows)

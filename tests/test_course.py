@@ -2,6 +2,8 @@
 
 import ast
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 
 from tests.course_answers import ANSWERS, WRONG, solve, spoil
 from tinyunet.cli.main import main
+from tinyunet.course import session
 from tinyunet.course.checks import UNET_STEPS
 from tinyunet.course.finale import train_and_draw
 from tinyunet.course.folder import (
@@ -165,7 +168,7 @@ def test_a_wrong_answer_is_explained_and_the_status_says_so(folder, capsys):
     )
     assert learn(folder) == 1
     text = capsys.readouterr().out
-    assert "01_relu.py: dx is wrong" in text
+    assert "01_relu.py:\ndx is wrong" in text
     assert "--hint" in text
 
 
@@ -205,6 +208,20 @@ def test_a_lost_file_comes_back_empty(folder):
     path_of(folder, EXERCISES[3]).unlink()
     make_folder(folder)
     assert path_of(folder, EXERCISES[3]).read_text() == template(EXERCISES[3].name)
+
+
+@pytest.mark.parametrize(
+    ("on_the_path", "typed", "said"),
+    [
+        ("/usr/bin/tinyunet", "/usr/bin/tinyunet", "tinyunet learn"),
+        (None, ".venv/bin/tinyunet", ".venv/bin/tinyunet learn"),
+        (None, "tinyunet/__main__.py", f"{sys.executable} -m tinyunet learn"),
+    ],
+)
+def test_what_to_type_next_is_found_by_the_shell(monkeypatch, tmp_path, on_the_path, typed, said):
+    monkeypatch.setattr(shutil, "which", lambda name: on_the_path)
+    monkeypatch.setattr(sys, "argv", [typed])
+    assert f"    {said} {tmp_path}" in session.welcome(tmp_path)
 
 
 def test_watching_checks_again_when_a_file_is_saved(folder, capsys, monkeypatch):

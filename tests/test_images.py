@@ -12,7 +12,7 @@ from tinyunet.data.dataset import load_pairs
 from tinyunet.data.images import (
     ImageFormat,
     Place,
-    highest,
+    extremes,
     in_format,
     open_raster,
     prepare,
@@ -263,11 +263,23 @@ def test_numbers_of_another_scale_get_a_note_with_both_and_a_dark_image_does_not
         assert f"{255 * trained:g}; if" in text
 
 
-def test_the_largest_number_is_that_of_the_data():
+def test_the_extremes_are_those_of_the_data():
     pixels = np.full((H, W), 7, np.float32)
-    pixels[0, 0], pixels[1, 1] = np.nan, np.inf
-    assert highest(raster_of(pixels, "a")) == 7
-    assert highest(raster_of(pixels * np.nan, "a")) == 0
+    pixels[0, 0], pixels[1, 1], pixels[2, 2] = np.nan, np.inf, -3
+    assert extremes(raster_of(pixels, "a")) == (-3, 7)
+    assert extremes(raster_of(pixels * np.nan, "a")) == (0, 0)
+
+
+@pytest.mark.parametrize("mark", [-9999, -32768])
+def test_a_number_that_seems_to_mark_missing_data_is_named(mark):
+    pixels = numbers().astype(np.int16)
+    raster = raster_of(pixels, "dem.tif")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        in_format(raster, ImageFormat.of(raster))
+    pixels[2, 3] = mark
+    with pytest.warns(UserWarning, match=f"dem.tif: its lowest number is {mark}; if it marks"):
+        in_format(raster, ImageFormat.of(raster))
 
 
 # --- Without rasterio, and broken files ---

@@ -319,6 +319,7 @@ def test_from_polygons_to_polygons_by_the_command_line(tmp_path, monkeypatch, ca
 
     assert "background" in call("rasterize scene.tif roofs.gpkg --out mask.tif").out
     files = "scene.tif mask.tif --classes mask_classes.txt"
+    assert "roofs: 1" in call("check scene.tif mask.tif --out report").out  # the table is found
     said = call(f"check {files} --out report").out
     assert "12.50% of the pixels are missing data" in said and "0 problems" in said
     assert "bands (red, green, blue, band 4) of uint16, 240 x 288 pixels" in said

@@ -123,6 +123,7 @@ class LabPiece {
   async check() {
     this.working(true);
     this.message.textContent = "checking \u2026";
+    this.message.className = "message";
     try {
       const { name } = this.exercise();
       const { state, message } = await this.python.call("check", { name, text: this.text });

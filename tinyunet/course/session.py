@@ -1,5 +1,6 @@
 """What `tinyunet learn` says and does: the first call, the list, a hint, the training."""
 
+import shutil
 import sys
 import textwrap
 import time
@@ -81,15 +82,20 @@ def run_learn(
 def welcome(folder: Path) -> str:
     """Say what to do with a new folder."""
     return (
-        f"{folder} now holds {len(EXERCISES)} exercises, one file each. In every one forward "
-        "works, "
-        "and its backward is yours\nto write. At the end your own operations train a U-Net.\n\n"
-        f"Open {path_of(folder, EXERCISES[0])}, write what stands for the three dots, save, and "
-        "run\n\n"
-        f"    tinyunet learn {folder}\n\n"
-        "again: it says what is right, what is wrong, and in what way.\nWith --watch it does so "
-        "whenever you save."
+        f"{folder} now holds {len(EXERCISES)} exercises, one file each. In every one forward works,"
+        "\nand its backward is yours to write. At the end your own operations train a U-Net.\n\n"
+        f"Open {path_of(folder, EXERCISES[0])}, write what stands for the three dots, save, and run"
+        f"\n\n    {command()} learn {folder}\n\n"
+        "again: it says what is right, what is wrong, and in what way.\n"
+        "With --watch it does so whenever you save."
     )
+
+
+def command() -> str:
+    """Give what to type to run tinyunet again: its path, where the shell does not find it."""
+    if shutil.which("tinyunet"):
+        return "tinyunet"
+    return sys.argv[0] if Path(sys.argv[0]).name == "tinyunet" else f"{sys.executable} -m tinyunet"
 
 
 def show(folder: Path, findings: list[Finding]) -> None:
@@ -107,8 +113,8 @@ def show(folder: Path, findings: list[Finding]) -> None:
         return
     name = f"{current.exercise.name}.py"
     if current.state == WRONG:
-        print(f"{name}: {current.message}")
-        print(f"\nA hint: tinyunet learn {folder} --hint    To read: {current.exercise.chapter}")
+        print(f"{name}:\n{current.message}")
+        print(f"\nA hint: {command()} learn {folder} --hint\nTo read: {current.exercise.chapter}")
         print(f"Next: {name}, once more")
     else:
         print(f"Next: {name} ({current.exercise.title}). To read: {current.exercise.chapter}")

@@ -206,10 +206,15 @@ def parse_class_table(text: str) -> ClassTable:
 
 
 def table_beside(mask: str | Path) -> ClassTable | None:
-    """Read the list that CVAT or Roboflow left beside a mask, in its folder or the one above."""
-    folder = Path(os.path.realpath(mask)).parent
-    names = itertools.product((folder, folder.parent), ("labelmap.txt", "_classes.csv"))
-    listing = next((place / name for place, name in names if (place / name).is_file()), None)
+    """Read the table that was left beside a mask.
+
+    `tinyunet rasterize` leaves one named after the mask, CVAT and Roboflow their lists in its
+    folder or the one above.
+    """
+    mask = Path(os.path.realpath(mask))
+    places = itertools.product((mask.parent, mask.parent.parent), ("labelmap.txt", "_classes.csv"))
+    candidates = [mask.with_name(f"{mask.stem}_classes.txt"), *itertools.starmap(Path, places)]
+    listing = next(filter(Path.is_file, candidates), None)
     if listing is None:
         return None
     warn_once(f"the classes are those of {listing}")

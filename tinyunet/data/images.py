@@ -25,6 +25,7 @@ from tinyunet.errors import UserError, import_extra, problems_named
 ALL = slice(None)
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 ORIENTATION = 274  # in EXIF data
+MARKS = (-9999, -99999, -32767, -32768)  # numbers that often stand for missing data, unsaid
 
 # The TIFFs that Pillow reads right: color model, bits of each channel, types of numbers (1 for
 # unsigned integers, 3 for floats) and additional channels (2 for plain transparency) ...
@@ -402,7 +403,7 @@ class ImageFormat:
         What a transparent pixel means: "valid" (it is missing data), "drop" (nothing) or
         "channel" (the network sees it); None where there was none.
     high : float
-        The largest number: see `highest`.
+        The largest number: see `extremes`.
     """
 
     dtype: str
@@ -430,7 +431,7 @@ class ImageFormat:
     @classmethod
     def of(cls, raster: Raster, bands=None, alpha=None) -> "ImageFormat":
         """Describe an image that `prepare` gave."""
-        names, high = raster.band_names, highest(raster)
+        names, (_, high) = raster.band_names, extremes(raster)
         return cls(str(raster.dtype), raster.color, names, bands, alpha, high)
 
 
@@ -521,26 +522,30 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
     if kinds[0] != kinds[1]:
         fault = f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed"
         raise UserError(f"{fault}, as the training images are: convert it")
-    high = highest(raster)
+    low, high = extremes(raster)
+    if low in MARKS:
+        cure = f"if it marks missing data, let the file say so: gdal_edit.py -a_nodata {low:g} FILE"
+        warn_once(f"{raster.path}: its lowest number is {low:g}; {cure}")
     if wanted.high and high and not 0.01 < high / wanted.high < 100:
         ends = f"its numbers end at {high:g}, those of the training images at {wanted.high:g}"
         warn_once(f"{raster.path}: {ends}; if that is another scale, convert it")
     return raster
 
 
-def highest(raster: Raster) -> float:
-    """Give the largest number of an image, or of blocks spread over it.
+def extremes(raster: Raster) -> tuple[float, float]:
+    """Give the smallest and the largest number of an image, or of blocks spread over it.
 
-    It is 0 for 8 bits, which have one scale only, and where nothing is above 0.
+    The smallest is at most 0, the largest at least; both are 0 for 8 bits, which have one scale.
     """
     if raster.dtype == np.uint8:
-        return 0.0
-    windows, high = list(blocks(raster.shape, 512)), 0.0
+        return 0.0, 0.0
+    windows, low, high = list(blocks(raster.shape, 512)), 0.0, 0.0
     for window in windows[:: -(-len(windows) // 16)]:
         pixels, valid = raster.read(*window)
         data = True if valid is None else valid[:, :, np.newaxis]
+        low = min(low, float(pixels.min(initial=0, where=data)))
         high = max(high, float(pixels.max(initial=0, where=data)))
-    return high
+    return low, high
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
