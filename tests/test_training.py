@@ -625,7 +625,7 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"seed": -1}, "seed must be from 0"),
         ({"patience": 0}, "patience must be from 1"),
         ({"loss": "dice", "weight_map": True}, "the Dice loss has no weights"),
-        ({"val_split": "spatial"}, "a scene with room for two parts"),
+        ({"val_split": "spatial"}, "a spatial split needs a scene with room for two parts"),
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
         ({"class_names": ["a", "a"]}, "same name"),
