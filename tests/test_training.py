@@ -580,13 +580,15 @@ def test_a_run_ends_with_advice_on_the_steps(tmp_path, capsys):
     assert "step 24 of 24: The validation loss " in capsys.readouterr().err
 
 
-def test_tiles_of_a_scene_are_split_by_region(tmp_path):
+def test_tiles_of_a_scene_are_split_by_region_or_a_note_is_given(tmp_path):
     tiles = blobs(8, size=(20, 20))
     tiles.stems = [f"scene_r{r:03}_c{c:03}" for r in (0, 20) for c in (0, 20, 40, 60)]
     write_folders(tmp_path, tiles)
     config = tiny(tmp_path, val_split="spatial", val_fraction=0.25)
     _, validation = load_datasets(config, None, False)
     assert validation.stems == ["scene_r000_c060", "scene_r020_c060"]
+    with pytest.warns(UserWarning, match="--val-split spatial"):
+        load_datasets(tiny(tmp_path), None, False)
 
 
 def test_border_weights_follow_the_crop_and_hold_the_class_weights(tmp_path):

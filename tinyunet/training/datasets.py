@@ -3,9 +3,9 @@
 from tinyunet.checkpoint import TrainingState
 from tinyunet.data.class_table import parse_class_table, read_class_table
 from tinyunet.data.dataset import Dataset, load_pairs
-from tinyunet.data.images import ImageFormat
+from tinyunet.data.images import ImageFormat, warn_once
 from tinyunet.data.pairing import find_pairs
-from tinyunet.data.splits import limit_validation, spatial_split
+from tinyunet.data.splits import limit_validation, places_of, spatial_split
 from tinyunet.errors import UserError
 from tinyunet.nn.unet import UNet
 from tinyunet.training.config import TrainingConfig
@@ -21,6 +21,11 @@ def load_datasets(
         options = {"image_format": training.image_format, "cache": config.cache}
         validation = load_pairs(pairs, training.table, progress=progress, **options)
     elif config.val_split == "random":
+        if len({scene for scene, _ in places_of(training)}) < len(training):
+            warn_once(
+                "tiles of one scene are split at random: validation sees neighbors of what was "
+                "learned, and flatters; --val-split spatial holds out a block of the scene instead"
+            )
         training, validation = training.split(config.val_fraction, config.seed)
     else:
         buffer = receptive_field(config.depth)
