@@ -148,7 +148,11 @@ def test_a_run_of_the_command_line_can_be_loaded(tmp_path):
     )
     train(config, (data, data), progress=False)
     model = Segmenter.load(tmp_path / "run" / "model.npz")
-    assert (model.classes, model.ignore_index, model.depth) == (NAMES, 255, 1)
+    assert (model.config.class_names, model.config.ignore_index, model.config.depth) == (
+        NAMES,
+        255,
+        1,
+    )
     assert model.predict(data.images[0]).shape == (20, 28)
 
 

@@ -6,6 +6,7 @@ of `tinyunet.training.loop`; for a run with validation, checkpoints and pictures
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from tinyunet.inference.evaluation import Scores, evaluate
 from tinyunet.inference.sliding_window import predict_classes, predict_probabilities
 from tinyunet.progress import tqdm
 from tinyunet.training.config import TrainingConfig
-from tinyunet.training.setup import Training, new_model, new_network
+from tinyunet.training.setup import Training, new_model
 
 Images = str | Path | Sequence[np.ndarray | str | Path]
 
@@ -53,6 +54,8 @@ class Segmenter:
 
     Attributes
     ----------
+    config : TrainingConfig
+        The settings.
     losses : list of float
         The training loss of each step.
 
@@ -76,14 +79,16 @@ class Segmenter:
             raise UserError(f"classes must be a list of at least two names, and is {classes!r}")
         if ignore_index in range(len(classes)):
             raise UserError(f"ignore_index {ignore_index} is a class: ignore another value, as 255")
-        self.classes, self.ignore_index = [str(name) for name in classes], ignore_index
-        self.base_channels, self.depth, self.seed = base_channels, depth, seed
+        settings = {"base_channels": base_channels, "depth": depth, "seed": seed}
+        settings |= {"class_names": list(map(str, classes)), "ignore_index": ignore_index}
+        self.config = TrainingConfig("", "", "", **settings)
+        self.config.check()
         self.losses: list[float] = []
         self._model: Model | None = None
-        new_network(self._config(), 1, len(classes))  # if a number makes no sense, say so now
 
     def __repr__(self) -> str:
-        settings = f"classes={self.classes}, base_channels={self.base_channels}, depth={self.depth}"
+        names, config = self.config.class_names, self.config
+        settings = f"classes={names}, base_channels={config.base_channels}, depth={config.depth}"
         return f"Segmenter({settings}): {'trained' if self._model else 'not trained yet'}"
 
     def fit(
@@ -124,13 +129,15 @@ class Segmenter:
         """
         dataset = self._dataset(images, masks)
         smallest = min(min(image.shape[:2]) for image in dataset.images)
-        fitting = max(min(128, smallest) // 2**self.depth, 1) * 2**self.depth
-        config = self._config(**{"crop_size": fitting, "steps": steps} | settings)
+        step = 2**self.config.depth
+        fitting = max(min(128, smallest) // step, 1) * step
+        config = replace(self.config, **{"crop_size": fitting, "steps": steps} | settings)
+        config.check()
         model = new_model(config, dataset, dataset)
         training = Training(config, model, dataset).steps(0, steps)
         bar = tqdm(training, "training", steps, unit="step", disable=not progress)
         self.losses = list(map(float, [loss for _, loss in bar]))
-        model.training_features = sample_features(model, dataset, self.seed, config.threads)
+        model.training_features = sample_features(model, dataset, config.seed, config.threads)
         self._model = model
         return self
 
@@ -171,14 +178,6 @@ class Segmenter:
 
     # -- Inside ---------------------------------------------------------------------------
 
-    def _config(self, **settings) -> TrainingConfig:
-        """Gather the settings of a training, and check them."""
-        names = ("base_channels", "depth", "ignore_index", "seed")
-        settings |= {name: getattr(self, name) for name in names}
-        config = TrainingConfig("", "", "", class_names=self.classes, **settings)
-        config.check()
-        return config
-
     def _trained(self) -> Model:
         """Return the model, if there is one."""
         if self._model is None:
@@ -192,6 +191,7 @@ class Segmenter:
 
     def _dataset(self, images: Images, masks: Images, table=None, image_format=None) -> Dataset:
         """Read images and masks, and check that they belong together."""
+        names, ignore = self.config.class_names, self.config.ignore_index
         if isinstance(images, str | Path) and isinstance(masks, str | Path):
             pairs = find_pairs(images, masks)
         else:
@@ -207,9 +207,7 @@ class Segmenter:
                 for k, (image, mask) in enumerate(zip(images, masks, strict=True))
             ]
         if table is None and any(isinstance(pair.mask_path, Raster) for pair in pairs):
-            ignored = () if self.ignore_index is None else (self.ignore_index,)
-            table = numbered(range(len(self.classes)), self.classes, ignored)
-        names, ignore = self.classes, self.ignore_index
+            table = numbered(range(len(names)), names, () if ignore is None else (ignore,))
         return load_pairs(pairs, table, class_names=names, ignore=ignore, image_format=image_format)
 
 
