@@ -209,6 +209,7 @@ WRONG = [
     ("09_max_pooling", "dy * (winner", "1.0 * (winner", "the same whatever dy is"),
     ("10_upsampling", ".sum(axis=(2, 4))", ".mean(axis=(2, 4))", "mean where the sum belongs"),
     ("10_upsampling", ".sum(axis=(2, 4))", "[:, :, 0, :, 0]", "contributions are lost"),
+    ("10_upsampling", ".sum(axis=(2, 4))", "[:, :, 0, :, 0] * scale", "through is 2 times what"),
     ("10_upsampling", ".sum(axis=(2, 4))", ".sum(axis=2)[:, :, :, 0]", "from dy in columns 1, 3,"),
     ("10_upsampling", ".sum(axis=(2, 4))", ".max(axis=(2, 4))", "not linear in dy"),
     ("11_transposed_convolution", "dx += part", "dx = part", "where += belongs"),

@@ -285,6 +285,15 @@ def test_balanced_sampling_is_what_the_run_learns_from(tmp_path):
     assert abs(seen["balanced"] - (1 / 6 + 5 / 6 * seen["uniform"])) < 0.08
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_class_that_no_training_mask_shows_is_never_predicted(tmp_path, loss):
+    run(tmp_path, class_names=["ground", "blob", "water"], loss=loss)
+    network = load_model(tmp_path / "run" / "last.npz").network
+    logits = network(np.random.default_rng(0).normal(size=(2, 8, 12, 3)).astype(np.float32))
+    assert (logits[..., 2] < logits[..., :2].min() - 1000).all()
+    assert np.isfinite(logits).all()
+
+
 def test_the_loop_that_demos_use_draws_the_batches_of_the_run(tmp_path):
     data = blobs()
     trainer = Trainer(tiny(tmp_path, seed=7, sampling="uniform"), data, data)
@@ -616,7 +625,7 @@ def test_a_run_is_never_overwritten(tmp_path):
         ({"seed": -1}, "seed must be from 0"),
         ({"patience": 0}, "patience must be from 1"),
         ({"loss": "dice", "weight_map": True}, "the Dice loss has no weights"),
-        ({"val_split": "spatial"}, "has room for two parts"),
+        ({"val_split": "spatial"}, "a spatial split needs a scene with room for two parts"),
         ({"norm": "layer"}, "norm must be one of batch, none"),
         ({"val_images": "somewhere"}, "give both or neither"),
         ({"class_names": ["a", "a"]}, "same name"),

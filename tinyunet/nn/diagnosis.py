@@ -419,7 +419,10 @@ def misled(e):
     """Look for gradient that is lost on its way, or goes where it should not."""
     missing, surplus = e.should_flow & ~e.flows, e.flows & ~e.should_flow
     lost = "contributions are lost: {} gets nothing from {}. Is there = where += belongs?"
-    yield "lost", lost.format(*example(e, missing)), e.claims, e.truth * e.flows
+    part = e.truth * e.flows
+    factor = (e.claims * part).sum() / max((part**2).sum(), 1e-300)
+    for size, too in ((1, ""), (factor, f" And what comes through is {times(factor, e)}.")):
+        yield "lost", lost.format(*example(e, missing)) + too, e.claims, part * size
     dx_i, dy_j = example(e, surplus)
     stray = f"{dx_i} should get nothing from {dy_j}"
     extra = f"gradient flows where it should be zero: {stray}. Is a mask missing, or too wide?"

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from tinyunet.backend import to_device
 from tinyunet.checkpoint import Model
 from tinyunet.data.augmentation import check_crop
 from tinyunet.data.dataset import ClassPixels, Dataset
@@ -26,6 +27,7 @@ from tinyunet.nn.unet import SizeError, UNet
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.loop import random_batches, training_steps
 
+NEVER = -1e4  # a score so low that the probability is 0, and so is its gradient
 WEIGHT_COPIES = 8  # at most, in training: 4 to 6.5 were measured, and a checkpoint copies them
 
 
@@ -98,6 +100,8 @@ class Training:
         if np.count_nonzero(self.counts) < 2:
             alone = model.class_names[self.counts.argmax()]
             raise UserError(f"the training masks hold a single class, {alone}: two are needed")
+        # A class that no mask shows would keep the score that it began with, and win by chance.
+        self.network.head.bias.data[to_device(self.counts == 0)] = NEVER
         self.class_weights = None
         if config.class_weights == "auto":
             self.class_weights = suggest_class_weights(self.counts, model.ignore_index)
