@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import time
 
 import numpy as np
 import pytest
@@ -187,6 +188,24 @@ def test_pointing_at_a_pixel_lights_every_output_that_used_it(browser, tmp_path)
     wait_for(browser, "document.querySelectorAll('[data-grid=x] g.lit').length === 9")
 
 
+def test_what_was_clicked_stays_on_the_way_to_the_button(browser, tmp_path):
+    open_piece(browser, tmp_path)
+    cell(browser, "x", 2, 2).click()
+    hover(browser, cell(browser, "dweight", 0, 1))
+    assert "weight[0, 1] was used" in formula(browser)
+    hover(browser, browser.find_element("class name", "wiggle"))
+    assert "x[2, 2] went into 9 outputs" in formula(browser)
+
+
+def test_a_number_of_y_explains_itself_while_one_of_x_can_still_be_wiggled(browser, tmp_path):
+    open_piece(browser, tmp_path)
+    cell(browser, "x", 0, 4).click()
+    cell(browser, "dy", 1, 1).click()
+    assert "The window under y[1, 1]" in formula(browser)
+    assert "x[0, 4] moves by" in browser.find_element("class name", "measured").text
+    assert browser.find_element("class name", "wiggle").is_enabled()
+
+
 def test_dragging_a_number_changes_the_result_and_the_gradient(browser, tmp_path):
     from selenium.webdriver import ActionChains
 
@@ -243,10 +262,18 @@ def test_the_keyboard_alone_reaches_and_changes_everything(browser, tmp_path):
     assert shown(browser, "x")[1, 1] == -1
     ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.ARROW_UP).key_up(Keys.SHIFT).perform()
     assert shown(browser, "x")[1, 1] == 0
+    press("12")  # not -112: a new number
+    assert shown(browser, "x")[1, 1] == 12
+    time.sleep(2.1)
+    press("7")  # nor 127: there was a pause
+    assert shown(browser, "x")[1, 1] == 7
+    passed = []
     for _ in range(20):
         press(Keys.TAB)
+        passed.append(browser.switch_to.active_element.text)
         if browser.switch_to.active_element.tag_name == "select":
             break
+    assert "Wiggle" in passed
     press(Keys.ARROW_DOWN)
     wait_for(browser, "document.querySelector('.verdict').classList.contains('wrong')")
 
