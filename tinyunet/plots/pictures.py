@@ -263,7 +263,7 @@ def draw_threshold_curve(scores: Scores, class_name: str) -> Image.Image:
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="validation mean IoU")
         label = f"{shortened(class_name)} where its probability is above"
         axes.set_xlabel(label, parse_math=False)
-        axes.legend(loc="lower center")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
         return as_image(figure)
 
 
