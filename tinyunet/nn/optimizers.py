@@ -152,6 +152,8 @@ class Adam(Optimizer):
 
     Both averages start at zero and would be too small at first; the divisions correct that.
 
+    Source: D. Kingma and J. Ba, Adam: a method for stochastic optimization (2015), algorithm 1.
+
     Parameters
     ----------
     parameters : list of Parameter
@@ -164,8 +166,6 @@ class Adam(Optimizer):
     weight_decay : float
         Each step first shrinks the parameters by lr * weight_decay, apart from the gradient
         (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, 2019).
-
-    Source: D. Kingma and J. Ba, Adam: a method for stochastic optimization (2015), algorithm 1.
     """
 
     state_names = ("mean", "mean_square")
