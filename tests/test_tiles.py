@@ -182,7 +182,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="is not empty"):
         cut_tiles(scene_path, mask_path, out, 20)
     assert sorted(out.rglob("*")) == before
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(UserError, match="is not empty, or no folder"):
         cut_tiles(scene_path, mask_path, scene_path, 20)
 
 

@@ -61,9 +61,13 @@ def padded_band(images: tuple[Array, ...], band: Band, products: Any, border: tu
         return parts[0]
     channels = sum(part.shape[3] for part in parts)
     shape = (len(parts[0]), last - first, left + width + right, channels)
-    padded, above = xp.empty(shape, dtype=parts[0].dtype), max(-first, 0)
-    padded[:, :above] = padded[:, above + parts[0].shape[1] :] = 0
-    padded[:, :, :left] = padded[:, :, left + width :] = 0
+    above = max(-first, 0)
+    if device_name() == "cuda":  # one kernel launch
+        padded = xp.zeros(shape, dtype=parts[0].dtype)
+    else:  # the border alone
+        padded = xp.empty(shape, dtype=parts[0].dtype)
+        padded[:, :above] = padded[:, above + parts[0].shape[1] :] = 0
+        padded[:, :, :left] = padded[:, :, left + width :] = 0
     inside = padded[:, above:, left : left + width]
     for part in parts:
         inside[:, : part.shape[1], :, : part.shape[3]] = part

@@ -47,16 +47,26 @@ class OneRow(optimizers.Optimizer):
     def lay_out(self) -> None:
         """Copy the parameters into one row, and put views of the row in their place."""
         self.values = row_of(parameter.data for parameter in self.parameters)
-        ends = list(itertools.accumulate(map(math.prod, self.shapes)))
-        parts = zip(xp.split(self.values, ends[:-1]), self.shapes, strict=True)
-        self.views = [part.reshape(shape) for part, shape in parts]
+        self.views = views_of(self.values, self.shapes)
         for parameter, view in zip(self.parameters, self.views, strict=True):
             parameter.data = view
 
 
 def row_of(arrays: Iterable[Array]) -> Array:
     """Copy arrays into one row, end to end."""
-    return xp.concatenate([array.ravel() for array in arrays])
+    arrays = list(arrays)
+    row = xp.empty(sum(array.size for array in arrays), dtype=arrays[0].dtype)
+    # Not xp.concatenate: on a GPU that would send it a list of where the arrays lie.
+    for view, array in zip(views_of(row, [a.shape for a in arrays]), arrays, strict=True):
+        view[...] = array
+    return row
+
+
+def views_of(row: Array, shapes: list[tuple]) -> list[Array]:
+    """View the parts of a row as arrays of these shapes."""
+    ends = list(itertools.accumulate(map(math.prod, shapes)))
+    parts = xp.split(row, ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class SGD(OneRow, optimizers.SGD):
