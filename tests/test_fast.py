@@ -1,5 +1,6 @@
 """The fast operations equal the plain ones, whatever their shapes and however they are cut up."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -165,3 +166,12 @@ def test_a_convolution_on_several_threads_equals_one_on_one(
         together = run()
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
+
+
+def test_batch_norm_does_not_keep_the_image_for_its_backward():
+    x = np.random.default_rng(0).standard_normal((2, 8, 6, 4))
+    gamma, beta = np.ones(4), np.zeros(4)
+    kept, image = fast.normalize_batch(x, gamma, beta), weakref.ref(x)
+    del x
+    assert kept[0][1](np.ones((2, 8, 6, 4)))[0].shape == (2, 8, 6, 4)
+    assert image() is None

@@ -34,6 +34,7 @@ def normalize_batch(
     y += repeated(beta, rows)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
+        # (No word of `rows` from here on: it would keep x in memory.)
         dy_rows, dbeta = long_rows(dy), sum_over_pixels(dy)
         dgamma = scale * sum_of_products(dy_rows, centered, len(mean))
         # The plain formula with gamma taken out of the brackets: what is left inside are
@@ -41,10 +42,10 @@ def normalize_batch(
         dx = None
         if input_gradient:
             sum_of_product, sum_of_dy = sum_over_parts(dgamma, dbeta)
-            dx = centered * repeated(-scale * sum_of_product / pixels, rows)
+            dx = centered * repeated(-scale * sum_of_product / pixels, centered)
             dx += dy_rows
-            dx -= repeated(sum_of_dy / pixels, rows)
-            dx *= repeated(gamma * scale, rows)
+            dx -= repeated(sum_of_dy / pixels, centered)
+            dx *= repeated(gamma * scale, centered)
             dx = dx.reshape(dy.shape)
         return dx, dgamma, dbeta
 
