@@ -1,5 +1,7 @@
 """Threads: the same loss and gradients as in one piece, and bit for bit the same each time."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -211,6 +213,20 @@ def test_a_mistake_in_a_thread_is_heard_of(index, norm):
         replicas.loss_and_gradients(images, labels, LOSSES["plain"])
     labels[index, 0, 0] = 0
     assert np.isfinite(float(replicas.loss_and_gradients(images, labels, LOSSES["plain"])))
+
+
+def test_a_mistake_is_told_when_all_threads_are_at_rest():
+    ended = []
+
+    def work(index):
+        if index == 0:
+            raise ValueError("wrong")
+        time.sleep(0.2)
+        ended.append(index)
+
+    with pytest.raises(ValueError, match="wrong"):
+        Replicas(small_unet(), 2).run(work, 2)
+    assert ended == [1]
 
 
 def test_on_every_device_the_loss_is_the_same(xp):

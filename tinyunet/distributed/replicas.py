@@ -17,7 +17,7 @@ import copy
 import itertools
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 
@@ -147,7 +147,9 @@ class Replicas:
                 return work(index)
 
         with self.controller.limit(limits=1, user_api="blas"):
-            return list(self.pool.map(work_with_helpers, range(count)))
+            calls = [self.pool.submit(work_with_helpers, index) for index in range(count)]
+            wait(calls)  # if one fails, too: the next batch needs all replicas at rest
+            return [call.result() for call in calls]
 
     def sum_gradients(self, count):
         """Add the replicas' gradients to the network's, always in the same order."""
