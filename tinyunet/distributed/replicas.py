@@ -17,7 +17,7 @@ import copy
 import itertools
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -28,7 +28,7 @@ from tinyunet.backend import device_name, to_device, to_host, xp
 from tinyunet.distributed.mpi import SingleProcess
 from tinyunet.errors import UserError
 from tinyunet.fast.memory import keep_freed_memory
-from tinyunet.fast.threads import lend
+from tinyunet.fast.threads import lend, run_all
 from tinyunet.nn.module import Parameter
 
 
@@ -147,9 +147,7 @@ class Replicas:
                 return work(index)
 
         with self.controller.limit(limits=1, user_api="blas"):
-            calls = [self.pool.submit(work_with_helpers, index) for index in range(count)]
-            wait(calls)  # if one fails, too: the next batch needs all replicas at rest
-            return [call.result() for call in calls]
+            return run_all(self.pool, work_with_helpers, count)
 
     def sum_gradients(self, count):
         """Add the replicas' gradients to the network's, always in the same order."""

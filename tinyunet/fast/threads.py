@@ -7,7 +7,7 @@ idle. These are lent to the threads that work, and `for_each` gives them a part 
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 
@@ -57,5 +57,15 @@ def for_each(work: Callable, items: Iterable) -> list:
         for index, item in waiting:  # each thread takes the next one when it is done with one
             results[index] = work(item)
 
-    list(lent.pool.map(take_turns, range(lent.count)))
+    run_all(lent.pool, take_turns, lent.count)
     return results
+
+
+def run_all(pool: ThreadPoolExecutor, work: Callable, count: int) -> list:
+    """Call ``work(0)`` to ``work(count - 1)`` on the threads of a pool; results in order.
+
+    If one fails, its error comes when all the others have ended: what they work on is at rest.
+    """
+    calls = [pool.submit(work, index) for index in range(count)]
+    wait(calls)
+    return [call.result() for call in calls]
