@@ -139,7 +139,6 @@ def class_map(
     place: Place | None,
     names: Sequence[str],
     colors: np.ndarray,
-    finish=None,
 ) -> Iterator[MapFile]:
     """Write a class map as a GeoTIFF that a GIS shows in colors and with names.
 
@@ -153,8 +152,6 @@ def class_map(
     place : Place or None
     names : sequence of K str
     colors : array (K, 3), uint8
-    finish : function, optional
-        Called with the path of the finished file, before it takes its place.
 
     Yields
     ------
@@ -174,8 +171,6 @@ def class_map(
             if levels:
                 file.build_overviews(levels, import_rasterio(path, "").enums.Resampling.nearest)
         save_text(qgis_style(names, colors), path.with_suffix(".qml"))
-        if finish is not None:
-            finish(partial)
 
 
 def nodata_of(classes: int) -> int:
