@@ -17,8 +17,7 @@ from tinyunet.hints import Range
 from tinyunet.inference.evaluation import Scores, evaluate, format_score
 from tinyunet.progress import is_watched, tqdm
 from tinyunet.training.config import TrainingConfig
-from tinyunet.training.datasets import load_training, receptive_field
-from tinyunet.training.setup import Training, new_model
+from tinyunet.training.setup import Training, load_training, new_model, receptive_field
 
 
 def run_crossvalidate(
