@@ -33,20 +33,20 @@ class PatchProducts:
         return weight[::-1, ::-1].transpose(2, 0, 1, 3).reshape(weight.shape[2], -1).T
 
     def patches(self, padded: Array) -> Array:
-        """Make a band's patch matrix (pixels, KH*KW*C)."""
+        """Make the patch matrix (pixels, KH*KW*C) of a band that has its border."""
         # reshape copies the overlapping windows one by one; a 1 x 1 kernel has none
         length = self.patch_length * padded.shape[3]
         return sliding_windows(padded, self.kernel_size, self.stride).reshape(-1, length)
 
-    def multiply(self, padded: Array, matrices: Array, out: Array) -> None:
-        """Convolve a band that has its border to `out` (N, OH, OW, F)."""
+    def multiply(self, patches: Array, matrices: Array, out: Array) -> None:
+        """Convolve a band, given its patch matrix, to `out` (N, OH, OW, F)."""
         # (pixels, KH*KW*C) @ (KH*KW*C, F) -> (pixels, F), straight to its place
-        xp.matmul(self.patches(padded), matrices, out=out.reshape(-1, out.shape[3]))
+        xp.matmul(patches, matrices, out=out.reshape(-1, out.shape[3]))
 
-    def gradient_of_matrices(self, padded: Array, dy: Array) -> Array:
+    def gradient_of_matrices(self, patches: Array, dy: Array) -> Array:
         """Compute a band's part of the gradient of the kernel's matrix."""
         # (KH*KW*C, pixels) @ (pixels, F) -> (KH*KW*C, F)
-        return self.patches(padded).T @ dy.reshape(-1, dy.shape[3])
+        return patches.T @ dy.reshape(-1, dy.shape[3])
 
     def gradient_of_weight(self, dmatrices: Array) -> Array:
         """Turn the gradient of the matrix into that of the kernel: here, it is that already."""

@@ -67,7 +67,7 @@ class WinogradProducts:
         return u.reshape(-1, channels, width * filters).transpose(0, 2, 1)
 
     def patches(self, padded: Array) -> Array:
-        """Make a band's patch matrices (6, pixels / 4, KW*C)."""
+        """Make the patch matrices (6, pixels / 4, KW*C) of a band that has its border."""
         padded = xp.ascontiguousarray(padded)
         images, height, width, channels = padded.shape
         per_image, per_row, per_pixel, per_number = padded.strides
@@ -84,11 +84,11 @@ class WinogradProducts:
             self.values, -1, length
         )
 
-    def multiply(self, padded: Array, matrices: Array, out: Array) -> None:
-        """Convolve a band that has its border to `out` (N, OH, OW, F)."""
+    def multiply(self, patches: Array, matrices: Array, out: Array) -> None:
+        """Convolve a band, given its patch matrices, to `out` (N, OH, OW, F)."""
         images, height, width, filters = out.shape
         # (6, pixels / 4, KW*C) @ (6, KW*C, F) -> (6, pixels / 4, F)
-        products = self.patches(padded) @ matrices
+        products = patches @ matrices
         tiles = products.reshape(self.values, images, -1, width * filters).transpose(1, 2, 0, 3)
         # (4, 6) @ (N, R, 6, OW*F) -> (N, R, 4, OW*F)
         y = out
@@ -98,7 +98,7 @@ class WinogradProducts:
         if y is not out:
             out[...] = y[:, :height]
 
-    def gradient_of_matrices(self, padded: Array, dy: Array) -> Array:
+    def gradient_of_matrices(self, patches: Array, dy: Array) -> Array:
         """Compute a band's part of the gradient of the kernel's matrices."""
         images, height, width, filters = dy.shape
         missing = -height % TILE
@@ -106,8 +106,7 @@ class WinogradProducts:
             dy = xp.pad(dy, ((0, 0), (0, missing), (0, 0), (0, 0)))
         dproducts = combine(E4, dy.reshape(images, -1, TILE, width * filters))
         # (6, KW*C, pixels / 4) @ (6, pixels / 4, F) -> (6, KW*C, F)
-        patches = self.patches(padded).transpose(0, 2, 1)
-        return patches @ dproducts.reshape(self.values, -1, filters)
+        return patches.transpose(0, 2, 1) @ dproducts.reshape(self.values, -1, filters)
 
     def gradient_of_weight(self, dmatrices: Array) -> Array:
         """Turn the gradient of the matrices (6, KW*C, F) into that of the kernel (3, KW*C*F)."""
