@@ -101,8 +101,8 @@ def correlate(
     """
     x, kernel_size = images[0], weight.shape[:2]
     size = output_size(x.shape, kernel_size, stride, border)
-    products = products_for(kernel_size, stride, (len(x), *size))
-    matrices = products.matrices(weight, turned)
+    products = products_for(kernel_size, stride, (len(x), *size), turned)
+    matrices = products.matrices(weight)
     y = xp.empty((len(x), *size, matrices.shape[-1]), dtype=xp.result_type(x, weight))
 
     def fill(band: Band, patches: Array) -> None:
@@ -114,10 +114,7 @@ def correlate(
         if relu:
             xp.maximum(y_band, 0, out=y_band)
 
-    gradient = work_through(images, products, border, y.shape, fill, partner)
-    if turned and gradient is not None:
-        gradient = gradient[::-1, ::-1].swapaxes(2, 3)
-    return y, gradient
+    return y, work_through(images, products, border, y.shape, fill, partner)
 
 
 def correlate_adjoint(
@@ -202,7 +199,7 @@ def work_through(
     """Make the patches of each band of an output, and do with them all that is to be done.
 
     ``fill(band, patches)`` computes the output. With a `partner` (N, OH, OW, F), the result is the
-    gradient of the kernel (KH, KW, C, F): each band's patches, transposed, times its partner.
+    gradient of the kernel: each band's patches, transposed, times its partner.
     """
     channels = sum(image.shape[3] for image in images)
 
@@ -220,21 +217,20 @@ def work_through(
     all_bands = list(bands_for(products, shape, channels, images[0].itemsize))
     shares = [[band] for band in all_bands] if partner is None else split_evenly(all_bands)
     first, *others = for_each(sum_over, shares)
-    if partner is None:
-        return None
-    gradient = products.gradient_of_weight(sum(others, start=first))
-    return gradient.reshape(*products.kernel_size, channels, partner.shape[3])
+    return None if partner is None else products.gradient_of_weight(sum(others, start=first))
 
 
 # -- Which products, and in which bands ------------------------------------------------------------
 
 
-def products_for(kernel_size: tuple, stride: tuple, output_size: tuple) -> Products:
+def products_for(
+    kernel_size: tuple, stride: tuple, output_size: tuple, turned: bool = False
+) -> Products:
     """Choose Winograd's algorithm where it gains something: not on a GPU, nor for a few pixels."""
     suitable = kernel_size[0] == winograd.TAPS and stride == (1, 1) and device_name() == "cpu"
     if suitable and math.prod(output_size) >= winograd.MIN_PIXELS:
-        return winograd.WinogradProducts(kernel_size[1])
-    return PatchProducts(kernel_size, stride)
+        return winograd.WinogradProducts(kernel_size[1], turned)
+    return PatchProducts(kernel_size, stride, turned)
 
 
 def bands_for(products: Products, shape: tuple, channels: int, itemsize: int) -> Iterator[Band]:

@@ -50,21 +50,33 @@ class WinogradProducts:
 
     tile, values, stride = TILE, len(E3), (1, 1)
 
-    def __init__(self, kernel_width: int):
-        self.kernel_size = (TAPS, kernel_width)
+    def __init__(self, kernel_width: int, turned: bool):
+        self.kernel_size, self.turned = (TAPS, kernel_width), turned
         self.patch_length = self.values / TILE * kernel_width
 
-    def matrices(self, weight: Array, turned: bool) -> Array:
+    def matrices(self, weight: Array) -> Array:
         """Transform a kernel (3, KW, C, F) to matrices (6, KW*C, F); turned, to (6, KW*F, C)."""
         _, width, channels, filters = weight.shape
-        matrix = (E3[:, ::-1] if turned else E3).astype(weight.dtype)
         # (6, 3) @ (3, KW*C*F)
-        u = matrix @ weight.reshape(TAPS, -1)
-        if not turned:
+        u = self.kernel_values(weight.dtype) @ weight.reshape(TAPS, -1)
+        if not self.turned:
             return u.reshape(-1, width * channels, filters)
-        # As the transposes of matrices (C, KW*F), which BLAS takes as they are.
         u = u.reshape(-1, width, channels, filters)[:, ::-1].transpose(0, 2, 1, 3)
         return u.reshape(-1, channels, width * filters).transpose(0, 2, 1)
+
+    def gradient_of_weight(self, dmatrices: Array) -> Array:
+        """Turn the gradient of the matrices, or of their transposes, into that of the kernel."""
+        _, rows, columns = dmatrices.shape
+        width = self.kernel_size[1]
+        # (3, 6) @ (6, KW*C*F)
+        dweight = self.kernel_values(dmatrices.dtype).T @ dmatrices.reshape(self.values, -1)
+        if not self.turned:
+            return dweight.reshape(TAPS, width, rows // width, columns)
+        return dweight.reshape(TAPS, rows, width, columns // width)[:, :, ::-1].swapaxes(1, 2)
+
+    def kernel_values(self, dtype: np.dtype) -> Array:
+        """Give the matrix (6, 3) that transforms a kernel's columns."""
+        return (E3[:, ::-1] if self.turned else E3).astype(dtype)
 
     def patches(self, padded: Array) -> Array:
         """Make the patch matrices (6, pixels / 4, KW*C) of a band that has its border."""
@@ -99,18 +111,16 @@ class WinogradProducts:
             out[...] = y[:, :height]
 
     def gradient_of_matrices(self, patches: Array, dy: Array) -> Array:
-        """Compute a band's part of the gradient of the kernel's matrices."""
+        """Compute a band's part of the gradient of the kernel's matrices, transposed if turned."""
         images, height, width, filters = dy.shape
         missing = -height % TILE
         if missing:
             dy = xp.pad(dy, ((0, 0), (0, missing), (0, 0), (0, 0)))
         dproducts = combine(E4, dy.reshape(images, -1, TILE, width * filters))
+        dproducts = dproducts.reshape(self.values, -1, filters)
         # (6, KW*C, pixels / 4) @ (6, pixels / 4, F) -> (6, KW*C, F)
-        return patches.transpose(0, 2, 1) @ dproducts.reshape(self.values, -1, filters)
-
-    def gradient_of_weight(self, dmatrices: Array) -> Array:
-        """Turn the gradient of the matrices (6, KW*C, F) into that of the kernel (3, KW*C*F)."""
-        return E3.T.astype(dmatrices.dtype) @ dmatrices.reshape(self.values, -1)
+        first, second = (dproducts, patches) if self.turned else (patches, dproducts)
+        return first.transpose(0, 2, 1) @ second
 
 
 def combine(matrix: np.ndarray, rows: Array) -> Array:
