@@ -26,6 +26,7 @@ from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
 from tinyunet.inference.evaluation import CHANCE
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
+from tinyunet.nn.gradcheck import GradientError
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
 from tinyunet.plots.pictures import MISTAKE, draw_grid
@@ -414,16 +415,15 @@ def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, mon
     outcomes = {"conv2d": 1e-9, "relu": 1e-10}
 
     def run_cases():
-        from tinyunet.nn.gradcheck_cases import Outcome
-
-        return (Outcome(name, error, 0.1) for name, error in outcomes.items())
+        return ((name, found, 0.1) for name, found in outcomes.items())
 
     monkeypatch.setattr("tinyunet.cli.describe.run_cases", run_cases)
     assert call("gradcheck") == 0
     assert "conv2d" in capsys.readouterr().out
-    outcomes["relu"] = None
+    outcomes["relu"] = GradientError("dx is wrong:\nit has the opposite sign")
     assert call("gradcheck") == 1
-    assert "WRONG" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "WRONG" in out and "\n    dx is wrong:\n    it has the opposite sign\n" in out
 
 
 def test_python_m_tinyunet_is_the_same_command():

@@ -68,7 +68,8 @@ def run_evaluate(
     print(scores.table(model.class_names))
     if folder:
         names, ignored = model.class_names, model.ignore_index
-        wrong = [each.confusion.sum() - np.trace(each.confusion) for each in counts]
+        confusions = [each["confusion"] for each in counts]
+        wrong = [each.sum() - each.trace() for each in confusions]
         rows = []  # often one sees here that the mistake is in the mask
         for index in np.argsort(wrong)[::-1][:WORST]:
             image, mask, valid = dataset.pair(index)
