@@ -29,7 +29,6 @@ from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
 from tinyunet.nn.gradcheck import GradientError
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import MISTAKE, draw_grid
 from tinyunet.training.config import PAPER, TrainingConfig
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +75,7 @@ def test_train_leaves_a_run_and_says_where_the_model_is(folder, capsys):
     assert call("train", "images", "masks", "--out", "run", *SMALL) == 0
     captured = capsys.readouterr()
     assert "mean IoU" in captured.out and "run/model.npz" in captured.out
-    assert "where its probability is above" in captured.out
+    assert "look at curves.png, preview.png, threshold_curve.png." in captured.out
     # The class table that was worked out, a line a class, as it stands in the run's folder.
     said = [line.strip() for line in captured.err.splitlines()]
     table = Path("run/classes.txt").read_text().split("\n")
@@ -229,38 +228,12 @@ def test_a_disk_that_is_too_full_for_a_map_is_said_before_the_work(trained, monk
     assert capsys.readouterr().err == "tinyunet: No space left on device\n"
 
 
-def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, capsys):
+def test_evaluate_draws_the_confusion_and_the_calibration(trained, tmp_path, capsys):
     out = tmp_path / "out"
     model = trained / "run" / "model.npz"
     assert call("evaluate", model, trained / "images", trained / "masks", "--out", out) == 0
-    assert "worst.png" in capsys.readouterr().out
-    assert sorted(os.listdir(out)) == ["calibration.png", "confusion.png", "worst.png"]
-
-
-def test_evaluate_draws_the_images_with_most_wrong_pixels_worst_first(tmp_path, monkeypatch):
-    drawn = []
-
-    def note(rows, *names):
-        drawn.extend(rows)
-        return draw_grid(rows, *names)
-
-    monkeypatch.setattr("tinyunet.cli.evaluate.draw_grid", note)
-    network = UNet(3, 2, base_channels=2, depth=1)
-    network.head.weight.data[...] = 0
-    network.head.bias.data[...] = [1, 0]  # class 0 everywhere
-    model = Model(network, Standardization([0] * 3, [1] * 3), ignore_index=7)
-    save_model(tmp_path / "model.npz", model)
-    for number in range(8):  # of which so many rows are wrong
-        for kind, picture in (("i", np.zeros((9, 4, 3))), ("m", np.arange(36).reshape(9, 4))):
-            (tmp_path / kind).mkdir(exist_ok=True)
-            picture = picture if kind == "i" else np.where(picture == 35, 7, picture < 4 * number)
-            save_picture(picture.astype(np.uint8), tmp_path / kind / f"{number}.png")
-    arguments = [tmp_path / "model.npz", tmp_path / "i", tmp_path / "m", "--out", tmp_path / "out"]
-    assert call("evaluate", *arguments) == 0
-    assert [row[0][0] for row in drawn] == list("765432")
-    for number, [_, (_, mask), (_, found), (_, red)] in zip(range(7, 1, -1), drawn, strict=True):
-        assert (mask == 1).sum() == 4 * number and not found.any()
-        np.testing.assert_array_equal((red == MISTAKE).all(axis=2), mask == 1)
+    assert "calibration.png" in capsys.readouterr().out
+    assert sorted(os.listdir(out)) == ["calibration.png", "confusion.png"]
 
 
 def test_evaluate_ignores_what_a_model_trained_on_arrays_ignored(tmp_path, capsys):

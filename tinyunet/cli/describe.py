@@ -107,16 +107,9 @@ def run_gradcheck() -> int:
 
 def run_info() -> None:
     """Show what tinyunet runs on, and what is missing."""
-    facts = {
-        "tinyunet": tinyunet.__version__,
-        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "NumPy": np.__version__,
-        "Pillow": PIL.__version__,
-        "processor cores": available_cores(),
-    }
+    system = f"{platform.system()} {platform.machine()}, {available_cores()} processor cores"
+    print(f"tinyunet {tinyunet.__version__}, Python {platform.python_version()} on {system}")
+    print(f"NumPy {np.__version__}, Pillow {PIL.__version__}")
     for pool in threadpool_info():
-        name = f"{pool['internal_api']} {pool['version'] or ''}".strip()
-        facts[f"{pool['user_api']} library"] = f"{name}, {pool['num_threads']} threads"
-    facts["CUDA"] = cuda_problem() or "works"
-    for name, value in facts.items():
-        print(f"{name:16} {value}")
+        print(f"{pool['internal_api']} {pool['version'] or ''}: {pool['num_threads']} threads")
+    print(f"CUDA: {cuda_problem() or 'works'}")

@@ -138,8 +138,8 @@ def predict(
         marks = mark_applicability(model, image, out=on_disk(shape, np.uint8, out), **windows)
         share = (marks == 0).sum() / max((marks != 255).sum(), 1)
         tqdm.write(
-            f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability; "
-            "there it does not look like the training images, so don't trust the map"
+            f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability: "
+            "it looks unlike the training images, so don't trust the map there"
         )
         row.append(("outside (red)", marked(shown, marks[small] == 0)))
         save_map(marks, f"{out / path.stem}_applicability", raster, ["outside", "inside"])

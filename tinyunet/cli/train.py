@@ -1,6 +1,5 @@
 """``tinyunet train``: a network learns from a folder of images."""
 
-from tinyunet.checkpoint import load_model
 from tinyunet.distributed import mpi
 from tinyunet.errors import UserError
 from tinyunet.training.config import PAPER, TrainingConfig
@@ -31,10 +30,5 @@ def run_train(*, paper: bool = False, **typed) -> None:
         result = train(config, communicator=communicator)
     if communicator.is_main_process:
         print(f"Validation mean IoU {result.best_mean_iou or 0:.3f} at step {result.best_step}.")
-        threshold = load_model(result.out / "model.npz").threshold
-        if threshold is not None:
-            name = f"A pixel is {result.model.class_names[1]}"
-            print(
-                f"{name} where its probability is above {threshold:.2f}; see threshold_curve.png."
-            )
-        print(f"The model is {result.out / 'model.npz'}; look at preview.png and curves.png.")
+        pictures = ", ".join(sorted(path.name for path in result.out.glob("*.png")))
+        print(f"The model is {result.out / 'model.npz'}; look at {pictures}.")

@@ -14,10 +14,7 @@ NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 
 # What may differ between a run and the one that resumes it: where things are, how long to go on,
 # and what is looked at meanwhile. Everything else decides the result.
-MAY_CHANGE = (
-    *("images", "masks", "out", "device", "threads", "resume"),
-    *("steps", "patience", "cache"),
-)
+MAY_CHANGE = "images masks out device threads resume steps patience cache".split()
 
 # As in O. Ronneberger, P. Fischer and T. Brox, U-Net (2015): ``tinyunet train --paper``. The paper
 # does not tell the learning rate.
@@ -147,18 +144,13 @@ class TrainingConfig:
     threads: Annotated[int | None, Range(1, 256)] = None
     resume: bool = False
 
-    def __post_init__(self) -> None:
-        """Turn paths into text, which JSON can hold."""
-        for name, value in vars(self).items():
-            if isinstance(value, Path):
-                setattr(self, name, str(value))
-
     def check(self) -> None:
         """Raise a UserError if a setting makes no sense by itself."""
         hints = get_type_hints(type(self), include_extras=True)
         for name in (each.name for each in fields(self)):
             value, (kinds, choices, notes) = getattr(self, name), unfold(hints[name])
             types = [get_origin(kind) or kind for kind in kinds] + [int] * (float in kinds)
+            value = str(value) if isinstance(value, Path) else value
             if choices and value not in (*choices, *[None] * (NoneType in kinds)):
                 raise UserError(f"{name} must be one of {', '.join(choices)}")
             if not choices and type(value) not in types:

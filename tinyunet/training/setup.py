@@ -22,7 +22,7 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.summary import summarize
-from tinyunet.nn.unet import SizeError, UNet
+from tinyunet.nn.unet import UNet
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.loop import random_batches, training_steps
 
@@ -140,10 +140,7 @@ class Training:
         self.config, self.model, self.training = config, model, dataset
         self.communicator = communicator or SingleProcess()
         self.network, crop_size = model.network, config.crop_size
-        try:
-            self.network.check_size(crop_size, crop_size)
-        except SizeError as error:
-            raise UserError(f"crops of {crop_size}: {error}") from error
+        self.network.check_size(crop_size, crop_size)
         check_crop(dataset, crop_size)
         table = summarize(self.network, crop_size)
         at_once = -(-config.batch_size // self.communicator.size)

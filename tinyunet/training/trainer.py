@@ -36,13 +36,7 @@ import numpy as np
 from tinyunet import __version__
 from tinyunet.atomic_io import make_folder, save_picture, save_text, sole_writer
 from tinyunet.backend import device_name, use_device, xp
-from tinyunet.checkpoint import (
-    TrainingState,
-    expect,
-    load_model,
-    load_training_state,
-    save_model,
-)
+from tinyunet.checkpoint import TrainingState, expect, load_model, load_training_state, save_model
 from tinyunet.data.dataset import Dataset
 from tinyunet.data.images import filled, plain
 from tinyunet.errors import UserError, problems_named
@@ -97,8 +91,10 @@ def train(
         training, validation = datasets or load_datasets(config, state, progress and is_watched())
         trainer = Trainer(config, training, validation, state, communicator)
         trainer.run(progress)
-        if is_main:
-            trainer.add_training_features()
+        if is_main:  # add what `predict --applicability` compares an image with
+            best = load_model(trainer.out / "model.npz")
+            best.training_features = sample_features(best, training, config.seed, config.threads)
+            save_model(trainer.out / "model.npz", best)
     return trainer
 
 
@@ -112,12 +108,11 @@ def last_state(out) -> tuple[TrainingState, TrainingConfig]:
         raise UserError(f"no run to resume: there is no {path}; start one without --resume")
     state = load_training_state(path)
     with problems_named(path, "is no checkpoint of this version of tinyunet"):
-        progress = state.progress | {"seconds": 0}
-        for row in [*progress.pop("history"), progress]:
+        for row in [*state.progress["history"], state.progress | {"history": 0}]:
             values = [value for value in row.values() if value is not None]
             is_row = all(type(value) in (int, float) and value >= 0 for value in values)
-            is_row &= type(row["step"]) is int and row["seconds"] is not None
-            expect(is_row and type(row.get("best_step", 0)) is int, "progress", row)
+            counts = row["step"], row.get("best_step", 0), int(row.get("seconds", 0))
+            expect(is_row and all(type(count) is int for count in counts), "progress", row)
         config = TrainingConfig(**state.model.metadata["settings"])
         config.check()
     return state, config
@@ -143,7 +138,7 @@ def state_to_resume(config: TrainingConfig) -> TrainingState | None:
         return None
     state, stored = last_state(config.out)
     for name, value in asdict(config).items():
-        if name not in MAY_CHANGE and value != getattr(stored, name):
+        if name not in MAY_CHANGE and str(value) != str(getattr(stored, name)):
             remedy = f"which cannot be changed to {value} when resuming: drop the option"
             raise UserError(f"the run in {config.out} has {name} {getattr(stored, name)}, {remedy}")
     return state
@@ -202,7 +197,7 @@ class Trainer(Training):
                 self.optimizer.load_state_dict(state.optimizer)
             vars(self).update({name: state.progress[name] for name in PROGRESS})
         self.seconds_before = self.history[-1]["seconds"] if self.history else 0.0
-        self.first_step, self.started = self.step, time.perf_counter()
+        self.started = time.perf_counter()
 
     def run(self, progress: bool) -> None:
         """Go on until the last step, with a checkpoint now and then."""
@@ -225,7 +220,9 @@ class Trainer(Training):
                 if checkpoint and is_main:
                     self.checkpoint()
                     if progress and not watched:
-                        self.say(f"{self.progress_text()}, {self.time_left()} left")
+                        pace = self.history[-1]["seconds"] / self.step
+                        left = tqdm.format_interval(pace * (config.steps - self.step))
+                        self.say(f"{self.progress_text()}, {left} left")
                 bar.update()
                 if checkpoint and self.has_stopped_improving():
                     break
@@ -291,11 +288,6 @@ class Trainer(Training):
         scored = f", val mean IoU {latest.get('val_mean_iou') or 0:.3f}"
         return f"loss {latest['loss']:.3f}" + scored * ("val_mean_iou" in latest)
 
-    def time_left(self) -> str:
-        """Say how long the rest will take, if it goes on as it did: hours, minutes, seconds."""
-        pace = (time.perf_counter() - self.started) / (self.step - self.first_step)
-        return tqdm.format_interval(pace * (self.config.steps - self.step))
-
     # -- What is kept of it ---------------------------------------------------------------
 
     def prepare_folder(self) -> None:
@@ -303,7 +295,8 @@ class Trainer(Training):
         table = self.model.metadata.get("class_table")
         sizes = {"training_images": len(self.training), "validation_images": len(self.validation)}
         settings = asdict(self.config) | sizes | {"tinyunet": __version__, "device": device_name()}
-        save_text(json.dumps(settings, indent=2) + "\n", make_folder(self.out) / "config.json")
+        text = json.dumps(settings, indent=2, default=str) + "\n"
+        save_text(text, make_folder(self.out) / "config.json")
         if table:
             save_text(table + "\n", self.out / "classes.txt")
         self.say(self.remark)
@@ -329,13 +322,6 @@ class Trainer(Training):
         if threshold is not None:
             picture = draw_threshold_curve(scores, self.model.class_names[1])
             save_picture(picture, self.out / "threshold_curve.png")
-
-    def add_training_features(self) -> None:
-        """Add to the best network what `predict --applicability` compares an image with."""
-        best = load_model(self.out / "model.npz")
-        settings = self.config.seed, self.config.threads
-        best.training_features = sample_features(best, self.training, *settings)
-        save_model(self.out / "model.npz", best)
 
     def write_reports(self) -> None:
         """Write metrics.csv, and draw curves.png and preview.png."""
