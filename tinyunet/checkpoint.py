@@ -22,6 +22,7 @@ step when it is complete and on the disk, so that after a power cut the old file
 
 import io
 import json
+import os
 import reprlib
 import zipfile
 from collections import defaultdict
@@ -128,7 +129,7 @@ def save_model(path, model: Model, optimizer=None, progress: dict | None = None)
     if optimizer is not None:
         header["progress"] = progress
         arrays |= {f"optimizer/{name}": array for name, array in optimizer.state_dict().items()}
-    text = np.array(json.dumps(header, default=str))  # paths, too
+    text = np.array(json.dumps(header, default=os.fspath))  # paths become text
     with written_aside(path, on_disk=True) as file:
         np.savez(file, header=text, **{name: to_host(array) for name, array in arrays.items()})
 

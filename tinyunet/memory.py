@@ -16,8 +16,7 @@ def memory() -> tuple[float, float]:
     if device_name() == "cuda":
         return xp.cuda.runtime.memGetInfo()
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = dict(line.split(":") for line in lines)
+        found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free, total = (1024 * int(found[name].split()[0]) for name in ("MemAvailable", "MemTotal"))
         return free, total
     except (OSError, KeyError, ValueError):  # not Linux

@@ -180,8 +180,7 @@ class Segmenter:
             pairs = find_pairs(images, masks)
         else:
             if len(images) != len(masks) or len(images) == 0:
-                given = f"lists of arrays or files, not {len(images)} and {len(masks)}"
-                raise UserError(f"give one mask for each image: {given}; [image] and [mask] if one")
+                raise UserError("give lists of images and masks, one mask for each image")
             pairs = [
                 Pair(f"image {k}", as_raster(image, f"image {k}"), as_raster(mask, f"mask {k}"))
                 for k, (image, mask) in enumerate(zip(images, masks, strict=True))

@@ -137,10 +137,8 @@ def predict(
     if applicability:
         marks = mark_applicability(model, image, out=on_disk(shape, np.uint8, out), **windows)
         share = (marks == 0).sum() / max((marks != 255).sum(), 1)
-        tqdm.write(
-            f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability: "
-            "it looks unlike the training images, so don't trust the map there"
-        )
+        text = f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability"
+        tqdm.write(f"{text}: it looks unlike the training images, so don't trust the map there")
         row.append(("outside (red)", marked(shown, marks[small] == 0)))
         save_map(marks, f"{out / path.stem}_applicability", raster, ["outside", "inside"])
     picture = draw_grid([row], names, nodata, panel=max(256, *shown.shape[:2]))

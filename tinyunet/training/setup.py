@@ -50,15 +50,10 @@ def load_datasets(
             )
         training, validation = training.split(config.val_fraction, config.seed)
     else:
-        buffer = receptive_field(config.depth)
+        buffer = UNet(1, 2, base_channels=1, depth=config.depth).receptive_field
         smallest = -(-config.crop_size // 2)  # more is not mirrored
         training, validation = spatial_split(training, config.val_fraction, buffer, smallest)
     return training, limit_validation(validation)
-
-
-def receptive_field(depth: int) -> int:
-    """Give how many pixels a network of this depth sees: so far apart must parts of a scene lie."""
-    return UNet(1, 2, base_channels=1, depth=depth).receptive_field
 
 
 def load_training(config: TrainingConfig, state: TrainingState | None, progress: bool) -> Dataset:
@@ -172,8 +167,7 @@ class Training:
 
     def find_classes(self, dataset: Dataset, name: str) -> ClassPixels:
         """Count the pixels of each class; raise a UserError if there are none."""
-        classes = self.network.config["classes"]
-        found = ClassPixels(dataset.masks, classes, self.model.ignore_index)
+        found = ClassPixels(dataset.masks, len(self.model.class_names), self.model.ignore_index)
         if not found.counts.any():
             raise UserError(f"every pixel of the {name} masks is ignored")
         return found

@@ -208,8 +208,7 @@ class Trainer(Training):
         if self.has_stopped_improving():
             return
         watched = progress and is_main and is_watched()
-        count = {"total": config.steps, "initial": self.step}
-        with tqdm(**count, desc="training", disable=not watched) as bar:
+        with tqdm(None, "training", config.steps, initial=self.step, disable=not watched) as bar:
             for step, loss in self.steps(self.step, config.steps):
                 self.step = step + 1
                 self.losses.append(loss)
@@ -328,9 +327,8 @@ class Trainer(Training):
         save_text(metrics_csv(self.history), self.out / "metrics.csv")
         plot_curves(self.history, self.out / "curves.png")
         # The preview: images spread over the validation set, their truth, the prediction.
-        last, count = len(self.validation) - 1, min(PREVIEWED, len(self.validation))
         rows = []
-        for index in np.linspace(0, last, count).astype(int):
+        for index in np.unique(np.linspace(0, len(self.validation) - 1, PREVIEWED).astype(int)):
             image, mask, valid = self.validation.pair(index)
             found = predict_classes(self.model, image, valid=valid, threads=self.config.threads)
             image = filled(image, valid)
