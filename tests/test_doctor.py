@@ -151,7 +151,7 @@ def test_ambiguous_masks_are_a_problem_with_the_table_that_could_be_meant(tmp_pa
         "report.txt",
     ]
     proposal = (tmp_path / "out" / "classes.txt").read_text()
-    assert "#ff0000" in proposal and "#102030" in proposal and "background: 0" in proposal
+    assert "#ff0000" in proposal and "#102030" in proposal and "class 0: 0" in proposal
     table = read_class_table(tmp_path / "out" / "classes.txt")
     accepted = examine(images, masks, table=table)
     assert not accepted.problems
@@ -205,7 +205,8 @@ def test_the_validation_set_is_read_through_the_table_of_the_training_set(tmp_pa
     validation = make_set(
         tmp_path / "v", first=9, change_mask=lambda mask, i: levels[mask * (mask != 1)]
     )
-    report = examine(*training, val_images=validation[0], val_masks=validation[1])
+    table = parse_class_table("class 0: 0\nclass 1: 100\nclass 2: 200")
+    report = examine(*training, val_images=validation[0], val_masks=validation[1], table=table)
     assert not report.problems and len(report.warnings) == 1
     assert found(report.warnings, "not in the validation set: class 1")
     report = examine(*validation, val_images=training[0], val_masks=training[1])

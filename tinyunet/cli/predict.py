@@ -13,9 +13,10 @@ import numpy as np
 from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
+from tinyunet.data.class_table import NO_CLASS
 from tinyunet.data.dataset import Windowed, open_for
 from tinyunet.data.images import Raster, filled, plain
-from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
+from tinyunet.data.maps import class_map, raster_file, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.applicability import mark_applicability
@@ -125,11 +126,11 @@ def predict(
     image, valid = pixels_of(raster)
     check_image(model.network, image)
     make_folder(out)
-    names, nodata = model.class_names, nodata_of(len(model.class_names))
+    names = model.class_names
     windows |= {"valid": valid, "progress": is_watched()}
     shape = image.shape[:2]
     levels = on_disk((*shape, len(names)), np.uint8, out) if probabilities else None
-    classes = on_disk(shape, np.min_scalar_type(nodata), out)
+    classes = on_disk(shape, np.uint8, out)
     predict_classes(model, image, out=classes, levels=levels, **windows)
 
     every = -(-max(classes.shape) // LONGEST)
@@ -146,7 +147,7 @@ def predict(
         row.append(("outside (red)", marked(shown, marks[small] == 0)))
         legend = ["outside", "inside"], palette(2)[::-1]
         save_map(marks, out / f"{path.stem}_applicability", raster, *legend)
-    picture = draw_grid([row], names, nodata, panel=max(256, *shown.shape[:2]))
+    picture = draw_grid([row], names, NO_CLASS, panel=max(256, *shown.shape[:2]))
     save_picture(picture, out / f"{path.stem}_overlay.png")
     for index in range(len(names) if probabilities else 0):
         name = out / f"{path.stem}_probability_{index}.tif"

@@ -291,7 +291,7 @@ def load_pairs(
         different kinds, or it cannot be told what a mask stores.
     """
     table = table or class_table.table_beside(pairs[0].mask_path)
-    opened, summaries = [], []
+    opened, counted = [], []
     for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
         with refusals(refused):
             image, mask = open_pair(pair)
@@ -299,10 +299,10 @@ def load_pairs(
                 image_format = ImageFormat.of(prepare(image, bands, alpha), bands, alpha)
             image = in_format(image, image_format)
             if table is None:
-                summaries.append(class_table.summarize_mask(mask))
+                counted.append((mask, class_table.count_values(mask)))
             opened.append((pair.stem, image, mask))
-    if summaries:
-        table = class_table.work_out(summaries, class_names, ignore)
+    if counted:
+        table = class_table.work_out(counted, class_names, ignore)
     dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
     for stem, image, mask in opened:
         bytes_of_pixel = image.shape[2] * image.dtype.itemsize + 2  # with label and validity
@@ -331,7 +331,7 @@ def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool =
         return result
 
     sides = image.shape[:2]
-    truth = Windowed(sides, np.uint8 if table.ignore_index == 255 else np.uint16, labels)
+    truth = Windowed(sides, np.uint8, labels)
     if by_windows and image.by_windows and mask.by_windows:
         valid = None if image.complete else Windowed(sides, bool, image.valid)
         return Windowed(image.shape, image.dtype, image.pixels), truth, valid

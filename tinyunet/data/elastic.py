@@ -16,6 +16,8 @@ Buildings do not bend: leave this out where straight lines are what tells the cl
 
 import numpy as np
 
+from tinyunet.data.weight_maps import scipys_ndimage
+
 
 def elastic_deformation(image, mask, rng, sigma=10.0, grid=3):
     """Bend an image and its mask in the same random way.
@@ -23,7 +25,7 @@ def elastic_deformation(image, mask, rng, sigma=10.0, grid=3):
     Parameters
     ----------
     image : array (H, W, C), any number type
-    mask : array (H, W), integers; or (H, W, M), several
+    mask : array (H, W), integers
     rng : numpy.random.Generator
         Draws 2 * grid * grid numbers.
     sigma : float
@@ -36,36 +38,21 @@ def elastic_deformation(image, mask, rng, sigma=10.0, grid=3):
     Returns
     -------
     image, mask : arrays of the same shapes and number types
+
+    Raises
+    ------
+    UserError
+        If scipy is missing.
     """
-    height, width = mask.shape[:2]
+    read = scipys_ndimage().map_coordinates
+    height, width = mask.shape
     points = rng.normal(0.0, sigma, size=(2, grid, grid))
-    # (H, grid) @ (grid, grid) @ (grid, W): down the columns, then along the rows
-    down, right = cubic_weights(height, grid) @ points @ cubic_weights(width, grid).T
-    rows = np.arange(height)[:, np.newaxis] + down
-    columns = np.arange(width) + right
-    nearest = mirrored(np.rint(rows), height), mirrored(np.rint(columns), width)
-    return bilinear_sample(image, rows, columns), mask[nearest]
-
-
-def cubic_weights(length, points):
-    """Spread a few points over many pixels: a matrix (length, points) that interpolates.
-
-    The points lie evenly from the first pixel to the last. A pixel at distance t from its four
-    nearest points weighs them by Keys' cubic (the usual "bicubic", a = -1/2), which goes smoothly
-    through every point. Beyond the ends the last point repeats. Rows sum to 1.
-
-    R. Keys, "Cubic convolution interpolation for digital image processing", 1981.
-    """
-    weights = np.zeros((length, points))
-    position = np.linspace(0, points - 1, length)
-    first = np.minimum(np.floor(position).astype(int), points - 2)
-    for neighbor in range(-1, 3):
-        t = np.abs(position - (first + neighbor))
-        near = 1.5 * t**3 - 2.5 * t**2 + 1  # up to a distance of 1
-        far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2  # from 1 to 2
-        index = np.clip(first + neighbor, 0, points - 1)
-        weights[np.arange(length), index] += np.where(t <= 1, near, far)
-    return weights
+    sides = np.linspace(0, grid - 1, height), np.linspace(0, grid - 1, width)
+    places = np.meshgrid(*sides, indexing="ij")  # of the pixels, in the grid
+    displacements = [read(each, places, order=3, mode="nearest") for each in points]
+    origin = np.indices((height, width)) + displacements  # (2, H, W): rows and columns
+    channels = [read(each, origin, order=1, mode="mirror") for each in np.moveaxis(image, 2, 0)]
+    return np.stack(channels, axis=2), read(mask, origin, order=0, mode="mirror")
 
 
 def mirrored(position, length):
@@ -75,22 +62,3 @@ def mirrored(position, length):
     period = 2 * (length - 1)  # there and back
     position = np.asarray(position).astype(int) % period
     return np.minimum(position, period - position)
-
-
-def bilinear_sample(image, rows, columns):
-    """Read an image (H, W, C) at fractional positions (h, w) each: bilinear, mirrored borders.
-
-    Whole numbers are rounded, so the number type stays.
-    """
-    height, width = image.shape[:2]
-    top, left = np.floor(rows), np.floor(columns)
-    # Floating-point images stay as precise as they were, whole numbers are averaged in float64.
-    exact = image.dtype if image.dtype.kind == "f" else np.float64
-    to_bottom = (rows - top)[..., np.newaxis].astype(exact)
-    to_right = (columns - left)[..., np.newaxis].astype(exact)
-    top, bottom = mirrored(top, height), mirrored(top + 1, height)
-    left, right = mirrored(left, width), mirrored(left + 1, width)
-    upper = image[top, left] * (1 - to_right) + image[top, right] * to_right
-    lower = image[bottom, left] * (1 - to_right) + image[bottom, right] * to_right
-    result = upper * (1 - to_bottom) + lower * to_bottom
-    return result if image.dtype.kind == "f" else np.rint(result).astype(image.dtype)

@@ -14,11 +14,10 @@ import numpy as np
 from PIL import Image
 
 from tinyunet.atomic_io import aside, save_picture, save_text
-from tinyunet.data.class_table import ClassTable, numbered
+from tinyunet.data.class_table import NO_CLASS, ClassTable, numbered
 from tinyunet.data.images import Place, Raster, import_rasterio, listed, open_raster
 from tinyunet.errors import UserError, import_extra, problems_named
 
-OUTSIDE = 255  # in masks from polygons: nobody has looked there
 PHOTOMETRIC = {"RGB": "rgb", "CMYK": "cmyk", "gray with white as 0": "miniswhite"}
 
 
@@ -158,12 +157,10 @@ def class_map(
     MapFile
     """
     path = Path(path)
-    nodata = nodata_of(len(names))
-    dtype = "uint8" if nodata == 255 else "uint16"
     with aside(path) as partial:
-        with raster_file(partial, shape, dtype, place, nodata=nodata) as file:
+        with raster_file(partial, shape, "uint8", place, nodata=NO_CLASS) as file:
             table = {k: (*map(int, color), 255) for k, color in enumerate(colors)}
-            file.write_colormap(1, table | {nodata: (0, 0, 0, 0)})
+            file.write_colormap(1, table | {NO_CLASS: (0, 0, 0, 0)})
             file.update_tags(1, **{f"CLASS_{k}": name for k, name in enumerate(names)})
             file.set_band_description(1, "class")
             yield MapFile(file)
@@ -171,11 +168,6 @@ def class_map(
             if levels:
                 file.build_overviews(levels, import_rasterio(path, "").enums.Resampling.nearest)
         save_text(qgis_style(names, colors), path.with_suffix(".qml"))
-
-
-def nodata_of(classes: int) -> int:
-    """Give the number in maps for pixels without data."""
-    return 255 if classes <= 255 else 65535
 
 
 def qgis_style(names: Sequence[str], colors: np.ndarray) -> str:
@@ -329,7 +321,7 @@ def rasterize(
         systems = " and ".join(system.to_string()[:40] for system in (source, target))
         fault = f"no polygon with a class lies in the scene {scene}"
         raise UserError(f"{polygons}: {fault}: compare their coordinate systems, {systems}")
-    nodata = outside if outside == OUTSIDE else None
+    nodata = outside if outside == NO_CLASS else None
     with raster_file(out, mask.shape, mask.dtype, raster.place, nodata=nodata) as file:
         file.write(mask, 1)
     counts = dict.fromkeys(table.names, 0)
@@ -367,5 +359,5 @@ def classes_of_field(values, outside: int, name: str, known: ClassTable | None):
             f"{listed(map(str, found))}: there must be at least two, names or whole numbers up to "
             "254; with --outside 255, digitize some background, too"
         )
-    ignored = [outside] if outside == OUTSIDE else []
+    ignored = [outside] if outside == NO_CLASS else []
     return numbered(sorted(labels), [labels[k] for k in sorted(labels)], ignored), number_of
