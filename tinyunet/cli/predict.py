@@ -16,7 +16,7 @@ from tinyunet.checkpoint import Model, load_model
 from tinyunet.data.class_table import NO_CLASS
 from tinyunet.data.dataset import Windowed, open_for
 from tinyunet.data.images import Raster, filled, plain
-from tinyunet.data.maps import class_map, raster_file, save_polygons
+from tinyunet.data.maps import raster_file, save_class_map, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.applicability import mark_applicability
@@ -160,8 +160,8 @@ def predict(
 
 def pixels_of(raster: Raster):
     """Give the pixels of an image and which are data, or None: arrays, or windows of a scene."""
-    if raster.by_windows and raster.shape[0] * raster.shape[1] > IN_MEMORY:
-        valid = None if raster.complete else Windowed(raster.shape[:2], bool, raster.valid)
+    if raster.shape[0] * raster.shape[1] > IN_MEMORY:
+        valid = Windowed(raster.shape[:2], bool, raster.valid)
         return Windowed(raster.shape, raster.dtype, raster.pixels), valid
     return raster.read(slice(None), slice(None))
 
@@ -180,8 +180,7 @@ def save_map(classes: np.ndarray, path: Path, raster: Raster, names, colors) -> 
         save_picture(classes, path.with_name(f"{path.name}.png"))
     else:
         name = path.with_name(f"{path.name}.tif")
-        with class_map(name, classes.shape, raster.place, names, colors) as file:
-            file[:, :] = classes
+        save_class_map(name, classes, raster.place, names, colors)
 
 
 def save_probability(levels: np.ndarray, valid, path: Path, raster: Raster) -> None:

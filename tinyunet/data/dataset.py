@@ -326,15 +326,14 @@ def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool =
     def labels(rows, columns):
         stored, labeled = stored_values(mask, rows, columns, table.by_color)
         result = table.labels(stored, labeled, str(mask.path), mask.nodata)
-        if not image.complete:
-            result[~image.valid(rows, columns)] = table.ignore_index
+        result[~image.valid(rows, columns)] = table.ignore_index
         return result
 
     sides = image.shape[:2]
     truth = Windowed(sides, np.uint8, labels)
-    if by_windows and image.by_windows and mask.by_windows:
-        valid = None if image.complete else Windowed(sides, bool, image.valid)
-        return Windowed(image.shape, image.dtype, image.pixels), truth, valid
+    if by_windows:
+        pixels = Windowed(image.shape, image.dtype, image.pixels)
+        return pixels, truth, Windowed(sides, bool, image.valid)
     pixels, valid = image.read(slice(None), slice(None))
     in_memory = np.empty(sides, truth.dtype)
     for window in blocks(sides):

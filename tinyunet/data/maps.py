@@ -104,9 +104,7 @@ def save_part(raster: Raster, rows: slice, columns: slice, path: Path, place: Pl
     name = path.with_name(path.name + ".tif")
     with raster_file(name, pixels.shape, pixels.dtype, place, **keywords) as file:
         file.write(np.moveaxis(pixels, 2, 0))
-        for band, description in enumerate(raster.band_names, start=1):
-            if description not in ("gray", "red", "green", "blue", "alpha", f"band {band}"):
-                file.set_band_description(band, description)
+        file.descriptions = raster.band_names
         if raster.palette is not None:
             file.write_colormap(1, dict(enumerate(map(tuple, raster.palette.tolist()))))
         if valid is not None and raster.nodata is None and pixels.dtype.kind != "f":
@@ -116,29 +114,13 @@ def save_part(raster: Raster, rows: slice, columns: slice, path: Path, place: Pl
 # --- Class maps --------------------------------------------------------------------------------
 
 
-class MapFile:
-    """A class map that is filled window by window, so that it may be larger than the memory.
-
-    ``map[rows, columns] = classes`` writes a part. Use it within `class_map`.
-    """
-
-    def __init__(self, file):
-        self.file = file
-
-    def __setitem__(self, window: tuple[slice, slice], classes: np.ndarray) -> None:
-        """Write the classes of a window."""
-        (top, left), (height, width) = (part.start or 0 for part in window), classes.shape
-        self.file.write(classes, 1, window=((top, top + height), (left, left + width)))
-
-
-@contextlib.contextmanager
-def class_map(
+def save_class_map(
     path: str | Path,
-    shape: tuple[int, int],
+    classes: np.ndarray,
     place: Place | None,
     names: Sequence[str],
     colors: np.ndarray,
-) -> Iterator[MapFile]:
+) -> None:
     """Write a class map as a GeoTIFF that a GIS shows in colors and with names.
 
     It is tiled and compressed, has overviews, a color table, the names of the classes as metadata
@@ -147,24 +129,26 @@ def class_map(
     Parameters
     ----------
     path : path
-    shape : (H, W)
+    classes : array (H, W), uint8
+        It may lie in a file, and be larger than the memory.
     place : Place or None
     names : sequence of K str
     colors : array (K, 3), uint8
 
-    Yields
+    Raises
     ------
-    MapFile
+    UserError
+        If it cannot be written there.
     """
     path = Path(path)
     with aside(path) as partial:
-        with raster_file(partial, shape, "uint8", place, nodata=NO_CLASS) as file:
+        with raster_file(partial, classes.shape, "uint8", place, nodata=NO_CLASS) as file:
             table = {k: (*map(int, color), 255) for k, color in enumerate(colors)}
             file.write_colormap(1, table | {NO_CLASS: (0, 0, 0, 0)})
             file.update_tags(1, **{f"CLASS_{k}": name for k, name in enumerate(names)})
             file.set_band_description(1, "class")
-            yield MapFile(file)
-            levels = [2**k for k in range(1, 12) if max(shape) / 2**k >= 256]
+            file.write(classes, 1)
+            levels = [2**k for k in range(1, 12) if max(classes.shape) / 2**k >= 256]
             if levels:
                 file.build_overviews(levels, import_rasterio(path, "").enums.Resampling.nearest)
         save_text(qgis_style(names, colors), path.with_suffix(".qml"))
@@ -219,18 +203,16 @@ def save_polygons(
     with rasterio.open(map_path) as file:
         band, transform = rasterio.band(file, 1), file.transform
         found = [
-            (shapely.geometry.shape(shape), int(value))
-            for shape, value in rasterio.features.shapes(band, connectivity=4, transform=transform)
-            if value != file.nodata
+            (shape, int(value))
+            for drawn, value in rasterio.features.shapes(band, connectivity=4, transform=transform)
+            if value != file.nodata and (shape := shapely.geometry.shape(drawn)).area >= min_area
         ]
         crs = file.crs.to_wkt() if file.crs else None
-    shapes, classes = np.array([shape for shape, _ in found]), np.array([k for _, k in found])
-    areas = shapely.area(shapes)
-    kept = areas >= min_area
-    shapes, classes, areas = shapes[kept], classes[kept].astype(np.int32), areas[kept]
+    shapes = np.array([shape for shape, _ in found], dtype=object)
+    areas = np.array([shape.area for shape, _ in found])
     columns = {
-        "class": classes,
-        "name": np.array([names[k] for k in classes], dtype=object),
+        "class": np.array([k for _, k in found], np.int32),
+        "name": np.array([names[k] for _, k in found], dtype=object),
         "area": areas,
         "pixels": np.rint(areas / abs(transform.determinant)).astype(np.int64),
     }
