@@ -26,9 +26,10 @@ from tinyunet.data.images import Place, open_raster
 from tinyunet.data.maps import raster_file
 from tinyunet.inference.evaluation import CHANCE
 from tinyunet.inference.sliding_window import DEFAULT_MARGIN, DEFAULT_TILE
+from tinyunet.nn.gradcheck import GradientError
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.unet import UNet
-from tinyunet.plots.pictures import draw_mistakes
+from tinyunet.plots.pictures import MISTAKE, draw_grid
 from tinyunet.training.config import PAPER, TrainingConfig
 
 ROOT = Path(__file__).parent.parent
@@ -237,25 +238,29 @@ def test_evaluate_draws_the_confusion_and_the_worst_images(trained, tmp_path, ca
 
 
 def test_evaluate_draws_the_images_with_most_wrong_pixels_worst_first(tmp_path, monkeypatch):
-    shown = []
+    drawn = []
 
-    def note(cases, *names):
-        shown.extend(name for name, *_ in cases)
-        return draw_mistakes(cases, *names)
+    def note(rows, *names):
+        drawn.extend(rows)
+        return draw_grid(rows, *names)
 
-    monkeypatch.setattr("tinyunet.cli.evaluate.draw_mistakes", note)
+    monkeypatch.setattr("tinyunet.cli.evaluate.draw_grid", note)
     network = UNet(3, 2, base_channels=2, depth=1)
     network.head.weight.data[...] = 0
     network.head.bias.data[...] = [1, 0]  # class 0 everywhere
-    save_model(tmp_path / "model.npz", Model(network, Standardization([0] * 3, [1] * 3)))
+    model = Model(network, Standardization([0] * 3, [1] * 3), ignore_index=7)
+    save_model(tmp_path / "model.npz", model)
     for number in range(8):  # of which so many rows are wrong
         for kind, picture in (("i", np.zeros((9, 4, 3))), ("m", np.arange(36).reshape(9, 4))):
             (tmp_path / kind).mkdir(exist_ok=True)
-            picture = picture if kind == "i" else picture < 4 * number
+            picture = picture if kind == "i" else np.where(picture == 35, 7, picture < 4 * number)
             save_picture(picture.astype(np.uint8), tmp_path / kind / f"{number}.png")
     arguments = [tmp_path / "model.npz", tmp_path / "i", tmp_path / "m", "--out", tmp_path / "out"]
     assert call("evaluate", *arguments) == 0
-    assert shown == list("765432")
+    assert [row[0][0] for row in drawn] == list("765432")
+    for number, [_, (_, mask), (_, found), (_, red)] in zip(range(7, 1, -1), drawn, strict=True):
+        assert (mask == 1).sum() == 4 * number and not found.any()
+        np.testing.assert_array_equal((red == MISTAKE).all(axis=2), mask == 1)
 
 
 def test_evaluate_ignores_what_a_model_trained_on_arrays_ignored(tmp_path, capsys):
@@ -410,16 +415,15 @@ def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, mon
     outcomes = {"conv2d": 1e-9, "relu": 1e-10}
 
     def run_cases():
-        from tinyunet.nn.gradcheck_cases import Outcome
-
-        return (Outcome(name, error, 0.1) for name, error in outcomes.items())
+        return ((name, found, 0.1) for name, found in outcomes.items())
 
     monkeypatch.setattr("tinyunet.cli.describe.run_cases", run_cases)
     assert call("gradcheck") == 0
     assert "conv2d" in capsys.readouterr().out
-    outcomes["relu"] = None
+    outcomes["relu"] = GradientError("dx is wrong:\nit has the opposite sign")
     assert call("gradcheck") == 1
-    assert "WRONG" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "WRONG" in out and "\n    dx is wrong:\n    it has the opposite sign\n" in out
 
 
 def test_python_m_tinyunet_is_the_same_command():

@@ -208,12 +208,9 @@ def save_picture(picture: Image.Image | np.ndarray, path: str | Path, **options)
     Raises
     ------
     UserError
-        If it cannot be written there, or Pillow does not know the ending.
+        If it cannot be written there.
     """
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
-    ending = Path(path).suffix.lower()
-    if ending not in Image.registered_extensions():
-        raise UserError(f"cannot write {path}: no picture ends in {ending!r}: choose .png or .tif")
-    with written_aside(path) as file:
-        picture.save(file, Image.registered_extensions()[ending], **options)
+    with aside(path) as partial:
+        picture.save(partial, **options)

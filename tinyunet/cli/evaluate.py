@@ -13,7 +13,7 @@ from tinyunet.data.images import filled
 from tinyunet.data.pairing import find_pairs
 from tinyunet.inference.evaluation import Scores, add, evaluate_each
 from tinyunet.inference.sliding_window import predict_classes
-from tinyunet.plots.pictures import draw_calibration, draw_confusion, draw_mistakes
+from tinyunet.plots.pictures import draw_calibration, draw_confusion, draw_grid, marked
 from tinyunet.progress import is_watched
 
 WORST = 6  # images that are drawn with their mistakes
@@ -67,14 +67,18 @@ def run_evaluate(
         save_text(text + "\n", json)
     print(scores.table(model.class_names))
     if folder:
-        names = model.class_names, model.ignore_index
-        wrong = [each.confusion.sum() - np.trace(each.confusion) for each in counts]
-        cases = []
+        names, ignored = model.class_names, model.ignore_index
+        confusions = [each["confusion"] for each in counts]
+        wrong = [each.sum() - each.trace() for each in confusions]
+        rows = []  # often one sees here that the mistake is in the mask
         for index in np.argsort(wrong)[::-1][:WORST]:
             image, mask, valid = dataset.pair(index)
-            prediction = predict_classes(model, image, valid=valid, **windows)
-            cases.append((dataset.stems[index], filled(image, valid), mask, prediction))
-        save_picture(draw_confusion(scores, *names), folder / "confusion.png")
+            found = predict_classes(model, image, valid=valid, **windows)
+            image = filled(image, valid)
+            red = marked(image, (mask != found) & (mask != ignored))
+            row = [(dataset.stems[index], image), ("truth", mask), ("prediction", found)]
+            rows.append([*row, ("wrong (red)", red)])
+        save_picture(draw_confusion(scores, names), folder / "confusion.png")
         save_picture(draw_calibration(scores), folder / "calibration.png")
-        save_picture(draw_mistakes(cases, *names), folder / "worst.png")
+        save_picture(draw_grid(rows, names, ignored), folder / "worst.png")
         print(f"\nIn {out}: confusion.png, calibration.png and worst.png.")
