@@ -355,8 +355,9 @@ def work_out(
     if names and values[-1] < len(names):  # a class may lack pixels
         values = range(len(names))
     if names and len(values) != len(names):
-        found = f"{len(values)} values ({listed(map(str, values))})"
-        raise UserError(f"the masks hold {found}, but there are {len(names)} class names")
+        strange = next(raster.path for raster, counts in masks if values[-1] in counts)
+        fault = f"holds the value {values[-1]}, and all masks {len(values)} values"
+        raise UserError(f"{strange}: {fault}, but there are {len(names)} class names")
     return numbered(values, names or (), sorted(ignored))
 
 
