@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyunet.data.elastic import elastic_deformation, mirrored
+from tinyunet.data.augmentation import elastic_deformation
+from tinyunet.data.dataset import mirrored
 
 SIDES = st.integers(1, 40)
 SEEDS = st.integers(0, 1000)

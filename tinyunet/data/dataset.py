@@ -10,7 +10,6 @@ import numpy as np
 
 from tinyunet.data import class_table
 from tinyunet.data.class_table import ClassTable, open_mask, stored_values
-from tinyunet.data.elastic import mirrored
 from tinyunet.data.images import ImageFormat, Place, Raster, blocks, in_format, open_raster, prepare
 from tinyunet.data.pairing import Pair
 from tinyunet.errors import UserError
@@ -60,6 +59,15 @@ def part_of(array, rows: slice, columns: slice):
     if array is None:
         return None
     return array.part(rows, columns) if isinstance(array, Windowed) else array[rows, columns]
+
+
+def mirrored(position, length):
+    """Turn any whole positions into indices: with 4 pixels, -2 ... 5 become 2 1 0 1 2 3 2 1."""
+    if length == 1:
+        return np.zeros(np.shape(position), dtype=int)
+    period = 2 * (length - 1)  # there and back
+    position = np.asarray(position).astype(int) % period
+    return np.minimum(position, period - position)
 
 
 def read_mirrored(array, rows: slice, columns: slice) -> np.ndarray | None:

@@ -6,7 +6,7 @@ back, and then it is renamed: it is complete, or not there at all (see `tinyunet
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -19,25 +19,6 @@ from tinyunet.data.images import Place, Raster, import_rasterio, listed, open_ra
 from tinyunet.errors import UserError, import_extra, problems_named
 
 PHOTOMETRIC = {"RGB": "rgb", "CMYK": "cmyk", "gray with white as 0": "miniswhite"}
-
-
-@contextlib.contextmanager
-def written_by_gdal(path: str | Path) -> Iterator[Path]:
-    """Give the path to write to; what is there becomes `path` once it is complete.
-
-    Raises
-    ------
-    UserError
-        If rasterio or pyogrio cannot write it.
-    """
-    try:
-        with aside(path) as partial, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Dataset has no geotransform|'crs' was not provided")
-            yield partial
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("rasterio", "pyogrio"):
-            raise
-        raise UserError(f"cannot write {path}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -71,7 +52,9 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     if place is not None:
         keywords |= {"transform": rasterio.Affine(*place.transform)}
         keywords |= {"crs": place.crs} if place.crs else {}
-    with written_by_gdal(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
+    written, quiet = problems_named(path, "cannot be written"), warnings.catch_warnings()
+    with written, quiet, aside(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        warnings.filterwarnings("ignore", "Dataset has no geotransform")
         with rasterio.open(partial, "w", **keywords) as file:
             yield file
         with rasterio.open(partial) as file:  # a full disk shows only now
@@ -140,18 +123,14 @@ def save_class_map(
     UserError
         If it cannot be written there.
     """
-    path = Path(path)
-    with aside(path) as partial:
-        with raster_file(partial, classes.shape, "uint8", place, nodata=NO_CLASS) as file:
-            table = {k: (*map(int, color), 255) for k, color in enumerate(colors)}
-            file.write_colormap(1, table | {NO_CLASS: (0, 0, 0, 0)})
-            file.update_tags(1, **{f"CLASS_{k}": name for k, name in enumerate(names)})
-            file.set_band_description(1, "class")
-            file.write(classes, 1)
-            levels = [2**k for k in range(1, 12) if max(classes.shape) / 2**k >= 256]
-            if levels:
-                file.build_overviews(levels, import_rasterio(path, "").enums.Resampling.nearest)
-        save_text(qgis_style(names, colors), path.with_suffix(".qml"))
+    with raster_file(path, classes.shape, "uint8", place, nodata=NO_CLASS) as file:
+        table = {k: (*map(int, color), 255) for k, color in enumerate(colors)}
+        file.write_colormap(1, table | {NO_CLASS: (0, 0, 0, 0)})
+        file.update_tags(1, **{f"CLASS_{k}": name for k, name in enumerate(names)})
+        file.set_band_description(1, "class")
+        file.write(classes, 1)
+        file.build_overviews([2**k for k in range(1, 12) if max(classes.shape) / 2**k >= 256])
+        save_text(qgis_style(names, colors), Path(path).with_suffix(".qml"))
 
 
 def qgis_style(names: Sequence[str], colors: np.ndarray) -> str:
@@ -217,7 +196,7 @@ def save_polygons(
         "pixels": np.rint(areas / abs(transform.determinant)).astype(np.int64),
     }
     options = {"layer": "classes", "driver": "GPKG", "geometry_type": "Polygon", "crs": crs}
-    with written_by_gdal(path) as partial:
+    with problems_named(path, "cannot be written"), aside(path) as partial:
         wkb = shapely.to_wkb(shapes)
         pyogrio.raw.write(partial, wkb, [*columns.values()], [*columns], **options)
     return len(shapes)
