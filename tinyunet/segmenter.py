@@ -128,9 +128,8 @@ class Segmenter:
     def predict(self, image: np.ndarray | str | Path, **options) -> np.ndarray:
         """Return the class (H, W) of each pixel of an image (H, W, C), or of an image file.
 
-        It is 255 (65535 if there are more than 255 classes) where the image has no data. `options`
-        may be `tile`, `margin`, `threads`, `tta`: see
-        `tinyunet.inference.sliding_window.sliding_window`.
+        It is 255 where the image has no data. `options` may be `tile`, `margin`, `threads`, `tta`:
+        see `tinyunet.inference.sliding_window.sliding_window`.
         """
         pixels, valid = self._read(image)
         return predict_classes(self._model, pixels, valid=valid, **options)

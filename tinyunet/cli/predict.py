@@ -13,9 +13,10 @@ import numpy as np
 from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
+from tinyunet.data.class_table import NO_CLASS
 from tinyunet.data.dataset import Windowed, open_for
 from tinyunet.data.images import Raster, filled, plain
-from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
+from tinyunet.data.maps import raster_file, save_class_map, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.applicability import mark_applicability
@@ -123,11 +124,11 @@ def predict(
     image, valid = pixels_of(raster)
     check_image(model.network, image)
     make_folder(out)
-    names, nodata = model.class_names, nodata_of(len(model.class_names))
+    names = model.class_names
     windows |= {"valid": valid, "progress": is_watched()}
     shape = image.shape[:2]
     levels = on_disk((*shape, len(names)), np.uint8, out) if probabilities else None
-    classes = on_disk(shape, np.min_scalar_type(nodata), out)
+    classes = on_disk(shape, np.uint8, out)
     predict_classes(model, image, out=classes, levels=levels, **windows)
 
     every = -(-max(classes.shape) // LONGEST)
@@ -141,7 +142,7 @@ def predict(
         tqdm.write(f"{text}: it looks unlike the training images, so don't trust the map there")
         row.append(("outside (red)", marked(shown, marks[small] == 0)))
         save_map(marks, f"{out / path.stem}_applicability", raster, ["outside", "inside"])
-    picture = draw_grid([row], names, nodata, panel=max(256, *shown.shape[:2]))
+    picture = draw_grid([row], names, NO_CLASS, panel=max(256, *shown.shape[:2]))
     save_picture(picture, out / f"{path.stem}_overlay.png")
     for index in range(len(names) if probabilities else 0):
         name = f"{out / path.stem}_probability_{index}.tif"
@@ -160,8 +161,8 @@ def predict(
 
 def pixels_of(raster: Raster):
     """Give the pixels of an image and which are data, or None: arrays, or windows of a scene."""
-    if raster.by_windows and raster.shape[0] * raster.shape[1] > IN_MEMORY:
-        valid = None if raster.complete else Windowed(raster.shape[:2], bool, raster.valid)
+    if raster.shape[0] * raster.shape[1] > IN_MEMORY:
+        valid = Windowed(raster.shape[:2], bool, raster.valid)
         return Windowed(raster.shape, raster.dtype, raster.pixels), valid
     return raster.read(slice(None), slice(None))
 
@@ -179,6 +180,4 @@ def save_map(classes: np.ndarray, path: str, raster: Raster, names: list[str]) -
     if raster.place is None:
         save_picture(classes, f"{path}.png")
     else:
-        colors = palette(len(names))
-        with class_map(f"{path}.tif", classes.shape, raster.place, names, colors) as file:
-            file[:, :] = classes
+        save_class_map(f"{path}.tif", classes, raster.place, names, palette(len(names)))
