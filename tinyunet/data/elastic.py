@@ -54,7 +54,7 @@ def cubic_weights(length, points):
     nearest points weighs them by Keys' cubic (the usual "bicubic", a = -1/2), which goes smoothly
     through every point. Beyond the ends the last point repeats. Rows sum to 1.
 
-    R. Keys, "Cubic convolution interpolation for digital image processing", 1981.
+    Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981.
     """
     weights = np.zeros((length, points))
     position = np.linspace(0, points - 1, length)

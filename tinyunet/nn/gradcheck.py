@@ -161,7 +161,7 @@ def check_layer(layer, *inputs, tolerance=1e-6, seed=0, coordinates=24):
     Parameters
     ----------
     layer : Layer
-        In training mode, or after ``eval(remember=True)``.
+        In training mode, or after ``eval(save_backward=True)``.
     *inputs : float64 arrays
         What its forward takes.
     tolerance, seed, coordinates
