@@ -2,8 +2,8 @@
 
 Buildings cover a small part of a painted scene. A U-Net learns to find them from several random
 starts, each twice: with all pixels counting alike, and with each class weighing as much as the
-other. Beside them stands a predictor that always answers "background". One start would not do:
-whether a network gets stuck at that answer is a matter of luck, so the demo counts.
+other. Beside them stands a predictor that always answers "background". One start would not do: how
+far a network gets, and whether it is stuck at that answer, is a matter of luck, so the demo counts.
 
     python demos/imbalance.py             # a minute or two on two cores
 """
