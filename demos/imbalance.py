@@ -13,6 +13,7 @@ import sys
 import numpy as np
 from parts.command_line import demo_parser, percent, prepare
 
+from tinyunet.backend import to_host
 from tinyunet.data.scenes import BUILDING, paint_scenes
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.inference.evaluation import Scores, confusion_matrix
@@ -68,7 +69,7 @@ def train(class_weights, scenes, held_out, steps, seed):
     numbers = range(1, steps + 1)
     for step, _ in training_steps(numbers, batches, replicas, optimizer, cross_entropy):
         if step % max(1, steps // 6) == 0 or step == steps:
-            prediction = replicas.logits(images_to_judge).argmax(axis=-1)
+            prediction = to_host(replicas.logits(images_to_judge)).argmax(axis=-1)
             curve.append((step, *score(prediction, held_out)))
     return curve, prediction
 

@@ -22,7 +22,7 @@ import numpy as np
 from parts.command_line import demo_parser, percent, prepare
 from tqdm import tqdm
 
-from tinyunet.backend import device_name, random_generator
+from tinyunet.backend import device_name, random_generator, to_host
 from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scenes
 from tinyunet.distributed.replicas import Replicas, available_cores
 from tinyunet.inference.evaluation import Scores, confusion_matrix
@@ -108,7 +108,7 @@ def train_network(name, network, crop, training, held_out, options):
     learning_rate = cosine(4e-3, options.steps, warmup_steps=options.steps // 20)
 
     def predict(images):
-        return replicas.logits(standardization.transform(images)).argmax(axis=-1)
+        return to_host(replicas.logits(standardization.transform(images))).argmax(axis=-1)
 
     curve, losses = [], []
     bar = tqdm(range(1, options.steps + 1), name, unit="step")

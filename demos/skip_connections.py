@@ -114,7 +114,7 @@ def train(cut, scenes, held_out, options, classes=2):
             parts.clear()
     logits = replicas.logits(standardization.transform(np.stack(held_out.images)))
     lengths = [[[float(to_host(s)) ** 0.5 for s in way] for way in both] for both in squares]
-    return to_host(softmax(xp.asarray(logits))[0]), np.array(lengths)
+    return to_host(softmax(logits)[0]), np.array(lengths)
 
 
 def errors(probabilities, masks):

@@ -13,7 +13,6 @@ from tinyunet.data.dataset import Dataset
 from tinyunet.errors import UserError
 from tinyunet.inference.evaluation import (
     OUTCOMES,
-    Counts,
     Scores,
     add,
     confusion_matrix,
@@ -268,7 +267,7 @@ def test_each_image_is_compared_with_its_own_mask_without_a_word(capsys):
     masks = [np.zeros(image.shape[:2], np.uint8) for image in images]
     model = Model(UNet(1, 2, base_channels=2, depth=1), Standardization([0.0], [1.0]))
     dataset = Dataset(list("abcde"), images, masks)
-    confusions = [counts.confusion for counts in evaluate_each(model, dataset, threads=3)]
+    confusions = [counts["confusion"] for counts in evaluate_each(model, dataset, threads=3)]
     assert [confusion.sum() for confusion in confusions] == [16, 32, 48, 64, 80]
     assert capsys.readouterr().err == ""
 
@@ -290,7 +289,7 @@ def test_the_calibration_is_that_of_scikit_learn(seed, count):
         np.testing.assert_allclose(correct[found] / pixels[found], expected[0])
         np.testing.assert_allclose(probability[found] / pixels[found], expected[1])
     calibration = np.stack([pixels, probability, correct], axis=1)
-    scores = Scores(Counts(np.eye(2, dtype=int), calibration))
+    scores = Scores({"confusion": np.eye(2, dtype=int), "calibration": calibration})
     shares = pixels[found] / count
     gaps = abs(correct[found] / pixels[found] - probability[found] / pixels[found])
     assert scores.calibration_error == pytest.approx((shares * gaps).sum())
@@ -318,7 +317,7 @@ def test_evaluate_counts_how_sure_the_network_is_of_pixels_that_count():
 def test_the_picture_of_the_calibration_is_drawn_with_empty_bins():
     calibration = np.zeros((10, 3))
     calibration[6:] = [[10, 6.5, 5], [0, 0, 0], [20, 17, 12], [70, 68, 66]]
-    scores = Scores(Counts(np.eye(2, dtype=int), calibration))
+    scores = Scores({"confusion": np.eye(2, dtype=int), "calibration": calibration})
     assert draw_calibration(scores).mode == "RGB"
 
 
@@ -331,7 +330,7 @@ def test_the_threshold_is_nearest_to_a_half_of_those_with_the_highest_iou(seed, 
     truth = rng.integers(0, 2, (2, count))
     probabilities = rng.integers(0, 201, (2, count)) / 200  # on the thresholds, too
     counts = [  # of two images
-        Counts(np.eye(2, dtype=int), np.zeros((10, 3)), count_by_threshold(*each))
+        {"confusion": np.eye(2, dtype=int), "by_threshold": count_by_threshold(*each)}
         for each in zip(probabilities, truth, strict=True)
     ]
     scores = Scores(add(counts))

@@ -134,8 +134,9 @@ def test_a_mask_over_its_image_is_drawn_as_their_overlay():
 
 def test_large_images_are_thinned_before_they_are_drawn():
     image, mask = scene(1000, 30)
-    assert thinned(image, 100).shape == (100, 3, 3) and thinned(mask, 1000).shape == mask.shape
-    np.testing.assert_array_equal(thinned(mask, 334), mask[::3, ::3])
+    [small, its_mask] = thinned([image, mask], 100)
+    assert small.shape == (100, 3, 3) and thinned([mask], 1000)[0].shape == mask.shape
+    np.testing.assert_array_equal(its_mask, mask[::10, ::10])
 
 
 def test_the_legend_explains_every_class_and_ignored_pixels():
@@ -280,8 +281,8 @@ def test_an_array_is_saved_as_it_is(tmp_path):
 class Unfinished(Image.Image):
     """A picture that fails after its first bytes are written, as on a full disk."""
 
-    def save(self, file, *options):
-        file.write(b"half a pic")
+    def save(self, path):
+        path.write_bytes(b"half a pic")
         raise OSError(28, "No space left on device")
 
 
@@ -294,8 +295,7 @@ def test_a_picture_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["a.png"]
 
 
-@pytest.mark.parametrize("name", ["missing/a.png", "a.nonsense", "a"])
-def test_where_no_picture_can_be_saved_is_a_user_error(tmp_path, name):
+def test_where_no_picture_can_be_saved_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="cannot write"):
-        save_picture(np.zeros((5, 7, 3), np.uint8), tmp_path / name)
+        save_picture(np.zeros((5, 7, 3), np.uint8), tmp_path / "missing" / "a.png")
     assert os.listdir(tmp_path) == []

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tinyunet.backend import to_device, to_host
 from tinyunet.checkpoint import Model
-from tinyunet.data.elastic import mirrored
+from tinyunet.data.dataset import mirrored
+from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import (
     choose_class,
@@ -15,7 +16,6 @@ from tinyunet.inference.sliding_window import (
     predict_classes,
     predict_probabilities,
     round_up,
-    run_batch,
     sliding_window,
 )
 from tinyunet.nn.functional import softmax
@@ -259,11 +259,13 @@ def windows_seen(monkeypatch, network, size, **options):
     """Sweep an image of zeros; returns the shapes of the batches of windows."""
     shapes = []
 
+    logits = Replicas.logits
+
     def note(replicas, windows, *more):
         shapes.append(windows.shape)
-        return run_batch(replicas, windows, *more)
+        return logits(replicas, windows, *more)
 
-    monkeypatch.setattr("tinyunet.inference.sliding_window.run_batch", note)
+    monkeypatch.setattr(Replicas, "logits", note)
     list(sliding_window(network, np.zeros((*size, 1), np.float32), **options))
     return shapes
 
@@ -271,11 +273,11 @@ def windows_seen(monkeypatch, network, size, **options):
 def test_without_a_margin_the_network_sees_64_pixels_around_each_tile_or_all_that_matter(
     monkeypatch,
 ):
-    for depth, side in ((1, 16 + 2 * 8), (4, 16 + 2 * 64)):
+    for depth, side in ((1, 16 + 2 * 12), (4, 16 + 2 * 64)):
         network = UNet(1, 2, base_channels=1, depth=depth)
         shapes = windows_seen(monkeypatch, network, (32, 48), tile=16)
         assert {shape[1:3] for shape in shapes} == {(side, side)}
-    assert full_margin(UNet(1, 2, base_channels=1, depth=1)) == 8
+    assert full_margin(UNet(1, 2, base_channels=1, depth=1)) == 12
 
 
 def test_tile_and_margin_are_rounded_up_to_what_the_network_halves(monkeypatch):

@@ -22,7 +22,7 @@ step when it is complete and on the disk, so that after a power cut the old file
 
 import io
 import json
-import math
+import os
 import reprlib
 import zipfile
 from collections import defaultdict
@@ -41,6 +41,7 @@ from tinyunet.nn.unet import UNet
 
 FORMAT = "tinyunet model"
 VERSION = 1
+IN_HEADER = ("class_names", "ignore_index", "metadata", "threshold")  # of a model, as JSON
 
 
 @dataclass
@@ -128,16 +129,15 @@ def save_model(path, model: Model, optimizer=None, progress: dict | None = None)
     if optimizer is not None:
         header["progress"] = progress
         arrays |= {f"optimizer/{name}": array for name, array in optimizer.state_dict().items()}
-    text = np.array(json.dumps(header))
+    text = np.array(json.dumps(header, default=os.fspath))  # paths become text
     with written_aside(path, on_disk=True) as file:
         np.savez(file, header=text, **{name: to_host(array) for name, array in arrays.items()})
 
 
 def pack(model: Model) -> tuple[dict, dict]:
     """Take a model apart into a header for JSON and arrays."""
-    names = ("class_names", "ignore_index", "metadata", "threshold")
     header = {"format": FORMAT, "version": VERSION, "network": model.network.config}
-    header |= {name: getattr(model, name) for name in names}
+    header |= {name: getattr(model, name) for name in IN_HEADER}
     arrays = {f"network/{name}": array for name, array in model.network.state_dict().items()}
     arrays["standardization/mean"] = model.standardization.mean
     arrays["standardization/std"] = model.standardization.std
@@ -167,9 +167,7 @@ def load_model(path) -> Model:
         If there is no such file, or it is truncated, damaged, not a model file, or from a newer
         tinyunet. Nothing in the file is ever executed.
     """
-    header, arrays = read(path)
-    with problems_named(path, "is inconsistent"):
-        return unpack(header, arrays)
+    return read(path).model
 
 
 def load_training_state(path) -> TrainingState:
@@ -190,43 +188,36 @@ def load_training_state(path) -> TrainingState:
     UserError
         As `load_model`; also if the file is a model without the state of its training.
     """
-    header, arrays = read(path)
-    if "progress" not in header:
+    state = read(path)
+    if state.progress is None:
         raise UserError(f"{path} is a model, not the state of a training run: last.npz holds that")
-    with problems_named(path, "is inconsistent"):
-        return TrainingState(unpack(header, arrays), arrays["optimizer"], header["progress"])
+    return state
 
 
-def read(path) -> tuple[dict, dict]:
-    """Read the header of a model file and its arrays, in a dict for each part of it.
-
-    Each is read whole, and none believed.
-    """
+def read(path) -> TrainingState:
+    """Read all parts of a model file, each whole, and believe none of them."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no such model file: {path}")
     what = "is damaged or not a tinyunet model file"
-    with open(path, "rb") as file:
-        with problems_named(path, what):
-            archive = zipfile.ZipFile(file)
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-            # Ours are not compressed; one that is could swell up and fill the memory.
-            expect(sum(sizes.values()) <= path.stat().st_size, "its parts are compressed", sizes)
-            expect(sizes.pop("header.npy", 0), "it has no header", sizes)
-            header = json.loads(str(parse_array(archive.read("header.npy"))))
-            expect(header["format"] == FORMAT, "format", header["format"])
-            expect(type(header["version"]) is int, "version", header["version"])
+    with open(path, "rb") as file, problems_named(path, what), zipfile.ZipFile(file) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        # Ours are not compressed; one that is could swell up and fill the memory.
+        expect(sum(sizes.values()) <= path.stat().st_size, "its parts are compressed", sizes)
+        expect(sizes.pop("header.npy", 0), "it has no header", sizes)
+        header = json.loads(str(parse_array(archive.read("header.npy"))))
+        expect(header["format"] == FORMAT, "format", header["format"])
+        expect(type(header["version"]) is int, "version", header["version"])
         if header["version"] > VERSION:
             raise UserError(
                 f"{path} has format version {header['version']}, from a newer tinyunet; this one "
                 f"reads up to {VERSION}: pip install --upgrade tinyunet"
             )
         arrays: dict = defaultdict(dict)
-        with problems_named(path, what):
-            for name in sizes:
-                group, _, rest = name.removesuffix(".npy").partition("/")
-                arrays[group][rest] = parse_array(archive.read(name))
-        return header, arrays
+        for name in sizes:
+            group, _, rest = name.removesuffix(".npy").partition("/")
+            arrays[group][rest] = parse_array(archive.read(name))
+        return TrainingState(unpack(header, arrays), arrays["optimizer"], header.get("progress"))
 
 
 def expect(condition, name: str, found) -> None:
@@ -244,16 +235,11 @@ def parse_array(content: bytes) -> np.ndarray:
     """
     file = io.BytesIO(content)
     expect(np.lib.format.read_magic(file) == (1, 0), "version of an array", content[:8])
-    try:
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    except MemoryError as error:  # Python's parser, at brackets in brackets in brackets
-        raise ValueError("an array's header is nested too deep") from error
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
     expect(dtype.kind in "fiuU" and dtype.isnative, "type", dtype)
-    size = file.tell() + math.prod(shape) * dtype.itemsize
-    expect(min(shape, default=0) >= 0 and size == len(content), "shape", shape)
-    array = np.ndarray(shape, dtype, content, file.tell(), order="CF"[is_fortran]).copy()
+    array = np.frombuffer(content, dtype, offset=file.tell())
     expect(dtype.kind != "f" or np.isfinite(array).all(), "numbers", "not all are finite")
-    return array
+    return array.reshape(shape, order="CF"[is_fortran]).copy()
 
 
 def unpack(header: dict, arrays: dict) -> Model:
@@ -263,12 +249,10 @@ def unpack(header: dict, arrays: dict) -> Model:
     expect(all(type(size) is int and 0 < size < 2**31 for size in sizes), "sizes", sizes)
     channels, classes, base, depth = sizes
     widest = base * 2 ** min(depth, 32)
-    for name, shape in (  # as large as the largest: no network is made unless they are there
-        ("encoder.0.conv1.weight", (3, 3, channels, base)),
-        ("bottleneck.conv2.weight", (3, 3, widest, widest)),
-        ("head.weight", (1, 1, base, classes)),
-    ):
-        expect(state[name].shape == shape, f"shape of {name}", state[name].shape)
+    shapes = {"encoder.0.conv1": (3, 3, channels, base), "head": (1, 1, base, classes)}
+    shapes["bottleneck.conv2"] = (3, 3, widest, widest)
+    for name, shape in shapes.items():  # no network is made unless the largest weights are there
+        expect(state[f"{name}.weight"].shape == shape, f"shape of {name}", shape)
     for name, array in state.items():
         expect(array.dtype == np.float32, f"type of {name}", array.dtype)
         expect("variance" not in name or (array >= 0).all(), name, "negative")
@@ -278,21 +262,19 @@ def unpack(header: dict, arrays: dict) -> Model:
     standardization = Standardization(**arrays["standardization"])
     mean, std = standardization.mean, standardization.std
     expect(mean.shape == std.shape == (channels,) and (std > 0).all(), "standardization", std)
-    for name in header["class_names"]:
-        expect(name == plain(name), "class name", name)
-    ignore_index, metadata = header["ignore_index"], header["metadata"]
-    expect(ignore_index is None or type(ignore_index) is int, "ignore_index", ignore_index)
-    if "class_table" in metadata:
-        parse_class_table(metadata["class_table"])
-        ImageFormat(**metadata["image_format"])
     known = arrays["training_features"]
     if known:
         features, folds = known["features"], known["folds"]
         expect(features.dtype == np.float32 and len(known) == 2, "features", features.dtype)
         expect(features.shape == (len(folds), base), "features", features.shape)
         expect(folds.ndim == 1 and folds.dtype.kind == "i", "folds", folds)
-    threshold = header.get("threshold")
+    told = {name: header[name] for name in IN_HEADER}
+    names, ignored, metadata, threshold = told.values()
+    expect(all(name == plain(name) for name in names), "class names", names)
+    expect(ignored is None or type(ignored) is int, "ignore_index", ignored)
+    if metadata.get("class_table"):
+        parse_class_table(metadata["class_table"])
+        ImageFormat(**metadata["image_format"])
     is_share = type(threshold) is float and 0 < threshold < 1 and classes == 2
     expect(threshold is None or is_share, "threshold", threshold)
-    names = header["class_names"]
-    return Model(network.eval(), standardization, names, ignore_index, metadata, known, threshold)
+    return Model(network.eval(), standardization, training_features=known, **told)

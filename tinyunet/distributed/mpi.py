@@ -17,10 +17,10 @@ Source: M. Li et al., Scaling distributed machine learning with the parameter se
 the idea of data-parallel training; the MPI standard, version 4.0, chapter 6, for allreduce.
 """
 
+import atexit
 import os
 import sys
 import time
-import traceback
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from tinyunet.errors import UserError
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 RANK_VARIABLE = "PMIX_RANK"
 
-# How long a process that fails waits for the others to fail in the same way, in seconds.
+# How long a process that fails waits for rank 0 to fail in the same way, in seconds.
 TIMEOUT = 5.0
 
 
@@ -105,8 +105,6 @@ class Communicator(SingleProcess):
         self.everyone = mpi.COMM_WORLD
         self.rank, self.size = self.everyone.rank, self.everyone.size
         self.is_main_process = self.rank == 0
-        # A line of its own for the farewell: what is said there can't be mistaken for work.
-        self.farewell = self.everyone.Dup()
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         here = (self.mpi.Get_processor_name(), cores)
         self.neighbors = self.everyone.allgather(here).count(here)
@@ -117,45 +115,28 @@ class Communicator(SingleProcess):
         All travel in one row of numbers, of the first one's dtype, because a message costs time
         however short it is.
         """
-        row = np.concatenate(
-            [to_host(array).ravel() for array in arrays], dtype=arrays[0].dtype, casting="same_kind"
-        )
+        rows = [to_host(array).ravel() for array in arrays]
+        row = np.concatenate(rows, dtype=arrays[0].dtype, casting="same_kind")
         self.everyone.Allreduce(self.mpi.IN_PLACE, row)
-        first = 0
-        for array in arrays:
-            array[...] = to_device(row[first : first + array.size].reshape(array.shape))
-            first += array.size
+        ends = np.cumsum([array.size for array in arrays])
+        for array, part in zip(arrays, np.split(row, ends[:-1]), strict=True):
+            array[...] = to_device(part.reshape(array.shape))
 
     def wait(self):
         """Wait until every process has come here, without keeping a core busy meanwhile."""
-        self._arrived(self.everyone.Ibarrier())
-
-    def _arrived(self, request, timeout=float("inf")):
-        """Wait for a message, at most `timeout` seconds; tells whether it came."""
-        deadline = time.monotonic() + timeout
-        while not request.Test():
-            if time.monotonic() > deadline:
-                return False
+        arrived = self.everyone.Ibarrier()
+        while not arrived.Test():
             time.sleep(0.01)
-        return True
 
     def __exit__(self, kind, error, trace):
         """End together: a process that fails alone ends the others, which would wait for ever.
 
-        Most mistakes, such as a missing folder, strike all processes alike. Then rank 0 raises the
-        error, so that it is printed once, and the others end silently.
+        Most mistakes, such as a missing folder, strike all processes alike. So the others let
+        rank 0 speak first; when it has told the error and ends, it ends them.
         """
-        if error is None:
-            return
-        statuses = {UserError: 2, KeyboardInterrupt: 130}
-        status = next((n for known, n in statuses.items() if isinstance(error, known)), 1)
-        if self._arrived(self.farewell.Ibarrier(), TIMEOUT):
+        if error is not None:
             if not self.is_main_process:
-                raise SystemExit(status)
-            return
-        if status == 1:
-            traceback.print_exception(error)
-        reason = " ".join(str(error or kind.__name__).split())
-        who = f"tinyunet: process {self.rank} of {self.size} (counted from 0)"
-        print(f"{who} stops all: {reason}", file=sys.stderr, flush=True)
-        self.everyone.Abort(status)
+                time.sleep(TIMEOUT)
+            who = f"process {self.rank} of {self.size}, counted from 0,"
+            print(f"{who} stops all:", file=sys.stderr, flush=True)
+            atexit.register(self.everyone.Abort, 2 if isinstance(error, UserError) else 1)

@@ -21,10 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from tinyunet.backend import device_name, to_device, to_host, xp
+from tinyunet.backend import device_name, to_device, xp
 from tinyunet.distributed.mpi import SingleProcess
 from tinyunet.errors import UserError
 from tinyunet.fast.memory import keep_freed_memory
@@ -56,7 +55,7 @@ class Replicas:
         self.network = network
         self.team = team
         self.replicas = [network] + [replica_of(network) for _ in range(threads - 1)]
-        self.parameters = [replica.parameters() for replica in self.replicas]
+        self.parameters = [[p for _, p in each.named_parameters()] for each in self.replicas]
         self.pool = ThreadPoolExecutor(threads)
         self.helpers = ThreadPoolExecutor(threads)
         self.controller = ThreadpoolController()
@@ -90,10 +89,8 @@ class Replicas:
         """
         team = self.team
         if len(images) < team.size:
-            raise UserError(
-                f"a batch of {len(images)} images for {team.size} processes: each needs one; "
-                "choose a larger batch or fewer processes"
-            )
+            cure = "choose a larger batch or fewer processes"
+            raise UserError(f"{len(images)} images for {team.size} processes: {cure}")
         if team.size > 1 and any(p.grad is not None for p in self.parameters[0]):
             raise RuntimeError("call zero_grad before each step")
         targets = (labels,) if pixel_weights is None else (labels, pixel_weights)
@@ -120,7 +117,7 @@ class Replicas:
         value = xp.asarray(sum(others, start=value))
         self.sum_gradients(len(parts))
         if team.size > 1:  # loss and gradients, all in one message
-            team.sum_in_place(*(parameter.grad for parameter in self.parameters[0]), value)
+            team.sum_in_place(*(parameter.grad for parameter in self.network.parameters()), value)
         return value
 
     def step(self, optimizer):
@@ -128,19 +125,28 @@ class Replicas:
         with lend(self.helpers, len(self.replicas)):
             optimizer.step()
 
-    def logits(self, images):
-        """Run a batch through the network, in eval mode: host logits (N, OH, OW, K)."""
+    def logits(self, images, forward=lambda network, images: network(images)):
+        """Run host images (N, H, W, C) through the network in eval mode: (N, OH, OW, K).
+
+        `forward` is called with a replica and the part of the images that is its own; the logits
+        stay on the device.
+        """
         parts = split(len(images), len(self.replicas))
 
         def work(index):
-            return to_host(self.replicas[index].eval()(to_device(images[parts[index]])))
+            return forward(self.replicas[index].eval(), to_device(images[parts[index]]))
 
-        return np.concatenate(self.run(work, len(parts)))
+        return xp.concatenate(self.run(work, len(parts)))
 
     def run(self, work, count):
         """Call ``work(0)`` to ``work(count - 1)`` on threads of their own; results in order."""
         # With fewer parts than threads, the others help with the operations.
         threads_each = len(self.replicas) // count
+        for twins in self.parameters[1:]:
+            for parameter, twin in zip(self.parameters[0], twins, strict=True):
+                # What a replica adds to running averages is lost: all add the same, the statistics
+                # of the whole batch, and the network itself keeps them.
+                twin.data = parameter.data if parameter.trainable else parameter.data.copy()
 
         def work_with_helpers(index):
             with lend(self.helpers, threads_each):
@@ -209,34 +215,15 @@ class SumOverParts:
         self.team.sum_in_place(*self.sums)
 
 
-class SharedParameter(Parameter):
-    """A parameter's twin in a replica of its network: the same values, a gradient of its own.
-
-    Of running averages it gives copies. What a replica adds to them is lost, for all replicas add
-    the same, the statistics of the whole batch, and the network itself keeps it.
-    """
-
-    def __init__(self, original):
-        self.original = original
-        super().__init__(original.data, original.trainable)
-
-    @property
-    def data(self):
-        """The original's values, whatever they are now."""
-        return self.original.data if self.trainable else self.original.data.copy()
-
-    @data.setter
-    def data(self, values):
-        """Leave the original as it is."""
-
-
 def replica_of(network):
-    """Make a twin of a network, with the same parameters but gradients of its own.
+    """Make a twin of a network: the same values, its own gradients and running averages.
 
     Several threads can then each run their part of a batch through "the same" network.
     """
-    # A deep copy, but for the parameters: what is in `memo` counts as copied already.
-    memo = {id(p): SharedParameter(p) for _, p in network.named_parameters()}
+    # A deep copy, but for the values: what is in `memo` counts as copied already.
+    memo = {}
+    for _, p in network.named_parameters():
+        memo[id(p)] = Parameter(p.data if p.trainable else p.data.copy(), p.trainable)
     twin = copy.deepcopy(network, memo)
     for layer in twin.modules():
         layer._backward = None

@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyunet import __version__
 from tinyunet.atomic_io import written_aside
 from tinyunet.backend import to_host
 from tinyunet.checkpoint import Model
@@ -36,80 +35,79 @@ IR_VERSION = 8
 IGNORED = -1e30  # the logit of a class that is never to be chosen: its probability becomes 0
 
 
-class Graph:
-    """A graph that grows: its nodes, and the arrays that they use by name."""
-
-    def __init__(self) -> None:
-        self.nodes: list = []
-        self.arrays: dict[str, np.ndarray] = {}
-
-    def add(self, kind: str, *inputs: str, **attributes) -> str:
-        """Append a node; returns the name of its output."""
-        from onnx import helper
-
-        output = f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, values) -> str:
-        """Store an array; returns its name, made unique by the node that will use it."""
-        name = f"{name}_{len(self.nodes)}"
-        self.arrays[name] = np.ascontiguousarray(values)
-        return name
-
-
 class Tensor(NamedTuple):
-    """Stands for an image on its way through a network: its name in the graph, its (N, H, W, C)."""
+    """Stands for an image on its way through a network.
 
-    graph: Graph
+    Attributes
+    ----------
+    name : str
+        Its name in the graph.
+    shape : (N, H, W, C)
+        That of the image that the network is given.
+    nodes, arrays : list
+        All operations of the graph so far, and the arrays that they use.
+    """
+
     name: str
     shape: tuple
+    nodes: list
+    arrays: list
 
     def visit(self, layer, *others: "Tensor") -> "Tensor":
-        """Go through a layer: through each one inside, or into the graph by the layer's kind."""
-        if type(layer) not in WRITERS:
-            return layer.forward(self, *others)
-        return self._replace(name=WRITERS[type(layer)](layer, self, *others))
+        """Go through a layer: into the graph by the layer's kind, or through each one inside."""
+        write = WRITERS.get(type(layer), type(layer).forward)
+        return write(layer, self, *others)
+
+    def add(self, kind: str, *inputs: "np.ndarray | Tensor", **attributes) -> "Tensor":
+        """Append a node that takes this and other inputs; returns its output."""
+        from onnx import helper, numpy_helper
+
+        output, names = f"{kind.lower()}_{len(self.nodes)}", [self.name]
+        for given in inputs:
+            if isinstance(given, np.ndarray):
+                given = numpy_helper.from_array(given, f"{output}_input_{len(names)}")
+                self.arrays.append(given)
+            names.append(given.name)
+        self.nodes.append(helper.make_node(kind, names, [output], name=output, **attributes))
+        return self._replace(name=output)
 
 
-# Each of these writes what a layer does and returns the name of the result.
+# Each of these writes what a layer does.
 
 
-def write_convolution(layer, x: Tensor) -> str:
+def write_convolution(layer, x: Tensor) -> Tensor:
     """Write Conv, and the ReLU after it."""
     (top, bottom), (left, right) = layer.border
-    name = write_weighted("Conv", layer, x, pads=[top, left, bottom, right])
-    return x.graph.add("Relu", name) if layer.relu else name
+    y = write_weighted("Conv", layer, x, pads=[top, left, bottom, right])
+    return y.add("Relu") if layer.relu else y
 
 
-def write_weighted(kind: str, layer, x: Tensor, **attributes) -> str:
+def write_weighted(kind: str, layer, x: Tensor, **attributes) -> Tensor:
     """Write either kind of convolution: the kernel (KH, KW, C, F) becomes (F, C, KH, KW)."""
-    kernel = x.graph.constant("weight", to_host(layer.weight.data).transpose(3, 2, 0, 1))
-    bias = x.graph.constant("bias", to_host(layer.bias.data))
-    return x.graph.add(kind, x.name, kernel, bias, strides=list(layer.stride), **attributes)
+    kernel, bias = to_host(layer.weight.data).transpose(3, 2, 0, 1), to_host(layer.bias.data)
+    return x.add(kind, np.ascontiguousarray(kernel), bias, strides=layer.stride, **attributes)
 
 
-def write_pooling(layer, x: Tensor) -> str:
-    """Write MaxPool."""
-    sides = [layer.size, layer.size]
-    return x.graph.add("MaxPool", x.name, kernel_shape=sides, strides=sides)
-
-
-def write_upsampling(layer, x: Tensor) -> str:
+def write_upsampling(layer, x: Tensor) -> Tensor:
     """Write Resize to nearest neighbors: output pixel i is input pixel floor(i / scale)."""
-    scales = x.graph.constant("scales", np.array([1, 1, layer.scale, layer.scale], np.float32))
-    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
-    return x.graph.add("Resize", x.name, "", scales, nearest_mode="floor", **nearest)
+    no_region, scales = np.float32([]), np.float32([1, 1, layer.scale, layer.scale])
+    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return x.add("Resize", no_region, scales, mode="nearest", **how)
+
+
+def write_pooling(layer, x: Tensor) -> Tensor:
+    """Write MaxPool."""
+    return x.add("MaxPool", kernel_shape=[layer.size] * 2, strides=[layer.size] * 2)
 
 
 # The layers of a network for inference alone.
 WRITERS = {
     Convolution: write_convolution,
     layers.ConvTranspose2d: partial(write_weighted, "ConvTranspose"),
-    layers.Dropout: lambda layer, x: x.name,  # which does nothing at inference
+    layers.Dropout: lambda layer, x: x,  # which does nothing at inference
     Pool: write_pooling,
     layers.UpsampleNearest2d: write_upsampling,
-    Parts: lambda layer, skip, x: x.graph.add("Concat", skip.name, x.name, axis=1),
+    Parts: lambda layer, skip, x: skip.add("Concat", x, axis=1),
 }
 
 
@@ -151,31 +149,23 @@ def export_onnx(
         raise UserError("QGIS wants as many pixels as it gives: train with --padding same")
     channels, classes = model.network.config["in_channels"], len(model.class_names)
     model.network.check_size(tile, tile)
-    graph = Graph()
     # (255 x - mean) / std = x * (255 / std) - mean / std, each of shape (1, C, 1, 1)
     mean, std = model.standardization.mean, model.standardization.std
-    x = graph.add("Mul", "image", graph.constant("scale", as_channels(255 / std)))
-    x = graph.add("Add", x, graph.constant("shift", as_channels(-mean / std)))
-    logits = for_inference(model.network)(Tensor(graph, x, (1, tile, tile, channels))).name
-    if model.ignore_index in range(classes):
-        never = np.where(np.arange(classes) == model.ignore_index, IGNORED, 0)
-        logits = graph.add("Add", logits, graph.constant("never", as_channels(never)))
-    graph.add("Softmax", logits, axis=1)
-    graph.nodes[-1].output[0] = "probabilities"
+    x = Tensor("image", (1, tile, tile, channels), [], [])
+    x = x.add("Mul", as_channels(255 / std)).add("Add", as_channels(-mean / std))
+    y = for_inference(model.network)(x)
+    never = IGNORED * (np.arange(classes) == model.ignore_index)
+    if never.any():
+        y = y.add("Add", as_channels(never))
+    y = y.add("Softmax", axis=1)
+    y.nodes[-1].output[0] = "probabilities"
 
-    helper = onnx.helper
-    image, probabilities = (
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, depth, tile, tile])
-        for name, depth in (("image", channels), ("probabilities", classes))
-    )
-    arrays = [onnx.numpy_helper.from_array(array, name) for name, array in graph.arrays.items()]
-    written = helper.make_model(
-        helper.make_graph(graph.nodes, "tinyunet", [image], [probabilities], arrays),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="tinyunet",
-        producer_version=__version__,
-    )
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    image = helper.make_tensor_value_info("image", number, [1, channels, tile, tile])
+    result = helper.make_tensor_value_info("probabilities", number, [1, classes, tile, tile])
+    graph = helper.make_graph(y.nodes, "tinyunet", [image], [result], y.arrays)
+    opsets = [helper.make_opsetid("", OPSET)]
+    written = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
     helper.set_model_props(written, metadata(model, tile, resolution))
     onnx.checker.check_model(written, full_check=True)
     with written_aside(path) as file:

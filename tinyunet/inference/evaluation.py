@@ -46,8 +46,6 @@ Three rules:
   before any score is computed, so a class must be absent from the whole set to be left out.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from tinyunet.backend import to_host
@@ -155,34 +153,21 @@ def count_objects(truth, prediction) -> np.ndarray:
     pairs, shared = np.unique(pairs, return_counts=True)
     i, j = np.divmod(pairs, predicted_count + 1)  # true object i and predicted object j overlap
 
-    iou = shared / (true_area[i] + predicted_area[j] - shared)
-    found = set(i[iou > 0.5])
+    outcome = np.full(true_count + 1, OUTCOMES.index("missed"))  # of each true object
+    pieces = np.bincount(i[2 * shared > predicted_area[j]], minlength=true_count + 1)
+    outcome[pieces > 1] = OUTCOMES.index("split")
     inside = 2 * shared > true_area[i]  # most of i lies in j
     held = np.bincount(j[inside], minlength=predicted_count + 1)
-    merged = set(i[inside & (held[j] > 1)]) - found
-    pieces = np.bincount(i[2 * shared > predicted_area[j]], minlength=true_count + 1)
-    split = set(np.flatnonzero(pieces > 1)) - found - merged
-    missed = true_count - len(found) - len(merged) - len(split)
+    outcome[i[inside & (held[j] > 1)]] = OUTCOMES.index("merged")
+    outcome[i[2 * shared > true_area[i] + predicted_area[j] - shared]] = OUTCOMES.index("found")
     of_the_class = np.bincount(j, shared, minlength=predicted_count + 1)
     false_alarms = np.count_nonzero(2 * of_the_class[1:] <= predicted_area[1:])
-    return np.array([len(found), missed, len(merged), len(split), false_alarms])
+    return np.append(np.bincount(outcome[1:], minlength=4), false_alarms)
 
 
-class Counts(NamedTuple):
-    """What is counted on an image, or a tile; None is what was not asked for."""
-
-    confusion: np.ndarray  # (K, K) of int64
-    calibration: np.ndarray | None = None  # (BINS, 3), see `count_by_confidence`
-    by_threshold: np.ndarray | None = None  # (2, 100) of int64, see `count_by_threshold`
-    loss: float = 0.0  # summed over the tiles by their weights
-    weight: float = 0.0  # the sum of these weights
-    objects: np.ndarray | None = None  # (K, 5) of int64, see `count_objects`
-
-
-def add(counts: list[Counts]) -> Counts:
-    """Add what was counted on several images, or tiles."""
-    columns = zip(*counts, strict=True)
-    return Counts(*(None if parts[0] is None else sum(parts) for parts in columns))
+def add(counts: list[dict]) -> dict:
+    """Add what was counted on several images, or tiles; see `evaluate_each`."""
+    return {name: sum(each[name] for each in counts) for name in counts[0]}
 
 
 class Scores:
@@ -190,8 +175,8 @@ class Scores:
 
     Parameters
     ----------
-    counts : Counts, or array (K, K)
-        All that was counted, or the confusion matrix alone.
+    counts : dict of arrays, or array (K, K)
+        All that was counted, see `evaluate_each`; or the confusion matrix alone.
     ignore_index : int, optional
         If it is a class, it has no scores.
 
@@ -221,38 +206,33 @@ class Scores:
         The threshold nearest to 0.5 whose mean IoU is almost, by `CHANCE`, the highest.
     """
 
-    def __init__(self, counts: Counts | np.ndarray, ignore_index: int | None = None):
-        counts = counts if isinstance(counts, Counts) else Counts(np.asarray(counts, np.int64))
-        self.confusion = confusion = counts.confusion
-        true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)  # TP + FN, TP + FP
-        right, total = np.diagonal(confusion), int(confusion.sum())
-
-        def of_each_class(part, whole) -> list[float | None]:
-            ratios = list(map(ratio, part, whole))
-            if ignore_index in range(len(ratios)):
-                ratios[ignore_index] = None
-            return ratios
-
-        self.iou = of_each_class(right, true + predicted - right)
-        self.dice = of_each_class(2 * right, true + predicted)
-        self.precision = of_each_class(right, predicted)
-        self.recall = of_each_class(right, true)
-        known = [value for value in self.iou if value is not None]
-        self.mean_iou = ratio(sum(known), len(known))
-        self.pixel_accuracy = ratio(right.sum(), total)
+    def __init__(self, counts: dict | np.ndarray, ignore_index: int | None = None):
+        counts = counts if isinstance(counts, dict) else {"confusion": np.asarray(counts, np.int64)}
+        self.confusion = confusion = counts["confusion"]
+        rows, columns = confusion.sum(axis=1), confusion.sum(axis=0)  # TP + FN, TP + FP
+        # A masked array leaves out the ignored class and, in a division, what would be 0 / 0.
+        ignored = np.arange(len(confusion)) == ignore_index
+        scored = (np.diagonal(confusion), rows, columns)
+        right, true, predicted = (np.ma.array(each, mask=ignored) for each in scored)
+        iou = right / (true + predicted - right)
+        self.iou, self.dice = iou.tolist(), (2 * right / (true + predicted)).tolist()
+        self.precision, self.recall = (right / predicted).tolist(), (right / true).tolist()
+        self.mean_iou = ratio(iou.sum(), iou.count())
+        hits, total = int(confusion.trace()), int(confusion.sum())
+        self.pixel_accuracy = ratio(hits, total)
         # What guessing with the same shares would get right, times the total, in whole numbers.
-        by_chance = sum(int(t) * int(p) for t, p in zip(true, predicted, strict=True))
-        self.kappa = ratio(total * int(right.sum()) - by_chance, total**2 - by_chance)
-        self.loss, self.objects = ratio(counts.loss, counts.weight), counts.objects
+        by_chance = rows.astype(object) @ columns.astype(object)
+        self.kappa = ratio(total * hits - by_chance, total**2 - by_chance)
+        self.loss, self.objects = ratio(*counts.get("loss", (0, 0))), counts.get("objects")
 
-        self.calibration, self.calibration_error = counts.calibration, None
-        if counts.calibration is not None:
-            pixels, sure, right = counts.calibration.T
+        self.calibration, self.calibration_error = counts.get("calibration"), None
+        if self.calibration is not None:
+            pixels, sure, right = self.calibration.T
             self.calibration_error = ratio(abs(sure - right).sum(), pixels.sum())
 
         self.threshold_curve = self.best_threshold = None
-        if len(confusion) == 2 and counts.by_threshold is not None and counts.by_threshold[1].any():
-            below = counts.by_threshold.cumsum(axis=1)
+        if "by_threshold" in counts and counts["by_threshold"][1].any():
+            below = counts["by_threshold"].cumsum(axis=1)
             # (99, 2, 2): a confusion matrix for each threshold
             confusions = np.stack([below, below[:, -1:] - below], axis=-1).swapaxes(0, 1)[:99]
             curve = np.array([Scores(each, ignore_index).mean_iou for each in confusions])
@@ -270,8 +250,8 @@ class Scores:
         classes, ``mean_iou_by_threshold`` for the thresholds 0.01 to 0.99.
         """
         names = ("iou", "dice", "precision", "recall", "mean_iou", "pixel_accuracy", "kappa")
-        scores = {name: getattr(self, name) for name in names}
-        result = {"classes": list(class_names), **scores, "confusion": self.confusion.tolist()}
+        result = {"classes": list(class_names)} | {name: getattr(self, name) for name in names}
+        result["confusion"] = self.confusion.tolist()
         if self.calibration is not None:
             pixels, sure, right = self.calibration.T.tolist()
             result["calibration"] = {
@@ -348,7 +328,7 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
 
 def evaluate_each(
     model, dataset, loss=None, *, objects=False, progress=False, **options
-) -> list[Counts]:
+) -> list[dict]:
     """Predict every image of a data set, and compare each by itself with its mask.
 
     Parameters
@@ -365,14 +345,17 @@ def evaluate_each(
 
     Returns
     -------
-    list of Counts
-        For each image.
+    list of dict
+        For each image: the ``confusion`` matrix (K, K); the ``calibration`` (BINS, 3), see
+        `count_by_confidence`; of two classes, counts ``by_threshold`` (2, 100), see
+        `count_by_threshold`; the ``loss``, summed over the tiles by their weights, and the sum of
+        these; and ``objects`` (K, 5), see `count_objects`.
     """
     bar = tqdm(range(len(dataset)), "evaluating", unit="image", disable=not progress)
     return [compare_one(model, dataset, index, loss, objects, options) for index in bar]
 
 
-def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) -> Counts:
+def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) -> dict:
     """Predict an image tile by tile, and compare it with its mask."""
     image, mask, valid = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
     classes, ignored = model.network.config["classes"], model.ignore_index
@@ -382,21 +365,21 @@ def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) 
         probabilities = to_host(operations.softmax(without(ignored, logits))[0])
         sure = np.take_along_axis(probabilities, prediction[..., np.newaxis], axis=-1)[..., 0]
         counted = truth != ignored
-        weight = loss.weight(truth[np.newaxis]) if loss else 0.0
-        value = float(loss(logits[np.newaxis], truth[np.newaxis])[0]) if weight else 0.0
-        tiles.append(
-            Counts(
-                confusion_matrix(truth, prediction, classes, ignored),
-                count_by_confidence(sure[counted], (prediction == truth)[counted]),
-                count_by_threshold(probabilities[..., 1][counted], truth[counted] == 1),
-                weight * value,
-                weight,
-            )
-        )
+        right = (prediction == truth)[counted]
+        tile = {"confusion": confusion_matrix(truth, prediction, classes, ignored)}
+        tile["calibration"] = count_by_confidence(sure[counted], right)
+        if classes == 2:
+            of_class_1 = probabilities[..., 1][counted], truth[counted] == 1
+            tile["by_threshold"] = count_by_threshold(*of_class_1)
+        if loss:
+            weight = loss.weight(truth[np.newaxis])
+            value = float(loss(logits[np.newaxis], truth[np.newaxis])[0]) if weight else 0.0
+            tile["loss"] = np.array([weight * value, weight])
         if objects:
             whole[tuple(window)] = np.where(counted, prediction, np.int64(-1))
+        tiles.append(tile)
     total = add(tiles)
     if objects:
         pairs = [((mask[:, :] == k) & (k != ignored), whole == k) for k in range(classes)]
-        total = total._replace(objects=np.stack([count_objects(*pair) for pair in pairs]))
+        total["objects"] = np.stack([count_objects(*pair) for pair in pairs])
     return total

@@ -25,14 +25,15 @@ for such a network the result always is that of the whole image.
 import itertools
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 
-from tinyunet.backend import device_name, to_device, to_host, xp
+from tinyunet.backend import device_name, to_host, xp
+from tinyunet.data.class_table import NO_CLASS
 from tinyunet.data.dataset import Windowed, read_mirrored
-from tinyunet.data.maps import nodata_of
-from tinyunet.distributed.replicas import Replicas, split
+from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.fast.inference import for_inference
 from tinyunet.hints import Range
@@ -93,18 +94,13 @@ def full_margin(network) -> int:
     """Return the margin with which nothing is lost: how far a tile's edge sees, in whole steps.
 
     Going back from the logits, each 3 x 3 convolution sees one pixel farther. Before upsampling
-    these are half as many pixels, rounded up, and before pooling twice as many. (A pixel inside of
-    the tile may see farther from its own place, but no farther out, since tiles begin where pooling
-    windows do.) The result is a multiple of 2**depth: 48 and 96 for depth 3 and 4.
+    these are half as many pixels, rounded up: 2 of the lowest level in the end, or 3 with nearest
+    neighbors and their convolution. The bottleneck adds 2; and from here each level has twice as
+    many, and 2 more. (A pixel inside of the tile may see farther from its own place, but no farther
+    out, since tiles begin where pooling windows do.) The result is a multiple of 2**depth: 48 and
+    96 for depth 3 and 4.
     """
-    after_upsampling = 1 if network.config["upsampling"] == "nearest" else 0
-    reach = 0
-    for _ in range(network.depth):
-        reach = round_up(reach + 2 + after_upsampling, 2) // 2
-    reach += 2
-    for _ in range(network.depth):
-        reach = 2 * reach + 2
-    return round_up(reach, 2**network.depth)
+    return (7 if network.config["upsampling"] == "nearest" else 6) * 2**network.depth
 
 
 def round_up(number: int, multiple: int) -> int:
@@ -165,9 +161,9 @@ def sliding_window(
     check_image(network, image)
     if tile < 1 or margin is not None and margin < 0:
         raise UserError(f"tile {tile}, margin {margin}: they must be at least 1 and 0")
-    network.eval()
-    fast = operations.name == "fast"
-    replicas = Replicas(for_inference(network) if fast else network, threads)
+    network = network.eval()
+    replicas = Replicas(for_inference(network) if operations.name == "fast" else network, threads)
+    forward = [partial(average_over_turns, ignore_index=ignore_index)] if tta else []
     if margin is None:
         margin = min(DEFAULT_MARGIN, full_margin(network))
     margin = round_up(margin, 2**network.depth)
@@ -185,7 +181,7 @@ def sliding_window(
         for first in range(0, len(corners), at_once):
             group = corners[first : first + at_once]
             windows = np.stack([cut(image, vertical, horizontal, *corner) for corner in group])
-            outputs = run_batch(replicas, windows, tta, ignore_index)
+            outputs = replicas.logits(windows, *forward)
             for (top, left), output in zip(group, outputs, strict=True):
                 rows = slice(top, min(top + vertical.tile, height))
                 columns = slice(left, min(left + horizontal.tile, width))
@@ -198,8 +194,7 @@ def check_image(network, image) -> None:
     """Raise a UserError unless the image (H, W, C) has the channels that the network takes."""
     channels = network.config["in_channels"]
     if len(image.shape) != 3 or image.shape[2] != channels or 0 in image.shape:
-        shape = " x ".join(map(str, image.shape))
-        raise UserError(f"the network takes images of {channels} channels, and this one is {shape}")
+        raise UserError(f"the network takes images of {channels} channels, not {image.shape}")
 
 
 def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
@@ -207,17 +202,6 @@ def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
     top, left = top - vertical.before, left - horizontal.before
     rows = slice(top, top + vertical.window)
     return read_mirrored(image, rows, slice(left, left + horizontal.window))
-
-
-def run_batch(replicas: Replicas, windows, tta: bool, ignore_index: int | None) -> list:
-    """Run host windows (N, h, w, C) through the network's replicas; N logits on the device."""
-    parts = split(len(windows), len(replicas.replicas))
-
-    def work(index):
-        network, part = replicas.replicas[index], to_device(windows[parts[index]])
-        return average_over_turns(network, part, ignore_index) if tta else network(part)
-
-    return list(itertools.chain.from_iterable(replicas.run(work, len(parts))))
 
 
 def average_over_turns(network, windows, ignore_index: int | None = None):
@@ -282,16 +266,15 @@ def predict_classes(model, image, *, valid=None, out=None, levels=None, **option
 
     Returns
     -------
-    array (H, W) of uint8, or uint16 where there are more than 255 classes
-        Class indices, on the host; 255, or 65535, where there is no data.
+    array (H, W) of uint8
+        Class indices, on the host; 255 where there is no data.
     """
-    nodata = nodata_of(model.network.config["classes"])
-    result = np.empty(image.shape[:2], np.min_scalar_type(nodata)) if out is None else out
+    result = np.empty(image.shape[:2], np.uint8) if out is None else out
     for *window, logits in predict_tiles(model, image, valid=valid, **options):
         window = tuple(window)
         result[window] = to_host(choose_class(model, logits))
         if valid is not None:
-            result[window][~valid[window]] = nodata
+            result[window][~valid[window]] = NO_CLASS
         if levels is not None:
             shares, _ = operations.softmax(without(model.ignore_index, logits))
             levels[window] = np.rint(255 * to_host(shares))

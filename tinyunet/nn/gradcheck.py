@@ -30,17 +30,8 @@ import copy
 import numpy as np
 
 from tinyunet.backend import to_device
-from tinyunet.nn.diagnosis import (
-    GradientError,
-    argument_names,
-    as_tuple,
-    call_backward,
-    call_forward,
-    entry_name,
-    explain,
-    floating_arguments,
-    gradient_name,
-)
+from tinyunet.nn import diagnosis
+from tinyunet.nn.diagnosis import GradientError, as_tuple
 
 
 def naive_error(function, x, h=1e-5):
@@ -111,16 +102,13 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
     TypeError
         If no argument is a floating array, or one is not float64.
     """
-    names = list(names or argument_names(function, len(arguments)))
-    checked = floating_arguments(arguments, names)
+    names = list(names or diagnosis.argument_names(function, len(arguments)))
+    checked = diagnosis.floating_arguments(arguments, names)
     # Random numbers of its own: whoever draws x from default_rng(0) must not get dy = x.
     rng = np.random.default_rng((seed, 2015))
-    y, backward, given = call_forward(function, arguments, names)
+    y, backward, given = diagnosis.call_forward(function, arguments, names)
     dy = random_like(y, rng)
-    gradients = call_backward(backward, y, dy, given, checked, names)
-
-    def loss(*moved_arguments):
-        return float((function(*moved_arguments)[0] * dy).sum())
+    gradients = diagnosis.call_backward(backward, y, dy, given, checked, names)
 
     # A difference is judged beside the size of the gradient. An argument whose gradient is tiny
     # next to the others' (a bias before batch normalization has none at all) is judged on their
@@ -130,30 +118,43 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
     smallest_scale = max(1e-3 * max(sizes), 1e-6 * float(((y * dy) ** 2).sum()) ** 0.5)
 
     def error_along(directions, scale, what):
+        def loss(step):
+            moved = list(arguments)
+            for index, direction in directions.items():
+                moved[index] = arguments[index] + step * direction
+            return float((function(*moved)[0] * dy).sum())
+
         pairs = zip(checked, gradients, strict=True)
-        parts = [(g * directions[index]).sum() for index, g in pairs if index in directions]
-        measured = slope(loss, arguments, directions, tolerance, scale)
-        return relative_error(float(sum(parts)), measured, scale, tolerance, what)
+        claimed = float(sum((g * directions[k]).sum() for k, g in pairs if k in directions))
+        measured = slope(loss, tolerance, scale)
+        # A backward that gives zero everywhere has no size: the measured slope must count as well.
+        error = abs(claimed - measured) / (max(scale, abs(measured)) or 1.0)
+        if not error <= tolerance:  # written so that a NaN fails
+            said = f"backward says {claimed:.9g}, measured is {measured:.9g}"
+            beside = f"relative error {error:.2g}, allowed {tolerance:.2g}"
+            raise GradientError(f"{what} is wrong: {said} ({beside})")
+        return error
 
     errors = [0.0]
     try:
         for index, size in zip(checked, sizes, strict=True):
-            argument, name = arguments[index], gradient_name(names[index])
+            argument, name = arguments[index], diagnosis.gradient_name(names[index])
             for entry in rng.permutation(argument.size)[:coordinates]:
-                what, scale = entry_name(name, argument, entry), max(size, smallest_scale)
-                errors.append(error_along({index: along(argument, entry)}, scale, what))
+                what = diagnosis.entry_name(name, argument, entry)
+                directions = {index: along(argument, entry)}
+                errors.append(error_along(directions, max(size, smallest_scale), what))
         directions = {index: random_like(arguments[index], rng) for index in checked}
         # The sum may cancel to nearly nothing by chance; its terms' size tells the scale.
         products = (g * d for g, d in zip(gradients, directions.values(), strict=True))
         scale = max(sum(float((p * p).sum()) for p in products) ** 0.5, smallest_scale)
         errors.append(error_along(directions, scale, "the slope along a random direction"))
     except GradientError as found:
-        message, kind = explain(function, arguments, checked, names, dy)
+        message, kind = diagnosis.explain(function, arguments, checked, names, dy)
         raise GradientError(message or str(found), kind) from None
     return max(errors)
 
 
-def check_layer(layer, *inputs, tolerance=1e-6, seed=0, coordinates=24):
+def check_layer(layer, *inputs, seed=0, **options):
     """Check a layer's backward: the gradients of its inputs and of all its parameters.
 
     The check runs on a copy of the layer, in float64; the layer itself is left as it is.
@@ -164,7 +165,7 @@ def check_layer(layer, *inputs, tolerance=1e-6, seed=0, coordinates=24):
         In training mode, or after ``eval(save_backward=True)``.
     *inputs : float64 arrays
         What its forward takes.
-    tolerance, seed, coordinates
+    seed, **options
         As for `check_gradients`. Dropout draws its numbers from the seed.
 
     Returns
@@ -180,9 +181,8 @@ def check_layer(layer, *inputs, tolerance=1e-6, seed=0, coordinates=24):
         As for `check_gradients`.
     """
     function, values = as_function(layer, len(inputs), seed)
-    names = argument_names(layer.forward, len(inputs)) + list(values)
-    options = {"tolerance": tolerance, "seed": seed, "coordinates": coordinates, "names": names}
-    return check_gradients(function, *inputs, *values.values(), **options)
+    names = diagnosis.argument_names(layer.forward, len(inputs)) + list(values)
+    return check_gradients(function, *inputs, *values.values(), seed=seed, names=names, **options)
 
 
 def as_function(layer, inputs=1, seed=0):
@@ -197,8 +197,6 @@ def as_function(layer, inputs=1, seed=0):
     """
     layer = copy.deepcopy(layer)
     parameters = {name: p for name, p in layer.named_parameters() if p.trainable}
-    for parameter in parameters.values():
-        parameter.grad_buffer = None
 
     def run(arguments):
         for parameter, value in zip(parameters.values(), arguments[inputs:], strict=True):
@@ -217,44 +215,27 @@ def as_function(layer, inputs=1, seed=0):
     return function, {name: p.data.astype("float64") for name, p in parameters.items()}
 
 
-def relative_error(claimed, measured, scale, tolerance, what):
-    """Compare a slope with the measured one, beside a scale; raise if they differ too much."""
-    # A backward that gives zero everywhere has no size: the measured slope must count as well.
-    error = abs(claimed - measured) / (max(scale, abs(measured)) or 1.0)
-    if not error <= tolerance:  # written so that a NaN fails
-        raise GradientError(
-            f"{what} is wrong: backward says {claimed:.9g}, measured is {measured:.9g} "
-            f"(relative error {error:.2g}, allowed {tolerance:.2g})"
-        )
-    return error
-
-
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
-def slope(loss, arguments, directions, tolerance, scale):
-    """Measure the slope of ``loss`` along a direction, with the step h that can be trusted most.
+def slope(f, tolerance, scale):
+    """Measure the slope of a function of one number at 0, with the step that can be trusted most.
 
-    `directions` maps an argument's index to an array of its shape; an uncertainty is judged beside
-    `scale`. With f(h) for the loss after a step of h along the direction, there are two central
-    differences, over h and over 2h. Both err by the third derivative, times h^2 / 6 and 4 h^2 / 6,
-    so that (4 near - far) / 3 is free of that error. A large step errs by the curve, a small one by
-    rounding; so several are tried, and the one with the smallest uncertainty counts.
+    There are two central differences, over h and over 2h. Both err by the third derivative, times
+    h^2 / 6 and 4 h^2 / 6, so that (4 near - far) / 3 is free of that error. A large step errs by
+    the curve, a small one by rounding; so several are tried, and the one with the smallest
+    uncertainty counts. An uncertainty is judged beside `scale`.
     """
-    best, smallest_uncertainty = np.nan, np.inf
-    here = loss(*arguments)
+    best, smallest_uncertainty, here = np.nan, np.inf, f(0.0)
     for h in STEPS:
-        forth, back, far_forth, far_back = (
-            loss(*moved(arguments, directions, factor * h)) for factor in (1, -1, 2, -2)
-        )
-        near, far = (forth - back) / (2 * h), (far_forth - far_back) / (4 * h)
-        rounding = 1e-16 * (abs(forth) + abs(back) + abs(far_forth) + abs(far_back)) / h
+        at = {k: f(k * h) for k in (1, -1, 2, -2)}
+        near, far = (at[1] - at[-1]) / (2 * h), (at[2] - at[-2]) / (4 * h)
+        rounding = 1e-16 * sum(map(abs, at.values())) / h
         # A kink exactly here does not show in `near` and `far`: they agree, halfway between the
         # slopes of the two sides. It shows in how f leaves its tangent. A smooth f does so by the
         # square of h, so over 2h four times as far as over h; at a kink only twice as far.
-        near_bend, far_bend = forth + back - 2 * here, far_forth + far_back - 2 * here
-        kink = abs(4 * near_bend - far_bend) / (2 * h)
-        uncertainty = abs(near - far) + kink + rounding
+        near_bend, far_bend = at[1] + at[-1] - 2 * here, at[2] + at[-2] - 2 * here
+        uncertainty = abs(near - far) + abs(4 * near_bend - far_bend) / (2 * h) + rounding
         if not uncertainty >= smallest_uncertainty:
             best, smallest_uncertainty = (4 * near - far) / 3, uncertainty
         if smallest_uncertainty <= tolerance / 10 * scale:
@@ -276,14 +257,6 @@ def along(argument, entry):
     return to_device(direction)
 
 
-def moved(arguments, directions, step):
-    """Copy the arguments, those in `directions` moved by `step` along theirs."""
-    return [
-        argument + step * directions[index] if index in directions else argument
-        for index, argument in enumerate(arguments)
-    ]
-
-
 def numerical_gradient(function, argument, dy=1.0):
     """Measure the gradient of ``sum(function(argument) * dy)``, entry by entry.
 
@@ -300,11 +273,10 @@ def numerical_gradient(function, argument, dy=1.0):
     gradient : array of the argument's shape
     """
 
-    def loss(moved_argument):
-        return float((function(moved_argument) * dy).sum())
+    def slope_along(direction):
+        return slope(lambda h: float((function(argument + h * direction) * dy).sum()), np.inf, 1.0)
 
-    directions = [{0: along(argument, entry)} for entry in range(argument.size)]
-    gradient = [slope(loss, [argument], direction, np.inf, 1.0) for direction in directions]
+    gradient = [slope_along(along(argument, entry)) for entry in range(argument.size)]
     return to_device(np.reshape(gradient, argument.shape))
 
 
@@ -331,15 +303,15 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
     GradientError
         If the two products differ.
     """
-    names = argument_names(function, 1)
-    result, backward, given = call_forward(function, [x], names)
+    names = diagnosis.argument_names(function, 1)
+    result, backward, given = diagnosis.call_forward(function, [x], names)
     y = random_like(result, np.random.default_rng((seed, 2015)))
-    (adjoint,) = call_backward(backward, result, y, given, [0], names)
+    (adjoint,) = diagnosis.call_backward(backward, result, y, given, [0], names)
     forth, back = float((result * y).sum()), float((x * adjoint).sum())
     scale = float(((result * y) ** 2).sum() ** 0.5 + ((x * adjoint) ** 2).sum() ** 0.5)
     error = abs(forth - back) / scale if scale else 0.0
     if not error <= tolerance:
-        message, kind = explain(function, [x], [0], names, y)
+        message, kind = diagnosis.explain(function, [x], [0], names, y)
         products = f"<A x, y> = {forth:.15g}, but <x, backward(y)> = {back:.15g}"
         raise GradientError(f"backward is not the adjoint: {products}\n{message or ''}", kind)
     return error

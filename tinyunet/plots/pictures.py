@@ -27,6 +27,7 @@ STYLE = {
     **{"font.size": 10, "axes.titlesize": 11, "legend.frameon": False, "savefig.dpi": DPI},
     **{"axes.grid": True, "grid.color": "0.9", "axes.axisbelow": True},
     **{"axes.spines.top": False, "axes.spines.right": False},
+    "text.parse_math": False,  # what is between two $ in a name is no formula
 }
 
 
@@ -86,9 +87,7 @@ def draw_grid(
     -------
     PIL.Image.Image, RGB
     """
-    rows = [
-        [(title, *(thinned(a, 4 * panel) for a in arrays)) for title, *arrays in r] for r in rows
-    ]
+    rows = [[(title, *thinned(layers, 4 * panel)) for title, *layers in row] for row in rows]
     masks = [cell[-1] for row in rows for cell in row if cell[-1].ndim == 2]
     legend = legend_of(class_names, masks, ignore_index, colors)
     columns = max(map(len, rows))
@@ -96,30 +95,34 @@ def draw_grid(
     heights = [panel * height / max(height, width) for height, width in shapes]
     total_height = sum(heights) + 34 * len(rows) + 20 * math.ceil(len(legend) / columns)
     with figure_of(columns * (panel + 10) / DPI, total_height / DPI) as figure:
+        from matplotlib.patches import Patch
+
         places = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
         for place in places.flat:
             place.set_axis_off()
         for row, row_of_places in zip(rows, places, strict=True):
             for (title, *layers), place in zip(row, row_of_places, strict=False):
                 place.imshow(painted(layers, ignore_index, colors))
-                place.set_title(shortened(title), parse_math=False)
-        if legend:
-            add_legend(figure, legend, columns)
+                place.set_title(shortened(title))
+        swatches = [Patch(facecolor=color / 255, edgecolor="gray") for _, color in legend]
+        names = [" " + shortened(name) for name, _ in legend]  # without " ", _ would hide a name
+        if names:
+            figure.legend(swatches, names, loc="outside lower center", ncols=columns)
         return as_image(figure)
 
 
-def thinned(array: np.ndarray, longest: int) -> np.ndarray:
-    """Leave out rows and columns so that no side has more pixels than `longest`."""
-    every = max(1, -(-max(array.shape[:2]) // longest))
-    return array[::every, ::every]
+def thinned(layers: Sequence, longest: int) -> list[np.ndarray]:
+    """Leave out rows and columns of an image and its mask: `longest` pixels a side at most."""
+    every = -(-max(layers[0].shape[:2]) // longest)
+    return [array[::every, ::every] for array in layers]
 
 
 def painted(layers: Sequence[np.ndarray], ignore_index: int | None, colors) -> np.ndarray:
     """Paint an image, a mask, or an image under its mask."""
-    if len(layers) == 2:
-        return overlay(*layers, ignore_index, colors)
-    (array,) = layers
-    return as_rgb(array) if array.ndim == 3 else color_mask(array, ignore_index, colors)
+    *image, last = layers
+    if image:
+        return overlay(*image, last, ignore_index, colors)
+    return as_rgb(last) if last.ndim == 3 else color_mask(last, ignore_index, colors)
 
 
 def legend_of(
@@ -134,59 +137,16 @@ def legend_of(
     return [(names[k], color) for k, color in zip(present, swatches, strict=True)]
 
 
-def add_legend(figure, legend: Sequence[tuple[str, np.ndarray]], columns: int) -> None:
-    """Explain colors, 0 to 255, below a figure."""
-    from matplotlib.patches import Patch
-
-    swatches = [Patch(facecolor=color / 255, edgecolor="gray") for _, color in legend]
-    # Matplotlib leaves out names that begin with _, and takes what is between $ for formulas.
-    names = [" " + shortened(name).replace("$", r"\$") for name, _ in legend]
-    figure.legend(swatches, names, loc="outside lower center", ncols=columns)
-
-
 def contact_sheet(
-    panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
-    class_names: Sequence[str],
-    ignore_index: int | None = None,
-    colors: np.ndarray = PALETTE,
+    panels: Sequence[tuple[str, np.ndarray, np.ndarray]], *named, **colors
 ) -> Image.Image:
-    """Show many images (title, image, mask) at a glance, each beside itself under its mask."""
-    cells = []
-    for title, image, mask in panels:
-        cells += [(title, image), ("with its mask", image, mask)]
-    rows = [cells[start : start + 4] for start in range(0, len(cells), 4)]
-    return draw_grid(rows, class_names, ignore_index, colors=colors)
+    """Show many images (title, image, mask) at a glance, each beside itself under its mask.
 
-
-def draw_mistakes(
-    cases: Sequence[tuple], class_names: Sequence[str], ignore_index: int | None = None
-) -> Image.Image:
-    """Show images with their truth, the prediction, and in red where the two disagree.
-
-    A score says how good a model is, not why it is no better. Often one sees here that the mistake
-    is in the mask.
-
-    Parameters
-    ----------
-    cases : sequence of (name, image, truth, prediction)
-        Image (H, W, C), masks (H, W) of classes.
-    class_names : sequence of str
-        For the legend below.
-    ignore_index : int, optional
-        Pixels whose truth has this value are neither right nor wrong.
-
-    Returns
-    -------
-    PIL.Image.Image, RGB
+    The other arguments are those of `draw_grid`.
     """
-    rows = []
-    for name, image, truth, prediction in cases:
-        counted = truth != ignore_index
-        wrong = counted & (truth != prediction)
-        title = f"{100 * wrong.sum() / max(counted.sum(), 1):.1f} % wrong (red)"
-        masks = ("truth", truth), ("prediction", prediction)
-        rows.append([(name, image), *masks, (title, marked(image, wrong))])
-    return draw_grid(rows, class_names, ignore_index)
+    cells = [[(title, image), ("with its mask", image, mask)] for title, image, mask in panels]
+    rows = [sum(cells[start : start + 2], []) for start in range(0, len(cells), 2)]
+    return draw_grid(rows, *named, **colors)
 
 
 def marked(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -198,37 +158,24 @@ def marked(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
 # -- Scores ----------------------------------------------------------------------------------------
 
 
-def draw_confusion(
-    scores: Scores, class_names: Sequence[str], ignore_index: int | None = None
-) -> Image.Image:
+def draw_confusion(scores: Scores, class_names: Sequence[str]) -> Image.Image:
     """Draw the confusion matrix: of 100 pixels of a class, how many were predicted as each.
 
-    Parameters
-    ----------
-    scores : Scores
-    class_names : sequence of K str
-    ignore_index : int, optional
-        If it is a class, it is left out.
-
-    Returns
-    -------
-    PIL.Image.Image, RGB
-        What is right is on the diagonal; the more, the darker.
+    What is right is on the diagonal; the more, the darker.
     """
-    shown = [index for index in range(len(class_names)) if index != ignore_index]
-    pixels = scores.confusion[np.ix_(shown, shown)]
+    pixels, count = scores.confusion, len(class_names)
     percent = 100 * pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1)
-    names = [shortened(class_names[index]) for index in shown]
-    inches = min(max(2.5, 0.55 * len(shown)), 10)
+    inches = min(max(2.5, 0.55 * count), 10)
     with figure_of(inches + 2, inches + 2) as figure:
         axes = figure.subplots()
         axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-        style = {"ha": "center", "va": "center", "size": min(10, 14 * inches / len(shown))}
+        style = {"ha": "center", "va": "center", "size": min(10, 14 * inches / count)}
         for (row, column), share in np.ndenumerate(percent):
             color = "white" if share > 50 else "black"
             axes.text(column, row, f"{share:.1f}", color=color, **style)
-        axes.set_xticks(range(len(shown)), names, rotation=45, ha="right", parse_math=False)
-        axes.set_yticks(range(len(shown)), names, parse_math=False)
+        names = list(map(shortened, class_names))
+        axes.set_xticks(range(count), names, rotation=45, ha="right")
+        axes.set_yticks(range(count), names)
         axes.set(xlabel="predicted as", ylabel="truth", title="Of 100 pixels of a class")
         axes.grid(False)
         return as_image(figure)
@@ -254,15 +201,14 @@ def draw_calibration(scores: Scores) -> Image.Image:
 def draw_threshold_curve(scores: Scores, class_name: str) -> Image.Image:
     """Draw the mean IoU of a model of two classes over the probability of class 1 asked for."""
     curve, best = scores.threshold_curve, scores.best_threshold
-    iou = curve[THRESHOLDS == best].item()
     with figure_of(5, 3.6) as figure:
         axes = figure.subplots()
         axes.plot(THRESHOLDS, curve, color=BLUE)
-        axes.plot(best, iou, "o", color=VERMILION, label=f"{iou:.3f} at {best:.2f}")
-        axes.axvline(0.5, color="gray", linestyle="--", label=f"{curve[49]:.3f} at 0.50")
+        for place, color in ((best, VERMILION), (0.5, "gray")):
+            label = f"{np.interp(place, THRESHOLDS, curve):.3f} at {place:.2f}"
+            axes.axvline(place, color=color, linestyle="--", label=label)
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="validation mean IoU")
-        label = f"{shortened(class_name)} where its probability is above"
-        axes.set_xlabel(label, parse_math=False)
+        axes.set_xlabel(f"{shortened(class_name)} where its probability is above")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
         return as_image(figure)
 
