@@ -85,7 +85,8 @@ def choose_block(dataset: Dataset, pieces: list, fraction: float) -> tuple[int, 
     classes = len(table.names) if table else 1 + max(m[:, :].max() for m in dataset.masks)
     first = np.array([place for _, place in pieces])
     last = first + [dataset.masks[index].shape for index, _ in pieces]
-    axis = int(np.ptp([*first, *last], axis=0).argmax())
+    height, width = np.ptp([*first, *last], axis=0)
+    axis = int(width >= height)
     begins, end = sorted({*first[:, axis].tolist()}), int(last[:, axis].max())
     if len(pieces) == 1:
         begins = [*range(begins[0], end, -(-(end - begins[0]) // BINS))]
