@@ -213,8 +213,9 @@ def open_pair(pair: Pair) -> tuple[Raster, Raster]:
         remedy = "turn the pixels (magick mogrify -auto-orient) or drop it (exiftool -Orientation=)"
         raise UserError(f"{image.path}: {fault}: {remedy}, as fits the mask")
     if image.shape[:2] != mask.shape[:2]:
-        sizes = f"has {size(mask)} pixels, but its image {image.path.name} has {size(image)}"
-        raise UserError(f"{mask.path}: {sizes} (height x width): they must have the same")
+        sizes = "has {} x {} pixels, but its image {} has {} x {} (height x width)"
+        sizes = sizes.format(*mask.shape[:2], image.path.name, *image.shape[:2])
+        raise UserError(f"{mask.path}: {sizes}: they must have the same")
     if apart := places_apart(image.place, mask.place, image.shape):
         raise UserError(f"{mask.path}: {apart} its image {image.path.name}")
     return image, mask
@@ -311,18 +312,15 @@ def load_pairs(
             opened.append((pair.stem, image, mask))
     if counted:
         table = class_table.work_out(counted, class_names, ignore)
-    dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
+    arrays = []
     for stem, image, mask in opened:
         bytes_of_pixel = image.shape[2] * image.dtype.itemsize + 2  # with label and validity
         cache -= image.shape[0] * image.shape[1] * bytes_of_pixel
         with refusals(refused):
-            values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
-            dataset.stems.append(stem)
-            dataset.images.append(values)
-            dataset.masks.append(labels)
-            dataset.valid.append(valid)
-    dataset.sources = list(dataset.stems)
-    return dataset
+            arrays.append((stem, *as_arrays(image, mask, table, by_windows=cache < 0)))
+    columns = map(list, zip(*arrays, strict=True)) if arrays else ([], [], [], [])
+    stems, images, masks, valid = columns
+    return Dataset(stems, images, masks, valid, table, image_format, sources=list(stems))
 
 
 def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool = False):
@@ -425,8 +423,3 @@ class ClassPixels:
         index, (rows, columns) = self.places[rng.choice(len(self.places), p=shares)]
         row, column = rng.choice(np.argwhere(self.masks[index][rows, columns] == label))
         return index, rows.start + int(row), columns.start + int(column)
-
-
-def size(array) -> str:
-    """Write the size of an array as "height x width"."""
-    return f"{array.shape[0]} x {array.shape[1]}"

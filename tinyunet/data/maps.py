@@ -298,27 +298,22 @@ def classes_of_field(values, outside: int, name: str, known: ClassTable | None):
     Missing values have no number. A single number is called `name`, others "class 1", ...
     """
     found = sorted({value for value in values if value is not None and value == value})
-    background = {0: "background"} if outside == 0 else {}
+    labels = {0: "background"} if outside == 0 else {}
     if not all(isinstance(value, str) for value in found):
         number_of = {value: int(value) for value in found if value == int(value)}
         single = len(found) == 1
-        labels = {number: name if single else f"class {number}" for number in number_of.values()}
-        labels |= background
+        labels = {k: name if single else f"class {k}" for k in number_of.values()} | labels
     elif known is None:
-        new = [value for value in found if value not in background.values()]
-        labels = background | dict(enumerate(new, start=len(background)))
+        labels = dict(enumerate(dict.fromkeys([*labels.values(), *found])))
         number_of = {label: number for number, label in labels.items()}
-    else:
-        rows = reversed(known.lookup.items())  # of several numbers, the first one is stored
-        numbers = {label: value for value, label in rows if value in range(255)}
-        number_of = {name: numbers[k] for k, name in enumerate(known.names) if k in numbers}
+    else:  # of several numbers, the first one is stored
+        rows = [(k, value) for value, k in reversed(known.lookup.items()) if value in range(255)]
+        number_of = {known.names[k]: value for k, value in rows if k != known.ignore_index}
         if new := set(found) - set(number_of):
             raise UserError(f"{min(new)} is not among those of --classes")
         return known, number_of
     if len(labels) < 2 or len(number_of) < len(found) or not labels.keys() <= set(range(255)):
-        raise UserError(
-            f"{listed(map(str, found))}: there must be at least two, names or whole numbers up to "
-            "254; with --outside 255, digitize some background, too"
-        )
+        fault = f"{listed(map(str, found))}: there must be at least two, names or whole numbers up"
+        raise UserError(f"{fault} to 254; with --outside 255, digitize some background, too")
     ignored = [outside] if outside == NO_CLASS else []
     return numbered(sorted(labels), [labels[k] for k in sorted(labels)], ignored), number_of
