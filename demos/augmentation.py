@@ -16,9 +16,9 @@ from tinyunet.atomic_io import save_picture
 from tinyunet.backend import random_generator
 from tinyunet.data.augmentation import (
     augment,
+    elastic_deformation,
     random_brightness_contrast,
     random_crop,
-    random_elastic,
     random_flip,
     random_rot90,
 )
@@ -46,7 +46,7 @@ def variants(image, mask, crop, rng):
     yield "flip", *different(random_flip)
     yield "quarter turn", *different(random_rot90)
     yield "another light", random_brightness_contrast(image, rng), mask
-    yield "elastic bend", *random_elastic(image, mask, rng)
+    yield "elastic bend", *elastic_deformation(image, mask, rng)
     cut, its_mask = random_crop(image, mask, crop, rng)
     yield f"all, and a crop of {crop}", *augment(cut, its_mask, rng, elastic=True)
 

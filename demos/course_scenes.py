@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyunet.atomic_io import make_folder
 from tinyunet.data.images import Place
-from tinyunet.data.maps import class_map, raster_file, rasterize, save_polygons
+from tinyunet.data.maps import raster_file, rasterize, save_class_map, save_polygons
 from tinyunet.data.scenes import BUILDING, paint_scene
 
 NAMES = ["other", "building"]
@@ -40,8 +40,7 @@ def main(arguments=None):
             file.write(np.moveaxis(image, -1, 0))
         buildings = np.where(mask == BUILDING, 1, 255).astype(np.uint8)
         drawn = folder / f"{name}_drawn.tif"
-        with class_map(drawn, mask.shape, place, NAMES, COLORS) as target:
-            target[:, :] = buildings
+        save_class_map(drawn, buildings, place, NAMES, COLORS)
         polygons = folder / ("buildings.gpkg" if number == 0 else f"{name}_buildings.gpkg")
         save_polygons(drawn, polygons, NAMES)
         drawn.unlink()

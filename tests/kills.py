@@ -87,6 +87,8 @@ def kill_writing(folder: Path, command: str, out: str, kills: int) -> int:
         clear(folder / out)
         done += not tinyunet(command, folder, moment(whole))
         for path in (folder / out).rglob("*.[pt][ni][gf]"):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                continue  # left over by the kill, for the next run to remove
             with Image.open(path) as picture:
                 picture.load()
     clear(folder / out)

@@ -8,7 +8,6 @@ import pytest
 from tinyunet.cli.arguments import Parser
 from tinyunet.errors import UserError
 from tinyunet.hints import Range
-from tinyunet.training.config import gigabytes
 
 
 def paint(
@@ -19,7 +18,7 @@ def paint(
     coats: Annotated[int, Range(1, 9)] = 2,
     kind: Literal["oil", "water"] = "oil",
     shares: list[int] | None = None,
-    room: Annotated[int, "GB", gigabytes] = 7,
+    room: Annotated[float, "GB"] = 7.0,
     with_: Annotated[float | None, Range(0, 1)] = None,
     quick: bool = False,
     hidden: int = 3,
@@ -41,7 +40,7 @@ def paint(
         What the paint is made of.
     shares : list of int, optional
         How much of each (default: the same).
-    room : int
+    room : float
         How much room there is.
     with_ : float, optional
         With how much force.
@@ -65,7 +64,7 @@ def test_what_is_not_typed_has_its_usual_value():
 def test_what_is_typed_is_read_by_its_type():
     text = "wall red blue --out x --coats 9 --kind water --shares 1,2 --room 0.5 --with 1 --quick"
     expected = {"place": "wall", "colors": ["red", "blue"], "out": "x", "coats": 9, "quick": True}
-    expected |= {"kind": "water", "shares": [1, 2], "room": 500_000_000, "with_": 1.0}
+    expected |= {"kind": "water", "shares": [1, 2], "room": 0.5, "with_": 1.0}
     assert parsed(text) == expected
 
 

@@ -89,7 +89,6 @@ def test_findings_are_in_the_report_with_problems_first(tmp_path):
     said += [f"WARNING: {warning}." for warning in report.warnings]
     assert len(said) == 2 and text.endswith(" ".join(said))
     assert "1 problem, 1 warning" in text
-    assert max(map(len, report.text().splitlines()[1:])) <= 96
 
 
 # --- What training would refuse ---
@@ -151,7 +150,7 @@ def test_ambiguous_masks_are_a_problem_with_the_table_that_could_be_meant(tmp_pa
         "report.txt",
     ]
     proposal = (tmp_path / "out" / "classes.txt").read_text()
-    assert "#ff0000" in proposal and "#102030" in proposal and "background: 0" in proposal
+    assert "#ff0000" in proposal and "#102030" in proposal and "class 0: 0" in proposal
     table = read_class_table(tmp_path / "out" / "classes.txt")
     accepted = examine(images, masks, table=table)
     assert not accepted.problems
@@ -205,7 +204,8 @@ def test_the_validation_set_is_read_through_the_table_of_the_training_set(tmp_pa
     validation = make_set(
         tmp_path / "v", first=9, change_mask=lambda mask, i: levels[mask * (mask != 1)]
     )
-    report = examine(*training, val_images=validation[0], val_masks=validation[1])
+    table = parse_class_table("class 0: 0\nclass 1: 100\nclass 2: 200")
+    report = examine(*training, val_images=validation[0], val_masks=validation[1], table=table)
     assert not report.problems and len(report.warnings) == 1
     assert found(report.warnings, "not in the validation set: class 1")
     report = examine(*validation, val_images=training[0], val_masks=training[1])
@@ -217,15 +217,15 @@ def test_the_validation_set_is_read_through_the_table_of_the_training_set(tmp_pa
 def test_the_same_image_on_both_sides_is_a_leak_whatever_its_format(tmp_path):
     images, masks = make_set(tmp_path / "train")
     val_images, val_masks = make_set(tmp_path / "val", count=3, first=10)
+    with Image.open(images / "s1.png") as picture:
+        picture.convert("RGBA").save(val_images / "s11.png")
     with Image.open(images / "s2.png") as picture:
-        opaque = picture.convert("RGBA")
         picture.save(val_images / "s10.tif")
-        opaque.save(val_images / "s11.png")
         picture.save(val_images / "s12.jpg", quality=85)
     (val_images / "s10.png").unlink()
     (val_images / "s12.png").unlink()
     report = examine(images, masks, val_images=val_images, val_masks=val_masks)
-    assert "s10 as s2, s11 as s2." in found(report.problems, "2 images both in training and in")
+    assert "(s10 as s2, s11 as s1)" in found(report.problems, "2 images both in training and in")
 
 
 def test_different_images_are_no_leak(tmp_path):

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyunet.data.elastic import bilinear_sample, cubic_weights, elastic_deformation, mirrored
+from tinyunet.data.augmentation import elastic_deformation
+from tinyunet.data.dataset import mirrored
 
 SIDES = st.integers(1, 40)
 SEEDS = st.integers(0, 1000)
@@ -93,21 +94,24 @@ def test_both_directions_bend_independently():
 # --- Its parts ---
 
 
-@given(st.integers(2, 60), st.integers(2, 8))
-def test_cubic_weights_sum_to_one(length, points):
-    np.testing.assert_allclose(cubic_weights(length, points).sum(axis=1), 1)
+class Drawn:
+    """A generator that draws what it was given."""
+
+    def __init__(self, points):
+        self.points = points
+
+    def normal(self, mean, sigma, size):
+        return np.broadcast_to(self.points, size)
 
 
-@given(st.integers(2, 8), st.integers(1, 9))
-def test_cubic_weights_go_through_their_points(points, every):
-    weights = cubic_weights((points - 1) * every + 1, points)
-    np.testing.assert_allclose(weights[::every], np.eye(points), atol=1e-12)
-
-
-def test_cubic_weights_make_a_straight_line_of_points_on_a_line():
-    # Away from the ends, where the last point repeats.
-    line = cubic_weights(61, 7) @ np.arange(7)
-    np.testing.assert_allclose(line[10:51], np.linspace(1, 5, 41))
+def test_the_bend_goes_smoothly_through_what_was_drawn():
+    right = np.array([[0.0, 4.0, 8.0]] * 3)
+    image, mask = smooth_image(41, 81), np.zeros((41, 81), int)
+    bent, _ = elastic_deformation(image, mask, Drawn(np.stack([0 * right, right])))
+    moved = bent[:, :61, 1] - np.arange(61)  # further right it comes from beyond the border
+    np.testing.assert_allclose(moved[:, [0, 40]], [[0, 4]] * 41, atol=1e-9)
+    assert (np.diff(moved) > -1e-9).all() and np.diff(moved).max() < 0.2
+    np.testing.assert_allclose(bent[:, :, 0], image[:, :, 0], atol=1e-9)
 
 
 def test_beyond_the_border_the_image_is_mirrored():
@@ -117,8 +121,8 @@ def test_beyond_the_border_the_image_is_mirrored():
 
 def test_reading_between_pixels_is_bilinear():
     image = np.array([[[0.0], [10.0]], [[20.0], [50.0]]])
-    read = bilinear_sample(image, np.array([[0.5, 0.0, 0.25]]), np.array([[0.5, 0.5, 1.0]]))
-    np.testing.assert_allclose(read[0, :, 0], [20, 5, 20])
+    bent, _ = elastic_deformation(image, np.zeros((2, 2), int), Drawn(0.5))
+    assert bent[0, 0, 0] == pytest.approx(20)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "uint16"])

@@ -112,7 +112,9 @@ def test_deepness_reads_the_threshold_and_one_that_it_cannot_follow_is_named(
     assert main(["export", *map(str, arguments)]) == 0
     stored = onnx.load(tmp_path / "model.onnx").metadata_props
     assert {entry.key: entry.value for entry in stored}["seg_thresh"] == str(threshold)
-    assert ("Deepness finds class 1 only" in capsys.readouterr().out) == (threshold < 0.5)
+    assert ("Deepness asks for a probability above 0.5" in capsys.readouterr().out) == (
+        threshold < 0.5
+    )
 
 
 def test_a_tile_that_does_not_fit_is_refused_by_name(tmp_path):

@@ -296,8 +296,8 @@ def test_without_rasterio_a_special_file_is_refused_with_what_is_special(tmp_pat
         monkeypatch.setitem(sys.modules, name, None)
     assert open_raster(tmp_path / "plain.tif").shape == (H, W, 3)
     for name, special in (
-        ("geo.tif", "has a place or missing data"),
-        ("planes.tif", "has its channels one after the other"),
+        ("geo.tif", "has the tag ModelPixelScaleTag"),
+        ("planes.tif", "has the tag PlanarConfiguration 2"),
         ("placed.png", "has placed.pgw beside it"),
     ):
         with pytest.raises(UserError) as caught:

@@ -31,14 +31,6 @@ def test_this_computer_tells_how_much_it_has():
     assert total == math.inf or 1e8 < total < 1e14
 
 
-def test_a_container_may_use_less_than_the_computer_has(tmp_path, monkeypatch):
-    (tmp_path / "max").write_text("123000000\n")
-    monkeypatch.setattr(memory, "LIMITS", (tmp_path / "missing", tmp_path / "max"))
-    assert memory.memory()[1] in (123e6, math.inf)
-    (tmp_path / "max").write_text("max\n")
-    assert memory.memory()[1] > 123e6
-
-
 def test_where_nothing_is_known_nothing_is_refused(monkeypatch):
     def missing(path):
         raise FileNotFoundError

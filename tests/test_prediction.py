@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinyunet.backend import to_device, to_host
 from tinyunet.checkpoint import Model
-from tinyunet.data.elastic import mirrored
+from tinyunet.data.dataset import mirrored
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.inference.sliding_window import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_training import blobs, write_folders
-from tinyunet.cli.terminal import Stream
+from tinyunet.cli.main import Stream
 
 ROOT = Path(__file__).parent.parent
 TRAIN = (

@@ -97,10 +97,12 @@ def test_without_two_objects_there_is_no_border_between_them(objects):
 def test_the_map_is_the_class_weight_plus_the_border():
     pytest.importorskip("scipy")
     mask = np.array([[1, 1, 0, 2, 2, 0, 0, 255]])
-    border = border_weights(np.array([[1, 1, 0, 2, 2, 0, 0, 3]]))
+    instances = np.array([[1, 1, 0, 2, 2, 0, 0, 3]])
+    border = border_weights(instances)
     expected = border + np.array([[3, 3, 0.5, 7, 7, 0.5, 0.5, 1]])
-    np.testing.assert_allclose(weight_map(mask, class_weights=[0.5, 3, 7]), expected, rtol=1e-6)
-    np.testing.assert_allclose(weight_map(mask), border + 1, rtol=1e-6)
+    np.testing.assert_array_equal(connected_components(mask), instances)
+    np.testing.assert_allclose(weight_map(mask, instances, [0.5, 3, 7]), expected, rtol=1e-6)
+    np.testing.assert_allclose(weight_map(mask, instances), border + 1, rtol=1e-6)
 
 
 def test_instances_tell_objects_apart_that_touch():
@@ -109,7 +111,7 @@ def test_instances_tell_objects_apart_that_touch():
     mask[2:7, 2:10] = 1
     instances = mask * 1
     instances[2:7, 6:10] = 2
-    assert weight_map(mask).max() == 1
+    assert weight_map(mask, connected_components(mask)).max() == 1
     assert weight_map(mask, instances)[1, 6] > 5
 
 
@@ -131,7 +133,7 @@ def test_no_width_is_refused():
 def test_without_scipy_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
     with pytest.raises(UserError, match="needs scipy: pip install"):
-        weight_map(np.zeros((4, 4), int))
+        weight_map(np.zeros((4, 4), int), np.zeros((4, 4), int))
 
 
 # --- Classes ---

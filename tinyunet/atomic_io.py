@@ -56,14 +56,15 @@ def lock(file) -> bool | None:
 def sole_writer(folder: str | Path) -> Iterator[None]:
     """Make sure that no other process writes into a folder, where the file system has locks.
 
-    Use it as ``with sole_writer(folder):``. A file ``.lock`` is there meanwhile.
+    Use it as ``with sole_writer(folder):``. A file ``.lock`` is there meanwhile. The folder is made
+    if there is none, and removed if it is still empty at the end.
 
     Raises
     ------
     UserError
         If another process does.
     """
-    path = Path(folder) / ".lock"
+    is_new, path = not os.path.exists(folder), make_folder(folder) / ".lock"
     with open(path, "ab") as file:
         if lock(file) is False:
             raise UserError(
@@ -75,6 +76,8 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):  # Windows removes no open file; it may stay
                 path.unlink()
+                if is_new:
+                    path.parent.rmdir()
 
 
 # -- In a hidden folder first ----------------------------------------------------------------------

@@ -22,6 +22,7 @@ step when it is complete and on the disk, so that after a power cut the old file
 
 import io
 import json
+import os
 import reprlib
 import zipfile
 from collections import defaultdict
@@ -128,7 +129,7 @@ def save_model(path, model: Model, optimizer=None, progress: dict | None = None)
     if optimizer is not None:
         header["progress"] = progress
         arrays |= {f"optimizer/{name}": array for name, array in optimizer.state_dict().items()}
-    text = np.array(json.dumps(header))
+    text = np.array(json.dumps(header, default=os.fspath))  # paths become text
     with written_aside(path, on_disk=True) as file:
         np.savez(file, header=text, **{name: to_host(array) for name, array in arrays.items()})
 
@@ -248,12 +249,10 @@ def unpack(header: dict, arrays: dict) -> Model:
     expect(all(type(size) is int and 0 < size < 2**31 for size in sizes), "sizes", sizes)
     channels, classes, base, depth = sizes
     widest = base * 2 ** min(depth, 32)
-    for name, shape in (  # as large as the largest: no network is made unless they are there
-        ("encoder.0.conv1.weight", (3, 3, channels, base)),
-        ("bottleneck.conv2.weight", (3, 3, widest, widest)),
-        ("head.weight", (1, 1, base, classes)),
-    ):
-        expect(state[name].shape == shape, f"shape of {name}", state[name].shape)
+    shapes = {"encoder.0.conv1": (3, 3, channels, base), "head": (1, 1, base, classes)}
+    shapes["bottleneck.conv2"] = (3, 3, widest, widest)
+    for name, shape in shapes.items():  # no network is made unless the largest weights are there
+        expect(state[f"{name}.weight"].shape == shape, f"shape of {name}", shape)
     for name, array in state.items():
         expect(array.dtype == np.float32, f"type of {name}", array.dtype)
         expect("variance" not in name or (array >= 0).all(), name, "negative")

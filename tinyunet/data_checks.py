@@ -7,7 +7,6 @@ validation images.
 """
 
 import hashlib
-import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,8 +40,8 @@ class Report:
         The network may learn nonsense.
     counts : array (images, K), int64
         Pixels of each class in each mask.
-    digests : list of bytes
-        A number for each image, by which copies are found.
+    digests : dict of bytes to str
+        The name of each image by a number that is the same for copies.
     """
 
     title: str
@@ -51,50 +50,35 @@ class Report:
     problems: list = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     counts: np.ndarray | None = None
-    digests: list[bytes] = field(default_factory=list)
+    digests: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def pixels(self) -> np.ndarray:
         """Pixels of each class, (K,)."""
         return self.counts.sum(axis=0)
 
-    def names(self, chosen: np.ndarray) -> str:
-        """Name the classes for which an array (K,) is true."""
-        return listed(self.table.names[index] for index in np.flatnonzero(chosen))
-
-    def text(self, width: int = 96) -> str:
-        """Write it out, in lines of at most so many characters (tables and names may be longer)."""
-        lines = [self.title, ""]
+    def text(self) -> str:
+        """Write it out: the images, a line for each class, a line for each finding."""
+        lines = [self.title]
         if len(self.dataset):
-            lines = [self.title, *self._images(), "", *self._classes(), ""]
-        elif self.table is not None:
-            lines += ["A class table that could be meant:", *str(self.table).splitlines(), ""]
-        lines.append(f"{plural(self.problems, 'problem')}, {plural(self.warnings, 'warning')}")
-        found = [f"PROBLEM: {problem}." for problem in self.problems]
-        found += [f"WARNING: {warning}." for warning in self.warnings]
-        layout = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": "  "}
-        for text in found:
-            lines += ["", *textwrap.wrap(text, width, **layout)]
-        return "\n".join(map(plain, lines)) + "\n"
-
-    def _images(self) -> list[str]:
-        """Say of which kind and sizes the images are, and how much of them is missing."""
-        sizes = sorted((mask.shape for mask in self.dataset.masks), key=np.prod)
-        shown = dict.fromkeys("{} x {}".format(*size) for size in (sizes[0], sizes[-1]))
-        lines = [f"{self.dataset.image_format}, {' to '.join(shown)} pixels (height x width)"]
-        if any(valid is not None for valid in self.dataset.valid):
+            sizes = sorted((mask.shape for mask in self.dataset.masks), key=np.prod)
+            shown = dict.fromkeys("{} x {}".format(*size) for size in (sizes[0], sizes[-1]))
             present = sum(map(len, self.dataset.valid_pixels())) / sum(map(np.prod, sizes))
-            lines.append(f"{1 - present:.2%} of the pixels are missing data")
-        return lines
-
-    def _classes(self) -> list[str]:
-        """Show the class table, and how much there is of each class."""
-        lines = str(self.table).splitlines()
-        shares, images = self.pixels / max(self.pixels.sum(), 1), (self.counts > 0).sum(axis=0)
-        wide = max(map(len, lines))
-        for k, (pixels, share, count) in enumerate(zip(self.pixels, shares, images, strict=True)):
-            lines[k] = f"{lines[k]:{wide}}  {pixels:13,} pixels  {share:7.2%}  in {count} images"
-        return lines
+            lines.append(f"{self.dataset.image_format}, {' to '.join(shown)} pixels")
+            if present < 1:
+                lines.append(f"{1 - present:.2%} of the pixels are missing data")
+            shares, images = self.pixels / max(self.pixels.sum(), 1), (self.counts > 0).sum(axis=0)
+            table = str(self.table).splitlines()
+            rows = zip(table, self.pixels, shares, images, strict=False)
+            lines += ["", *("{:24} {:13,} pixels {:8.2%} in {} images".format(*r) for r in rows)]
+            lines += table[len(self.pixels) :]  # what is ignored
+        elif self.table is not None:
+            lines += ["", "A class table that could be meant:", *str(self.table).splitlines()]
+        numbers = plural(self.problems, "problem"), plural(self.warnings, "warning")
+        lines += ["", ", ".join(numbers)]
+        lines += [f"PROBLEM: {problem}." for problem in self.problems]
+        lines += [f"WARNING: {warning}." for warning in self.warnings]
+        return "\n".join(map(plain, lines)) + "\n"
 
 
 def plural(things, noun: str) -> str:
@@ -146,19 +130,21 @@ def examine(
         text = f"crops of {crop_size} cannot be halved {depth} times: give a multiple of {2**depth}"
         report.problems.append(text)
     if np.count_nonzero(report.pixels) == 1:
-        alone = report.names(report.pixels > 0)
-        report.problems.append(f"{alone} is the single class in the masks: nothing to tell apart")
+        report.problems.append("the masks hold a single class: there is nothing to tell apart")
     if val_images is None:
         return report
     image_format = report.dataset.image_format
     judge = look(val_images, val_masks, report.table, image_format=image_format, progress=progress)
     report.problems += [f"in the validation set: {text}" for text in judge.problems]
     report.warnings += [f"in the validation set: {text}" for text in judge.warnings]
-    if len(judge.dataset):
-        if absent := report.names((report.pixels > 0) & (judge.pixels == 0)):
-            text = f"not in the validation set: {absent}; no score tells how well it is found"
-            report.warnings.append(text)
-        check_leak(report, judge)
+    lacking = (report.pixels > 0) & (judge.pixels == 0) if len(judge.dataset) else ()
+    if absent := listed(report.table.names[k] for k in np.flatnonzero(lacking)):
+        report.warnings.append(f"not in the validation set: {absent}; no score tells about it")
+    both = [key for key in judge.digests if key in report.digests]
+    if both:
+        copies = listed(f"{judge.digests[key]} as {report.digests[key]}" for key in both)
+        fault = f"{plural(both, 'image')} both in training and in validation ({copies})"
+        report.problems.append(f"{fault}: the score is too good; remove one of them")
     return report
 
 
@@ -174,7 +160,7 @@ def look(images: str | Path, masks: str | Path, table: ClassTable | None, **opti
     for index, (image, mask) in enumerate(zip(dataset.images, dataset.masks, strict=True)):
         with refusals(report.problems):  # a large scene is read only here
             counts.append(count_classes([mask], len(report.table.names), report.table.ignore_index))
-            report.digests.append(digest(image))
+            report.digests[digest(image)] = dataset.stems[index]
             usable.append(index)
     report.dataset, report.counts = dataset.subset(usable), np.array(counts)
     for files, kind, other in zip(lone, ("image", "mask"), ("mask", "image"), strict=True):
@@ -192,18 +178,6 @@ def digest(image) -> bytes:
     for window in blocks(image.shape):
         result.update(np.ascontiguousarray(image[window]))
     return result.digest()
-
-
-def check_leak(report: Report, judge: Report) -> None:
-    """Check that no image is both in training and in validation."""
-    first = dict(zip(report.digests, report.dataset.stems, strict=True))
-    stems = zip(judge.digests, judge.dataset.stems, strict=True)
-    copies = [f"{stem} as {first[number]}" for number, stem in stems if number in first]
-    if copies:
-        report.problems.append(
-            f"{plural(copies, 'image')} both in training and in validation, the same pixel by "
-            f"pixel: {listed(copies)}. The score is too good: remove one of them"
-        )
 
 
 def save_report(report: Report, out_dir: str | Path) -> None:

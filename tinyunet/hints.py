@@ -20,8 +20,7 @@ class Range(NamedTuple):
 def unfold(hint) -> tuple:
     """Take a type hint apart: the types that it allows, the values that it lists, its notes.
 
-    A note, as in ``Annotated[int, Range(1, 9), "N"]``, is a `Range`, what the help calls the value,
-    or the function that reads it.
+    A note, as in ``Annotated[int, Range(1, 9), "N"]``, is a `Range` or a name for the help.
     """
     notes = getattr(hint, "__metadata__", ())
     hint = hint.__origin__ if notes else hint

@@ -3,7 +3,6 @@
 A computer that runs out of memory is slow to say so, and often ends the program without a word.
 """
 
-import contextlib
 import math
 import warnings
 from pathlib import Path
@@ -11,24 +10,17 @@ from pathlib import Path
 from tinyunet.backend import device_name, xp
 from tinyunet.errors import UserError
 
-# Where a container says how much it may use: the first as of 2016, the second before.
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-
 
 def memory() -> tuple[float, float]:
     """Return how many bytes the device in use has free, and in all; infinitely many if unknown."""
     if device_name() == "cuda":
         return xp.cuda.runtime.memGetInfo()
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = dict(line.split(":") for line in lines)
+        found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free, total = (1024 * int(found[name].split()[0]) for name in ("MemAvailable", "MemTotal"))
+        return free, total
     except (OSError, KeyError, ValueError):  # not Linux
         return math.inf, math.inf
-    for path in LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # no such file, or the word "max"
-            total = min(total, int(Path(path).read_text()))
-    return min(free, total), total
 
 
 def check_memory(needed: float, what: str, remedy: str) -> None:

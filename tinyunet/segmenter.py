@@ -77,8 +77,6 @@ class Segmenter:
     ):
         if isinstance(classes, str | int) or len(classes) < 2:
             raise UserError(f"classes must be a list of at least two names, and is {classes!r}")
-        if ignore_index in range(len(classes)):
-            raise UserError(f"ignore_index {ignore_index} is a class: ignore another value, as 255")
         settings = {"base_channels": base_channels, "depth": depth, "seed": seed}
         settings |= {"class_names": list(map(str, classes)), "ignore_index": ignore_index}
         self.config = TrainingConfig("", "", "", **settings)
@@ -91,15 +89,7 @@ class Segmenter:
         settings = f"classes={names}, base_channels={config.base_channels}, depth={config.depth}"
         return f"Segmenter({settings}): {'trained' if self._model else 'not trained yet'}"
 
-    def fit(
-        self,
-        images: Images,
-        masks: Images,
-        *,
-        steps: int = 1000,
-        progress: bool = True,
-        **settings,
-    ) -> "Segmenter":
+    def fit(self, images: Images, masks: Images, progress: bool = True, **settings) -> "Segmenter":
         """Train a new network; calling it again starts from the beginning.
 
         Parameters
@@ -107,15 +97,12 @@ class Segmenter:
         images, masks : list of arrays, list of files, a folder each, or a file each
             The masks of a list are in the order of the images; in folders, files of the same name
             (without the ending) belong together.
-        steps : int
-            How many batches to learn from: random crops of random images, each flipped, turned and
-            lit at random.
         progress : bool
             Show a progress bar.
         **settings
-            `batch_size`, `lr`, `loss`, `class_weights`, `elastic`, `threads`, ...: see
-            `tinyunet.training.config.TrainingConfig`. The `crop_size` is 128 pixels, or the largest
-            that fits into every image.
+            `steps`, `batch_size`, `crop_size`, `lr`, `loss`, `class_weights`, `threads`, ...: see
+            `tinyunet.training.config.TrainingConfig`. A step learns from random crops of random
+            images, each flipped, turned and lit at random.
 
         Returns
         -------
@@ -128,14 +115,11 @@ class Segmenter:
             If an image or a mask is not what was expected; names it, and what was expected.
         """
         dataset = self._dataset(images, masks)
-        smallest = min(min(image.shape[:2]) for image in dataset.images)
-        step = 2**self.config.depth
-        fitting = max(min(128, smallest) // step, 1) * step
-        config = replace(self.config, **{"crop_size": fitting, "steps": steps} | settings)
+        config = replace(self.config, **settings)
         config.check()
         model = new_model(config, dataset, dataset)
-        training = Training(config, model, dataset).steps(0, steps)
-        bar = tqdm(training, "training", steps, unit="step", disable=not progress)
+        training = Training(config, model, dataset).steps(0, config.steps)
+        bar = tqdm(training, "training", config.steps, unit="step", disable=not progress)
         self.losses = list(map(float, [loss for _, loss in bar]))
         model.training_features = sample_features(model, dataset, config.seed, config.threads)
         self._model = model
@@ -144,9 +128,8 @@ class Segmenter:
     def predict(self, image: np.ndarray | str | Path, **options) -> np.ndarray:
         """Return the class (H, W) of each pixel of an image (H, W, C), or of an image file.
 
-        It is 255 (65535 if there are more than 255 classes) where the image has no data. `options`
-        may be `tile`, `margin`, `threads`, `tta`: see
-        `tinyunet.inference.sliding_window.sliding_window`.
+        It is 255 where the image has no data. `options` may be `tile`, `margin`, `threads`, `tta`:
+        see `tinyunet.inference.sliding_window.sliding_window`.
         """
         pixels, valid = self._read(image)
         return predict_classes(self._model, pixels, valid=valid, **options)
@@ -195,13 +178,8 @@ class Segmenter:
         if isinstance(images, str | Path) and isinstance(masks, str | Path):
             pairs = find_pairs(images, masks)
         else:
-            single = [getattr(images, "ndim", 4) != 4, getattr(masks, "ndim", 3) != 3]
-            single += [isinstance(given, str | Path) for given in (images, masks)]
-            if any(single) or len(images) != len(masks) or len(images) == 0:
-                raise UserError(
-                    "images and masks must be lists of arrays or files, one mask for each image: "
-                    "[image] and [mask] if it is one"
-                )
+            if len(images) != len(masks) or len(images) == 0:
+                raise UserError("give lists of images and masks, one mask for each image")
             pairs = [
                 Pair(f"image {k}", as_raster(image, f"image {k}"), as_raster(mask, f"mask {k}"))
                 for k, (image, mask) in enumerate(zip(images, masks, strict=True))
@@ -217,11 +195,10 @@ def as_raster(source, name: str) -> Raster | str | Path:
         return source
     array = np.asarray(source)
     channels_first = array.ndim == 3 and array.shape[0] <= 4 < array.shape[-1]
-    if array.ndim not in (2, 3) or 0 in array.shape or channels_first:
+    is_image = array.dtype.kind in "buif" and array.ndim in (2, 3) and array.size > 0
+    if channels_first or not is_image:
         raise UserError(
-            f"{name}: expected (H, W, C), channels last, got {array.shape}; "
+            f"{name}: expected numbers (H, W, C), channels last, got {array.dtype} {array.shape}; "
             "np.moveaxis(image, 0, -1) moves the channels from the front to the end"
         )
-    if array.dtype.kind not in "buif":
-        raise UserError(f"{name}: expected numbers, got {array.dtype}")
     return raster_of(array.astype(np.uint8) if array.dtype.kind == "b" else array, name)

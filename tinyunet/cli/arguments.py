@@ -87,14 +87,12 @@ def form_of(name: str, hint, default, help: str, is_option: bool) -> dict:
 
 
 def reader(kind, notes) -> Callable:
-    """Give the function that reads a value: as its type or a note says, and within its range."""
-    item = (*get_args(kind), str)[0]
-    own = [note for note in notes if callable(note)]
+    """Give the function that reads a value: of this type, and within its range."""
 
     def read(text: str):
         if get_args(kind):
-            return [item(word) for word in text.split(",")]
-        value = own[0](text) if own else kind(text)
+            return [get_args(kind)[0](word) for word in text.split(",")]
+        value = kind(text)
         for note in notes:
             if isinstance(note, Range) and value not in note:
                 raise argparse.ArgumentTypeError(f"{text[:20]} is not {note}")

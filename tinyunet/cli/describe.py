@@ -1,7 +1,6 @@
 """``tinyunet inspect``, ``export``, ``gradcheck`` and ``info``: a network, and the computer."""
 
 import platform
-import re
 from typing import Annotated
 
 import numpy as np
@@ -11,7 +10,7 @@ from threadpoolctl import threadpool_info
 import tinyunet
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import load_model
-from tinyunet.cuda import cuda_problem, installed_cupy_packages
+from tinyunet.cuda import cuda_problem
 from tinyunet.distributed.replicas import available_cores
 from tinyunet.errors import UserError
 from tinyunet.export.onnx_file import export_onnx
@@ -27,7 +26,7 @@ def run_inspect(
     *,
     channels: Annotated[int, Range(1, 4096)] = 3,
     classes: Annotated[int, Range(1, 4096)] = 2,
-    size: Annotated[str, "N|HxW"] = "256",
+    size: Annotated[int, Range(1, 10**9)] = 256,
     **described,
 ) -> None:
     """Show a network layer by layer.
@@ -40,7 +39,7 @@ def run_inspect(
         Number of channels of an image.
     classes : int
         Number of classes.
-    size : str
+    size : int
         Height and width of the image in pixels.
     **described
         As in `TrainingConfig`.
@@ -54,10 +53,7 @@ def run_inspect(
         config = TrainingConfig(images="", masks="", out="", **described)
         config.check()
         network = new_network(config, channels, classes)
-    sides = re.fullmatch(r"([1-9]\d{0,8})(?:x([1-9]\d{0,8}))?", size)
-    if not sides:
-        raise UserError(f"size {size!r}: give one number, or height and width as 256x384")
-    print(summarize(network, int(sides[1]), int(sides[2] or sides[1])))
+    print(summarize(network, size, size))
 
 
 def run_export(
@@ -85,9 +81,8 @@ def run_export(
     export_onnx(exported, out, tile=tile, resolution=resolution)
     print(f"{out} is a valid ONNX file, for onnxruntime and for QGIS (Plugins > Deepness, model")
     print(f"type Segmentor, tile size {tile}).")
-    if (exported.threshold or 0.5) < 0.5:
-        print(f"Deepness finds {exported.class_names[1]} only where its probability is above 0.5,")
-        print(f"predict where it is above {exported.threshold}: it finds more.")
+    if (threshold := exported.threshold or 0.5) < 0.5:
+        print(f"Deepness asks for a probability above 0.5, predict for {threshold}: it finds more.")
 
 
 def run_gradcheck() -> int:
@@ -112,25 +107,9 @@ def run_gradcheck() -> int:
 
 def run_info() -> None:
     """Show what tinyunet runs on, and what is missing."""
-    facts = {
-        "tinyunet": tinyunet.__version__,
-        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "NumPy": np.__version__,
-        "Pillow": PIL.__version__,
-        "processor cores": available_cores(),
-    }
+    system = f"{platform.system()} {platform.machine()}, {available_cores()} processor cores"
+    print(f"tinyunet {tinyunet.__version__}, Python {platform.python_version()} on {system}")
+    print(f"NumPy {np.__version__}, Pillow {PIL.__version__}")
     for pool in threadpool_info():
-        name = f"{pool['internal_api']} {pool['version'] or ''}".strip()
-        facts[f"{pool['user_api']} library"] = f"{name}, {pool['num_threads']} threads"
-    facts["CuPy"] = ", ".join(installed_cupy_packages()) or "not installed"
-    problem = cuda_problem()
-    facts["CUDA"] = f"not available: {problem}" if problem else name_of_gpu()
-    for name, value in facts.items():
-        print(f"{name:16} {value}")
-
-
-def name_of_gpu() -> str:
-    """Ask CuPy what the GPU is called."""
-    import cupy
-
-    return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+        print(f"{pool['internal_api']} {pool['version'] or ''}: {pool['num_threads']} threads")
+    print(f"CUDA: {cuda_problem() or 'works'}")

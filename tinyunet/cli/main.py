@@ -8,9 +8,11 @@ for a mistake that the person can fix; 130 after Ctrl-C. A traceback means that 
 import argparse
 import errno
 import inspect
+import io
 import sys
 import warnings
 from dataclasses import fields
+from typing import Any
 
 import tinyunet
 from tinyunet.cli.arguments import Parser
@@ -19,7 +21,6 @@ from tinyunet.cli.data import run_check, run_rasterize, run_tile
 from tinyunet.cli.describe import run_export, run_gradcheck, run_info, run_inspect
 from tinyunet.cli.evaluate import run_evaluate
 from tinyunet.cli.predict import predict, run_predict
-from tinyunet.cli.terminal import Stream
 from tinyunet.cli.train import run_train
 from tinyunet.course.session import run_learn
 from tinyunet.data.images import plain
@@ -56,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(f"{path}{error.strerror or error}", 2)
     except MemoryError:
         return complain("out of memory: choose a smaller crop, tile or batch, or fewer threads", 2)
-    except KeyboardInterrupt as stop:
-        return complain(f"stopped{stop}", 130)
+    except KeyboardInterrupt:
+        return complain("stopped; a training goes on from its last checkpoint with --resume", 130)
     finally:
         sys.stdout, sys.stderr = streams
     return status
@@ -67,6 +68,47 @@ def complain(problem, status: int) -> int:
     """Print a problem as one line on the error stream; returns the status."""
     print("tinyunet:", plain(" ".join(str(problem).split())), file=sys.stderr)
     return status
+
+
+# -- Standard output and standard error ------------------------------------------------------------
+
+
+class Stream:
+    """Stands for a text stream and never raises an error, whatever happens to it.
+
+    What it can't encode is escaped. When it can't be written to any more, since the disk is full or
+    the reader is gone, all further text is dropped.
+
+    Attributes
+    ----------
+    error : OSError or None
+        Why it could not be written to.
+    """
+
+    def __init__(self, stream) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        """Write a text; returns its length."""
+        self._attempt("write", text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what is still in the stream's buffer."""
+        self._attempt("flush")
+
+    def _attempt(self, method: str, *arguments) -> None:
+        if self.stream is not None and self.error is None:  # None: there is none, as in a service
+            try:
+                getattr(self.stream, method)(*arguments)
+            except OSError as error:
+                self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 # -- What can be typed -----------------------------------------------------------------------------

@@ -13,9 +13,10 @@ import numpy as np
 from tinyunet.atomic_io import make_folder, save_picture
 from tinyunet.backend import use_device
 from tinyunet.checkpoint import Model, load_model
+from tinyunet.data.class_table import NO_CLASS
 from tinyunet.data.dataset import Windowed, open_for
 from tinyunet.data.images import Raster, filled, plain
-from tinyunet.data.maps import class_map, nodata_of, raster_file, save_polygons
+from tinyunet.data.maps import raster_file, save_class_map, save_polygons
 from tinyunet.data.pairing import list_images
 from tinyunet.errors import UserError
 from tinyunet.inference.applicability import mark_applicability
@@ -56,22 +57,20 @@ def run_predict(
     Returns
     -------
     int
-        2 if one of several images could not be predicted, else 0.
+        2 if an image could not be predicted, else 0.
     """
     use_device(device)
     loaded = load_model(model)
     paths = images_to_predict(images, Path(out), len(loaded.class_names))
-    several, failed = len(paths) > 1, 0
-    for path in tqdm(paths, "predicting", unit="image", disable=not (several and is_watched())):
+    failed, hidden = 0, len(paths) < 2 or not is_watched()
+    for path in tqdm(paths, "predicting", unit="image", disable=hidden):
         try:
             predict(loaded, path, Path(out), **options)
         except UserError as error:
-            if not several:
-                raise
             failed += 1
             tqdm.write(plain(f"tinyunet: {' '.join(str(error).split())}"), file=sys.stderr)
-    done = len(paths) - failed
-    print(f"{done} image{'s' * (done != 1)} predicted; the results are in {out}.")
+    if done := len(paths) - failed:
+        print(f"{done} image{'s' * (done > 1)} predicted; the results are in {out}.")
     return 2 if failed else 0
 
 
@@ -125,11 +124,11 @@ def predict(
     image, valid = pixels_of(raster)
     check_image(model.network, image)
     make_folder(out)
-    names, nodata = model.class_names, nodata_of(len(model.class_names))
+    names = model.class_names
     windows |= {"valid": valid, "progress": is_watched()}
     shape = image.shape[:2]
     levels = on_disk((*shape, len(names)), np.uint8, out) if probabilities else None
-    classes = on_disk(shape, np.min_scalar_type(nodata), out)
+    classes = on_disk(shape, np.uint8, out)
     predict_classes(model, image, out=classes, levels=levels, **windows)
 
     every = -(-max(classes.shape) // LONGEST)
@@ -139,19 +138,22 @@ def predict(
     if applicability:
         marks = mark_applicability(model, image, out=on_disk(shape, np.uint8, out), **windows)
         share = (marks == 0).sum() / max((marks != 255).sum(), 1)
-        tqdm.write(
-            f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability; "
-            "there it does not look like the training images, so don't trust the map"
-        )
+        text = f"{plain(path.name)}: {100 * share:.1f} % lies outside the area of applicability"
+        tqdm.write(f"{text}: it looks unlike the training images, so don't trust the map there")
         row.append(("outside (red)", marked(shown, marks[small] == 0)))
-        legend = ["outside", "inside"], palette(2)[::-1]
-        save_map(marks, out / f"{path.stem}_applicability", raster, *legend)
-    picture = draw_grid([row], names, nodata, panel=max(256, *shown.shape[:2]))
+        save_map(marks, f"{out / path.stem}_applicability", raster, ["outside", "inside"])
+    picture = draw_grid([row], names, NO_CLASS, panel=max(256, *shown.shape[:2]))
     save_picture(picture, out / f"{path.stem}_overlay.png")
     for index in range(len(names) if probabilities else 0):
-        name = out / f"{path.stem}_probability_{index}.tif"
-        save_probability(levels[:, :, index], valid, name, raster)
-    save_map(classes, out / path.stem, raster, names, palette(len(names)))
+        name = f"{out / path.stem}_probability_{index}.tif"
+        if raster.place is None:
+            save_picture(levels[:, :, index], name)
+            continue
+        with raster_file(name, shape, "uint8", raster.place) as file:
+            file.write(levels[:, :, index], 1)
+            if valid is not None:
+                file.write_mask(valid[:, :])
+    save_map(classes, str(out / path.stem), raster, names)
     if polygons:
         name = out / f"{path.stem}_polygons.gpkg"
         save_polygons(out / f"{path.stem}.tif", name, names, min_area)
@@ -159,8 +161,8 @@ def predict(
 
 def pixels_of(raster: Raster):
     """Give the pixels of an image and which are data, or None: arrays, or windows of a scene."""
-    if raster.by_windows and raster.shape[0] * raster.shape[1] > IN_MEMORY:
-        valid = None if raster.complete else Windowed(raster.shape[:2], bool, raster.valid)
+    if raster.shape[0] * raster.shape[1] > IN_MEMORY:
+        valid = Windowed(raster.shape[:2], bool, raster.valid)
         return Windowed(raster.shape, raster.dtype, raster.pixels), valid
     return raster.read(slice(None), slice(None))
 
@@ -173,22 +175,9 @@ def on_disk(shape: tuple, dtype, folder: Path) -> np.ndarray:
     return np.memmap(file, dtype, "w+", shape=shape)
 
 
-def save_map(classes: np.ndarray, path: Path, raster: Raster, names, colors) -> None:
+def save_map(classes: np.ndarray, path: str, raster: Raster, names: list[str]) -> None:
     """Write a class map (H, W): a GeoTIFF where the image lies, or a PNG if it lies nowhere."""
     if raster.place is None:
-        save_picture(classes, path.with_name(f"{path.name}.png"))
+        save_picture(classes, f"{path}.png")
     else:
-        name = path.with_name(f"{path.name}.tif")
-        with class_map(name, classes.shape, raster.place, names, colors) as file:
-            file[:, :] = classes
-
-
-def save_probability(levels: np.ndarray, valid, path: Path, raster: Raster) -> None:
-    """Write the probability (H, W) of a class, 0 to 255, as a TIFF."""
-    if raster.place is None:
-        save_picture(levels, path, compression="tiff_deflate")
-    else:
-        with raster_file(path, levels.shape, "uint8", raster.place) as file:
-            file.write(levels, 1)
-            if valid is not None:
-                file.write_mask(valid[:, :])
+        save_class_map(f"{path}.tif", classes, raster.place, names, palette(len(names)))

@@ -15,23 +15,22 @@ Either way it goes into the model, and every command reads masks through it: the
 always the same class.
 """
 
-import itertools
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from tinyunet.data.images import ALL, Raster, blocks, is_opaque, open_raster, prepare, warn_once
+from tinyunet.data.images import Raster, blocks, is_opaque, listed, open_raster, prepare, warn_once
 from tinyunet.errors import UserError, problems_named
 
 COLOR = 1 << 24  # is added to 0xRRGGBB: a color is no number; grays are numbers, 0 to 255
 MOST_CLASSES = 64  # more values than that are no classes, unless a table says so
-SMALL = 32  # class numbers stay below it where 255 means "ignore"
+NO_CLASS = 255  # what labels and maps hold where a pixel does not count, or is missing
 IGNORE, REST = "ignore", "*"
 
 
@@ -58,10 +57,12 @@ class ClassTable:
         rows = rows if self.ignored else rows[:-1]
         return "\n".join(f"{name}: {' '.join(words)}".rstrip() for name, words in rows)
 
-    @property
-    def ignore_index(self) -> int:
-        """The number that stands for "does not count" in labels; it is no class."""
-        return 255 if len(self.names) <= 255 else 65535
+    ignore_index = NO_CLASS
+
+    def __post_init__(self) -> None:
+        """See that labels fit into a byte."""
+        if len(self.names) > NO_CLASS:
+            raise UserError(f"{len(self.names)} classes are too many: at most {NO_CLASS}")
 
     @property
     def by_color(self) -> bool:
@@ -92,23 +93,20 @@ class ClassTable:
 
         Returns
         -------
-        array (H, W), uint8, or uint16 where there are more than 255 classes
+        array (H, W), uint8
 
         Raises
         ------
         UserError
             If the mask holds a value that is not in the table.
         """
-        dtype = np.uint8 if self.ignore_index == 255 else np.uint16
         known = np.array(sorted(self.lookup), dtype=np.int64)
         place = np.searchsorted(known, values).clip(max=len(known) - 1)
-        result = np.array([self.lookup[value] for value in known.tolist()], dtype)[place]
+        result = np.array([self.lookup[value] for value in known.tolist()], np.uint8)[place]
         strange = known[place] != values
         if valid is not None:
-            missing = ~valid
-            if nodata is not None and nodata in self.lookup:
-                missing &= values != nodata
-            result[missing] = self.ignore_index
+            labeled = values == nodata if nodata in self.lookup else False
+            result[~(valid | labeled)] = self.ignore_index
             strange &= valid
         if REST in self.ignored:
             result[strange] = self.ignore_index
@@ -149,14 +147,10 @@ def written(value: int) -> str:
 
 # --- From a file -------------------------------------------------------------------------------
 
-# A class, a line, as CVAT writes it (car:250,50,83::), Roboflow (1, car), and we (car: 1).
-LINES = (
-    re.compile(r"(?P<name>.*\S)\s*:(?P<rgb>\d{1,3},\d{1,3},\d{1,3}):.*"),
-    re.compile(r"(?P<words>\d+)\s*,(?P<name>[^:]*\S)"),
-    re.compile(r"(?P<name>.*\S)\s*:(?P<words>[^:]*)"),
-)
-# What the lists of the two begin with, or a comment.
-HEADING = re.compile(r"#\s*label\s*:\s*color.*|pixel value\s*,\s*class.*|#[^:]*", re.IGNORECASE)
+# How CVAT (car:250,50,83::) and Roboflow (1, car) write a class; we write car: 1.
+CVAT = re.compile(r"(.*\S)\s*:(\d{1,3}),(\d{1,3}),(\d{1,3}):.*")
+ROBOFLOW = re.compile(r"(\d+)\s*,([^:]*\S)")
+HEADING = re.compile(r"#.*|pixel value\s*,.*", re.IGNORECASE)  # of the two, or a comment
 
 
 def read_class_table(path: str | Path) -> ClassTable:
@@ -181,14 +175,14 @@ def parse_class_table(text: str) -> ClassTable:
     for line in filter(None, map(str.strip, text.splitlines())):
         if HEADING.fullmatch(line):
             continue
-        match = next(filter(None, (pattern.fullmatch(line) for pattern in LINES)), None)
-        if match is None:
+        if match := CVAT.fullmatch(line):
+            line = "{}: #{:02x}{:02x}{:02x}".format(match[1], *map(int, match.groups()[1:]))
+        elif match := ROBOFLOW.fullmatch(line):
+            line = f"{match[2]}: {match[1]}"
+        name, _, written_values = map(str.strip, line.rpartition(":"))
+        if not name:
             raise UserError(f"{line!r} is not understood: write a class as 'building: 255'")
-        name, parts = match["name"].strip(), match.groupdict()
-        if "rgb" in parts:
-            words = ["#{:02x}{:02x}{:02x}".format(*map(int, parts["rgb"].split(",")))]
-        else:
-            words = parts["words"].replace(",", " ").split()
+        words = written_values.replace(",", " ").split()
         values = [value for word in words for value in values_of(word)]
         if name in classes or seen.intersection(values):
             twice = name if name in classes else written(min(seen.intersection(values)))
@@ -212,8 +206,8 @@ def table_beside(mask: str | Path) -> ClassTable | None:
     folder or the one above.
     """
     mask = Path(os.path.realpath(mask))
-    places = itertools.product((mask.parent, mask.parent.parent), ("labelmap.txt", "_classes.csv"))
-    candidates = [mask.with_name(f"{mask.stem}_classes.txt"), *itertools.starmap(Path, places)]
+    names = (f"{mask.stem}_classes.txt", "labelmap.txt", "_classes.csv")
+    candidates = [folder / name for folder in mask.parents[:2] for name in names]
     listing = next(filter(Path.is_file, candidates), None)
     if listing is None:
         return None
@@ -243,7 +237,7 @@ def open_mask(path: str | Path | Raster) -> Raster:
     return raster
 
 
-def stored_values(raster: Raster, rows=ALL, columns=ALL, by_color: bool = False):
+def stored_values(raster: Raster, rows=slice(None), columns=slice(None), by_color: bool = False):
     """Read what a mask stores: numbers, and colors that are no gray as `COLOR` + 0xRRGGBB.
 
     Parameters
@@ -284,35 +278,13 @@ def stored_values(raster: Raster, rows=ALL, columns=ALL, by_color: bool = False)
     return values, valid
 
 
-@dataclass
-class MaskSummary:
-    """What one mask stores.
-
-    Attributes
-    ----------
-    raster : Raster
-    counts : Counter
-        Pixels of each value, without missing ones.
-    inner : Counter
-        How many of these have the same value below and to the right: lines and edges have few.
-    """
-
-    raster: Raster
-    counts: Counter = field(default_factory=Counter)
-    inner: Counter = field(default_factory=Counter)
-
-
-def summarize_mask(raster: Raster) -> MaskSummary:
-    """Count the values of a mask from `open_mask`, block by block."""
-    summary = MaskSummary(raster)
+def count_values(raster: Raster) -> Counter:
+    """Count the pixels of each value that a mask from `open_mask` stores, without missing ones."""
+    counts = Counter()
     for window in blocks(raster.shape):
         values, valid = stored_values(raster, *window)
-        valid = np.ones(values.shape, bool) if valid is None else valid
-        first = values[:-1, :-1]
-        same = valid[:-1, :-1] & (first == values[1:, :-1]) & (first == values[:-1, 1:])
-        summary.counts.update(tally(values[valid]))
-        summary.inner.update(tally(first[same]))
-    return summary
+        counts.update(tally(values if valid is None else values[valid]))
+    return counts
 
 
 def tally(values: np.ndarray) -> Counter:
@@ -324,15 +296,15 @@ def tally(values: np.ndarray) -> Counter:
 # --- From the masks ----------------------------------------------------------------------------
 
 
-EXPORT = "export one number for each class, without loss, or give --classes FILE"
+REMEDY = "export one number for each class, or list what they mean (--classes FILE, --ignore-index)"
 
 
 class Ambiguous(UserError):
     """It cannot be told what the values in the masks mean; `table` is one that could be meant."""
 
-    def __init__(self, text: str, table: ClassTable | None = None, remedy: str = EXPORT):
+    def __init__(self, text: str, table: ClassTable | None = None):
         example = f" (for instance: {'; '.join(str(table).splitlines()[:12])})" if table else ""
-        super().__init__(f"the masks {text}: {remedy}{example}")
+        super().__init__(f"the masks {text}: {REMEDY}{example}")
         self.table = table
 
 
@@ -346,13 +318,18 @@ def numbered(values: Iterable[int], names: Sequence[str] = (), ignored=()) -> Cl
 
 
 def work_out(
-    masks: Sequence[MaskSummary], names: Sequence[str] | None = None, ignore: int | None = None
+    masks: Sequence[tuple[Raster, Counter]],
+    names: Sequence[str] | None = None,
+    ignore: int | None = None,
 ) -> ClassTable:
     """Work out the class table from the values of all training masks together.
 
+    Clear are 0, 1, 2, ..., with gaps or without, and any two numbers, such as 0 and 255.
+
     Parameters
     ----------
-    masks : sequence of MaskSummary
+    masks : sequence of (Raster, Counter)
+        From `open_mask` and `count_values`.
     names : sequence of str, optional
         Of the classes; then there are so many.
     ignore : int, optional
@@ -365,82 +342,62 @@ def work_out(
     UserError
         If there are not as many values as names.
     """
-    nodata = {mask.raster.nodata for mask in masks} - {None}
+    nodata = {raster.nodata for raster, _ in masks} - {None}
     # A float may be marked by a number beyond all classes; it is not valid anyway.
-    ignored = {int(value) for value in nodata if abs(value) < 2**31}
-    ignored |= set() if ignore is None else {ignore}
-    total = sum((mask.counts for mask in masks), Counter())
+    ignored = {int(value) for value in nodata if abs(value) < 2**31} | {ignore} - {None}
+    total = sum((counts for _, counts in masks), Counter())
     values = sorted(set(total) - ignored)
     if 0 in nodata - {ignore}:
-        remedy = "give --ignore-index 0 if these pixels do not count, else --classes FILE"
         text = "mark 0 as missing data (nodata), as many programs do with the background"
-        raise Ambiguous(text, numbered([0, *values]), remedy)
+        raise Ambiguous(text, numbered([0, *values]))
     if doubt := doubt_of(masks, values, total):
         raise Ambiguous(*doubt)
-    if names:
-        if values[0] >= 0 and values[-1] < len(names):
-            values = range(len(names))
-        if len(values) != len(names):
-            strange = next(mask.raster.path for mask in masks if values[-1] in mask.counts)
-            found = f"holds the value {values[-1]}, and all masks {len(values)} values"
-            raise UserError(f"{strange}: {found}, but there are {len(names)} class names")
-    elif 2 * len(values) >= values[-1] + 1 - values[0]:  # a class may lack pixels
-        values = [v for v in range(values[0], values[-1] + 1) if v not in ignored]
+    if names and values[-1] < len(names):  # a class may lack pixels
+        values = range(len(names))
+    if names and len(values) != len(names):
+        strange = next(raster.path for raster, counts in masks if values[-1] in counts)
+        fault = f"holds the value {values[-1]}, and all masks {len(values)} values"
+        raise UserError(f"{strange}: {fault}, but there are {len(names)} class names")
     return numbered(values, names or (), sorted(ignored))
 
 
-def divided(low: int, last: int, high: int) -> ClassTable:
+def divided(last: int, high: int) -> ClassTable:
     """Make the table in which the values up to `last` are the background."""
-    ranges = ((f"{low}-{last}",), (f"{last + 1}-{high}",))
+    ranges = ((f"0-{last}",), (f"{last + 1}-{high}",))
     return ClassTable(("background", "foreground"), ranges)
 
 
-def doubt_of(masks: Sequence[MaskSummary], values: Sequence[int], total: Counter) -> tuple:
-    """Say what else the values could be than classes, and give a table that could be meant.
-
-    Returns
-    -------
-    tuple
-        Of arguments for `Ambiguous`; empty if there is no doubt.
-    """
+def doubt_of(masks, values: Sequence[int], total: Counter) -> tuple[str, ClassTable | None] | None:
+    """Say what else the values could be than classes, with a table that could be meant."""
     if len(values) < 2:
-        shown = ", ".join(map(written, values)) or "all pixels are ignored"
-        return f"hold a single class ({shown})", None, "there is nothing to tell apart"
+        shown = listed(map(written, values)) or "all pixels are ignored"
+        return f"hold a single class ({shown}), so there is nothing to tell apart", None
     low, high = values[0], values[-1]
-    inner = sum((mask.inner for mask in masks), Counter())
-    common = sorted(value for value, _ in inner.most_common(12))
-    areas = sum(inner[value] for value in common) > total.total() / 2  # unlike a photograph
-    if high >= COLOR and (len(values) <= MOST_CLASSES or areas):
-        names = ["background" if value == 0 else f"name{k}" for k, value in enumerate(common)]
-        table = replace(numbered(common, names), ignored=(REST,) * (len(values) > len(common)))
-        return f"are colored ({len(values)} colors)", table, "give --classes FILE that names them"
-    if any(mask.raster.lossy for mask in masks):
-        table = divided(0, 127, 255) if high < COLOR else None
+    common = dict(sorted(total.most_common(12)))
+    if high >= COLOR and sum(common.values()) > total.total() / 2:  # unlike a photograph
+        rest = (REST,) * (len(values) > len(common))
+        return f"are colored ({len(values)} colors)", replace(numbered(common), ignored=rest)
+    if any(raster.lossy for raster, _ in masks):
+        table = divided(127, 255) if high < COLOR else None
         return "are compressed with loss, as JPEG, which changes the values near borders", table
-    shown_as: dict[int, str] = {}
-    for mask in masks:
-        for value in mask.counts if mask.raster.palette is not None else ():
-            color = mask.raster.palette[value].tobytes().hex()
-            if shown_as.setdefault(value, color) != color:
-                return f"show {value} as #{shown_as[value]} and #{color}", None
-    between = values[1:-1] if high >= MOST_CLASSES else []
-    soft = [value for value in between if inner[value] < 0.3 * total[value]]
-    few = sum(total[value] for value in between) < 0.3 * sum(total[value] for value in values)
-    if 2 * len(soft) > len(between) and few:
-        table = divided(low, (low + high) // 2, max(255, high))
-        text = f"hold {len(between)} values between {low} and {high} that nowhere form an area"
-        return f"{text}, as smoothed borders do", table
+    palettes = [(raster.palette, counts) for raster, counts in masks if raster.palette is not None]
+    shown = {(value, palette[value].tobytes()) for palette, counts in palettes for value in counts}
+    if len(shown) > len({value for value, _ in shown}):
+        return "have palettes that show the same number in different colors", None
     # Objects are numbered 0 to n without gaps, n large, and another in every mask.
-    found = [set(mask.counts) & set(values) for mask in masks]
+    found = [set(counts) & set(values) for _, counts in masks]
     largest = [len(each) - 1 for each in found if each == set(range(len(each)))]
     if len(set(largest)) > 3 and max(largest) > 20 and len(largest) > 0.8 * len(masks):
-        return "seem to number objects, and all objects may be one class", divided(0, 0, high)
-    if len(values) > MOST_CLASSES:
-        text = f"hold {len(values):,} different values or colors, too many for classes"
-        return (f"{text}; they may be photographs, probabilities or numbered objects",)
-    marker = low if low < 0 else high
-    if low < 0 or (high == 255 and len(values) > 2 and values[-2] < SMALL):
-        remedy = f"give --ignore-index {marker} if so, else --classes FILE"
-        table = numbered([value for value in values if value != marker], ignored=(marker,))
-        return f"hold the value {marker}, which may mark pixels that do not count", table, remedy
-    return ()
+        return "seem to number objects, and all objects may be one class", divided(0, high)
+    usual = [value for value in values if 0 <= value < MOST_CLASSES]
+    odd = sorted(set(values) - set(usual))
+    if not odd or len(values) == 2 and low >= 0:
+        return None
+    if len(odd) > 6 and low >= 0 and total[low] + total[high] > 0.7 * total.total():
+        text = f"hold few pixels of {len(values) - 2} values between {low} and {high}"
+        return f"{text}, as smoothed borders do", divided((low + high) // 2, max(255, high))
+    if len(values) <= MOST_CLASSES:
+        table = numbered(usual, ignored=odd) if len(odd) == 1 < len(usual) else numbered(values)
+        return f"hold {len(values)} values from {low} to {high}", table
+    text = f"hold {len(values):,} different values or colors, too many for classes"
+    return f"{text}; they may be photographs, probabilities or numbered objects", None

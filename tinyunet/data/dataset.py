@@ -10,7 +10,6 @@ import numpy as np
 
 from tinyunet.data import class_table
 from tinyunet.data.class_table import ClassTable, open_mask, stored_values
-from tinyunet.data.elastic import mirrored
 from tinyunet.data.images import ImageFormat, Place, Raster, blocks, in_format, open_raster, prepare
 from tinyunet.data.pairing import Pair
 from tinyunet.errors import UserError
@@ -60,6 +59,15 @@ def part_of(array, rows: slice, columns: slice):
     if array is None:
         return None
     return array.part(rows, columns) if isinstance(array, Windowed) else array[rows, columns]
+
+
+def mirrored(position, length):
+    """Turn any whole positions into indices: with 4 pixels, -2 ... 5 become 2 1 0 1 2 3 2 1."""
+    if length == 1:
+        return np.zeros(np.shape(position), dtype=int)
+    period = 2 * (length - 1)  # there and back
+    position = np.asarray(position).astype(int) % period
+    return np.minimum(position, period - position)
 
 
 def read_mirrored(array, rows: slice, columns: slice) -> np.ndarray | None:
@@ -205,8 +213,9 @@ def open_pair(pair: Pair) -> tuple[Raster, Raster]:
         remedy = "turn the pixels (magick mogrify -auto-orient) or drop it (exiftool -Orientation=)"
         raise UserError(f"{image.path}: {fault}: {remedy}, as fits the mask")
     if image.shape[:2] != mask.shape[:2]:
-        sizes = f"has {size(mask)} pixels, but its image {image.path.name} has {size(image)}"
-        raise UserError(f"{mask.path}: {sizes} (height x width): they must have the same")
+        sizes = "has {} x {} pixels, but its image {} has {} x {} (height x width)"
+        sizes = sizes.format(*mask.shape[:2], image.path.name, *image.shape[:2])
+        raise UserError(f"{mask.path}: {sizes}: they must have the same")
     if apart := places_apart(image.place, mask.place, image.shape):
         raise UserError(f"{mask.path}: {apart} its image {image.path.name}")
     return image, mask
@@ -291,7 +300,7 @@ def load_pairs(
         different kinds, or it cannot be told what a mask stores.
     """
     table = table or class_table.table_beside(pairs[0].mask_path)
-    opened, summaries = [], []
+    opened, counted = [], []
     for pair in tqdm(pairs, "reading", unit="pair", disable=not progress):
         with refusals(refused):
             image, mask = open_pair(pair)
@@ -299,22 +308,19 @@ def load_pairs(
                 image_format = ImageFormat.of(prepare(image, bands, alpha), bands, alpha)
             image = in_format(image, image_format)
             if table is None:
-                summaries.append(class_table.summarize_mask(mask))
+                counted.append((mask, class_table.count_values(mask)))
             opened.append((pair.stem, image, mask))
-    if summaries:
-        table = class_table.work_out(summaries, class_names, ignore)
-    dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
+    if counted:
+        table = class_table.work_out(counted, class_names, ignore)
+    arrays = []
     for stem, image, mask in opened:
         bytes_of_pixel = image.shape[2] * image.dtype.itemsize + 2  # with label and validity
         cache -= image.shape[0] * image.shape[1] * bytes_of_pixel
         with refusals(refused):
-            values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
-            dataset.stems.append(stem)
-            dataset.images.append(values)
-            dataset.masks.append(labels)
-            dataset.valid.append(valid)
-    dataset.sources = list(dataset.stems)
-    return dataset
+            arrays.append((stem, *as_arrays(image, mask, table, by_windows=cache < 0)))
+    columns = map(list, zip(*arrays, strict=True)) if arrays else ([], [], [], [])
+    stems, images, masks, valid = columns
+    return Dataset(stems, images, masks, valid, table, image_format, sources=list(stems))
 
 
 def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool = False):
@@ -326,15 +332,14 @@ def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool =
     def labels(rows, columns):
         stored, labeled = stored_values(mask, rows, columns, table.by_color)
         result = table.labels(stored, labeled, str(mask.path), mask.nodata)
-        if not image.complete:
-            result[~image.valid(rows, columns)] = table.ignore_index
+        result[~image.valid(rows, columns)] = table.ignore_index
         return result
 
     sides = image.shape[:2]
-    truth = Windowed(sides, np.uint8 if table.ignore_index == 255 else np.uint16, labels)
-    if by_windows and image.by_windows and mask.by_windows:
-        valid = None if image.complete else Windowed(sides, bool, image.valid)
-        return Windowed(image.shape, image.dtype, image.pixels), truth, valid
+    truth = Windowed(sides, np.uint8, labels)
+    if by_windows:
+        pixels = Windowed(image.shape, image.dtype, image.pixels)
+        return pixels, truth, Windowed(sides, bool, image.valid)
     pixels, valid = image.read(slice(None), slice(None))
     in_memory = np.empty(sides, truth.dtype)
     for window in blocks(sides):
@@ -418,8 +423,3 @@ class ClassPixels:
         index, (rows, columns) = self.places[rng.choice(len(self.places), p=shares)]
         row, column = rng.choice(np.argwhere(self.masks[index][rows, columns] == label))
         return index, rows.start + int(row), columns.start + int(column)
-
-
-def size(array) -> str:
-    """Write the size of an array as "height x width"."""
-    return f"{array.shape[0]} x {array.shape[1]}"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin, TiffTags
 
 from tinyunet.errors import UserError, import_extra, problems_named
 
@@ -34,15 +34,10 @@ PLAIN_LAYOUTS = {
     *((1, (32,), (3,), ()), (3, (8,), (1,), ()), (5, (8, 8, 8, 8), (1,), ())),
     *((2, (8, 8, 8), (1,), ()), (2, (8, 8, 8, 8), (1,), (2,))),
 }
-# ... and what each of these tags may hold, as the first is where there is none.
-PLAIN_TAGS = {
-    259: ("a rare compression", (1, 5, 8, 32773, 32946)),
-    266: ("its bits in reverse order", (1,)),
-    284: ("its channels one after the other", (1,)),
-    317: ("a predictor for floats", (1, 2)),
-} | dict.fromkeys((33550, 33922, 34264, 34735, 42112, 42113), ("a place or missing data", (None,)))
-
-FEW_BITS = {"1": 1, "L;2": 2, "L;4": 4}  # what Pillow calls gray of less than 8 bits
+# ... and what compression, order of bits, planes and predictor may be, as the first is where there
+# is no such tag; a place or missing data it does not know at all.
+PLAIN_TAGS = {259: (1, 5, 8, 32773, 32946), 266: (1,), 284: (1,), 317: (1, 2)}
+PLAIN_TAGS |= dict.fromkeys((33550, 33922, 34264, 34735, 42112, 42113), (None,))
 BAND_NAMES = {"R": "red", "G": "green", "B": "blue", "A": "alpha", "L": "gray"}
 COLOR_MODELS = {
     ("gray",): "gray",
@@ -99,10 +94,6 @@ class Raster:
         JPEG or WebP: values may be a little off.
     nodata : float or None
         The number that marks missing data.
-    by_windows : bool
-        Whether a part can be read without the rest.
-    complete : bool
-        Whether nothing in the file can mark missing data.
     """
 
     path: Path
@@ -116,8 +107,6 @@ class Raster:
     turned: bool = False
     lossy: bool = False
     nodata: float | None = None
-    by_windows: bool = False
-    complete: bool = False
 
     def pixels(self, rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
         """Read the pixels alone, (h, w, C)."""
@@ -216,16 +205,15 @@ def special_in(path: Path, start: bytes) -> str:
     A file beside it can say where it lies (a world file), or which of its pixels are data.
     """
     ending = path.suffix[1:].lower()
-    beside = [
-        path.with_suffix(f".{e}") for e in (ending[:1] + ending[-1:] + "w", ending + "w", "wld")
-    ]
+    world_files = ending[:1] + ending[-1:] + "w", ending + "w", "wld"
+    beside = [path.with_suffix(f".{name}") for name in world_files]
     beside += [path.with_name(path.name + name) for name in (".aux.xml", ".msk")]
     if other := next(filter(Path.is_file, beside), None):
         return f"has {other.name} beside it"
     if start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
         return "is a JPEG 2000"
-    if start[1:4] == b"PNG" and start[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6"):
-        return "has color channels of 16 bits"
+    if start[1:4] == b"PNG" and start[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6", b"\2\0", b"\4\0"):
+        return f"has {start[24]} bits for each channel"
     if start[:4] in (b"II+\0", b"MM\0+"):
         return "is a BigTIFF"
     return special_in_tiff(path) if start[:4] in (b"II*\0", b"MM\0*") else ""
@@ -243,9 +231,9 @@ def special_in_tiff(path: Path) -> str:
         layout = tags.get(262), bits, kinds, tags.get(338, ())
         if layout not in PLAIN_LAYOUTS or tags.get(277, 1) != len(bits):
             return "has an unusual layout: color {}, bits {}, numbers {}, extra {}".format(*layout)
-        for tag, (what, allowed) in PLAIN_TAGS.items():
+        for tag, allowed in PLAIN_TAGS.items():
             if tags.get(tag, allowed[0]) not in allowed:
-                return f"has {what}"
+                return f"has the tag {TiffTags.lookup(tag).name} {str(tags[tag])[:30]}"
         if not all(tags.get(273) or tags.get(324) or (0,)):
             return "has parts that are not stored"
         return "has several pages" if tags.next else ""
@@ -265,12 +253,11 @@ def open_with_pillow(path: Path) -> Raster:
             # GDAL reads what is really there, by windows.
             return open_with_rasterio(path, "has very many pixels")
         except Image.UnidentifiedImageError as error:
-            known = ", ".join((*FORMATS, "JPEG 2000"))
-            raise UserError(f"{path}: is not an image that is read here ({known})") from error
+            known = f"is not an image that is read here ({', '.join(FORMATS)}, JPEG 2000)"
+            raise UserError(f"{path}: {known}") from error
         with image:
             lossy = image.format in ("JPEG", "MPO", "WEBP")
             frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-            bits = FEW_BITS.get(str(image.tile[0][3])) if image.tile else None
             image.load()
             turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
             ImageOps.exif_transpose(image, in_place=True)
@@ -284,10 +271,8 @@ def open_with_pillow(path: Path) -> Raster:
         warn_once(f"{path}: has {frames} frames or pages; only the first is read")
     array = array.astype("u1" if array.dtype == bool else array.dtype.newbyteorder("="), copy=False)
     known = {"palette": palette, "turned": turned, "lossy": lossy}
-    if bits and image.mode in ("1", "L"):
-        known["color"] = f"{bits}-bit gray"
-        # Pillow spreads 2 and 4 bits over 0 to 255, as a picture needs; a class is the number.
-        array = array // (255 // (2**bits - 1)) if image.mode == "L" else array
+    if image.mode == "1":
+        known["color"] = "1-bit gray"
     return raster_of(array, path, names if array.ndim == 3 else ("gray",), **known)
 
 
@@ -355,10 +340,8 @@ def open_with_rasterio(path: Path, special: str) -> Raster:
         color = "gray with white as 0" if "MINISWHITE" in stored else color_of(names)
         if (bits := stored.get("NBITS")) in ("1", "2", "4"):
             color = f"{bits}-bit {color}"
-        flags = {flag.name for flags in file.mask_flag_enums for flag in flags}
-        complete = dtype.kind != "f" and (flags == {"all_valid"} or "alpha" in flags)
         known = {"lossy": "JPEG" in stored.get("COMPRESSION", ""), "nodata": file.nodata}
-        known |= {"place": place, "palette": palette, "by_windows": True, "complete": complete}
+        known |= {"place": place, "palette": palette}
         read = functools.partial(_read_with_rasterio, path, dtype)
         shape = (*file.shape, file.count)
         return Raster(path, shape, dtype, tuple(names), color, read, **known)
@@ -463,9 +446,7 @@ def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
         wanted, found = ", ".join(map(str, bands)), ", ".join(names)
         raise UserError(f"{path}: has the bands 1 to {len(names)} ({found}), not all of {wanted}")
     if "alpha" in names and alpha is None and bands is None and not is_opaque(raster):
-        meanings = (
-            "valid (transparent pixels are missing data), drop (nothing) or channel (an input)"
-        )
+        meanings = "valid (these pixels are missing data), drop (nothing) or channel (an input)"
         raise UserError(f"{path}: is partly transparent; say what that means: --alpha {meanings}")
     colors = [k for k, name in enumerate(names) if name != "alpha"]
     kept = [*range(len(names))] if alpha == "channel" else colors
@@ -482,9 +463,12 @@ def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
 
     chosen = [names[k] for k in kept]
     color = raster.color if kept == colors else color_of(chosen)
-    return raster.altered(
-        change, chosen, color=color, complete=raster.complete and shown_by is None
-    )
+    return raster.altered(change, chosen, color=color)
+
+
+def kind_of(image: Raster | ImageFormat) -> tuple:
+    """Give what must agree: color model, number type, and the names of the bands."""
+    return image.color, str(image.dtype), *map(str.casefold, image.band_names)
 
 
 def is_opaque(raster: Raster) -> bool:
@@ -515,11 +499,7 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
     if unnamed in (found, needed) and len(found) == len(needed) and found != needed:
         warn_once(f"bands without names are taken for {', '.join(needed)}")
         raster = replace(raster, color=wanted.color, band_names=needed)
-    kinds = [
-        (each.color, str(each.dtype), *map(str.casefold, each.band_names))
-        for each in (raster, wanted)
-    ]
-    if kinds[0] != kinds[1]:
+    if kind_of(raster) != kind_of(wanted):
         fault = f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed"
         raise UserError(f"{fault}, as the training images are: convert it")
     low, high = extremes(raster)

@@ -6,7 +6,7 @@ back, and then it is renamed: it is complete, or not there at all (see `tinyunet
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -14,31 +14,11 @@ import numpy as np
 from PIL import Image
 
 from tinyunet.atomic_io import aside, save_picture, save_text
-from tinyunet.data.class_table import ClassTable, numbered
+from tinyunet.data.class_table import NO_CLASS, ClassTable, numbered
 from tinyunet.data.images import Place, Raster, import_rasterio, listed, open_raster
 from tinyunet.errors import UserError, import_extra, problems_named
 
-OUTSIDE = 255  # in masks from polygons: nobody has looked there
 PHOTOMETRIC = {"RGB": "rgb", "CMYK": "cmyk", "gray with white as 0": "miniswhite"}
-
-
-@contextlib.contextmanager
-def written_by_gdal(path: str | Path) -> Iterator[Path]:
-    """Give the path to write to; what is there becomes `path` once it is complete.
-
-    Raises
-    ------
-    UserError
-        If rasterio or pyogrio cannot write it.
-    """
-    try:
-        with aside(path) as partial, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Dataset has no geotransform|'crs' was not provided")
-            yield partial
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("rasterio", "pyogrio"):
-            raise
-        raise UserError(f"cannot write {path}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -72,7 +52,9 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     if place is not None:
         keywords |= {"transform": rasterio.Affine(*place.transform)}
         keywords |= {"crs": place.crs} if place.crs else {}
-    with written_by_gdal(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
+    written, quiet = problems_named(path, "cannot be written"), warnings.catch_warnings()
+    with written, quiet, aside(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        warnings.filterwarnings("ignore", "Dataset has no geotransform")
         with rasterio.open(partial, "w", **keywords) as file:
             yield file
         with rasterio.open(partial) as file:  # a full disk shows only now
@@ -105,9 +87,7 @@ def save_part(raster: Raster, rows: slice, columns: slice, path: Path, place: Pl
     name = path.with_name(path.name + ".tif")
     with raster_file(name, pixels.shape, pixels.dtype, place, **keywords) as file:
         file.write(np.moveaxis(pixels, 2, 0))
-        for band, description in enumerate(raster.band_names, start=1):
-            if description not in ("gray", "red", "green", "blue", "alpha", f"band {band}"):
-                file.set_band_description(band, description)
+        file.descriptions = raster.band_names
         if raster.palette is not None:
             file.write_colormap(1, dict(enumerate(map(tuple, raster.palette.tolist()))))
         if valid is not None and raster.nodata is None and pixels.dtype.kind != "f":
@@ -117,29 +97,13 @@ def save_part(raster: Raster, rows: slice, columns: slice, path: Path, place: Pl
 # --- Class maps --------------------------------------------------------------------------------
 
 
-class MapFile:
-    """A class map that is filled window by window, so that it may be larger than the memory.
-
-    ``map[rows, columns] = classes`` writes a part. Use it within `class_map`.
-    """
-
-    def __init__(self, file):
-        self.file = file
-
-    def __setitem__(self, window: tuple[slice, slice], classes: np.ndarray) -> None:
-        """Write the classes of a window."""
-        (top, left), (height, width) = (part.start or 0 for part in window), classes.shape
-        self.file.write(classes, 1, window=((top, top + height), (left, left + width)))
-
-
-@contextlib.contextmanager
-def class_map(
+def save_class_map(
     path: str | Path,
-    shape: tuple[int, int],
+    classes: np.ndarray,
     place: Place | None,
     names: Sequence[str],
     colors: np.ndarray,
-) -> Iterator[MapFile]:
+) -> None:
     """Write a class map as a GeoTIFF that a GIS shows in colors and with names.
 
     It is tiled and compressed, has overviews, a color table, the names of the classes as metadata
@@ -148,34 +112,25 @@ def class_map(
     Parameters
     ----------
     path : path
-    shape : (H, W)
+    classes : array (H, W), uint8
+        It may lie in a file, and be larger than the memory.
     place : Place or None
     names : sequence of K str
     colors : array (K, 3), uint8
 
-    Yields
+    Raises
     ------
-    MapFile
+    UserError
+        If it cannot be written there.
     """
-    path = Path(path)
-    nodata = nodata_of(len(names))
-    dtype = "uint8" if nodata == 255 else "uint16"
-    with aside(path) as partial:
-        with raster_file(partial, shape, dtype, place, nodata=nodata) as file:
-            table = {k: (*map(int, color), 255) for k, color in enumerate(colors)}
-            file.write_colormap(1, table | {nodata: (0, 0, 0, 0)})
-            file.update_tags(1, **{f"CLASS_{k}": name for k, name in enumerate(names)})
-            file.set_band_description(1, "class")
-            yield MapFile(file)
-            levels = [2**k for k in range(1, 12) if max(shape) / 2**k >= 256]
-            if levels:
-                file.build_overviews(levels, import_rasterio(path, "").enums.Resampling.nearest)
-        save_text(qgis_style(names, colors), path.with_suffix(".qml"))
-
-
-def nodata_of(classes: int) -> int:
-    """Give the number in maps for pixels without data."""
-    return 255 if classes <= 255 else 65535
+    with raster_file(path, classes.shape, "uint8", place, nodata=NO_CLASS) as file:
+        table = {k: (*map(int, color), 255) for k, color in enumerate(colors)}
+        file.write_colormap(1, table | {NO_CLASS: (0, 0, 0, 0)})
+        file.update_tags(1, **{f"CLASS_{k}": name for k, name in enumerate(names)})
+        file.set_band_description(1, "class")
+        file.write(classes, 1)
+        file.build_overviews([2**k for k in range(1, 12) if max(classes.shape) / 2**k >= 256])
+        save_text(qgis_style(names, colors), Path(path).with_suffix(".qml"))
 
 
 def qgis_style(names: Sequence[str], colors: np.ndarray) -> str:
@@ -227,23 +182,21 @@ def save_polygons(
     with rasterio.open(map_path) as file:
         band, transform = rasterio.band(file, 1), file.transform
         found = [
-            (shapely.geometry.shape(shape), int(value))
-            for shape, value in rasterio.features.shapes(band, connectivity=4, transform=transform)
-            if value != file.nodata
+            (shape, int(value))
+            for drawn, value in rasterio.features.shapes(band, connectivity=4, transform=transform)
+            if value != file.nodata and (shape := shapely.geometry.shape(drawn)).area >= min_area
         ]
         crs = file.crs.to_wkt() if file.crs else None
-    shapes, classes = np.array([shape for shape, _ in found]), np.array([k for _, k in found])
-    areas = shapely.area(shapes)
-    kept = areas >= min_area
-    shapes, classes, areas = shapes[kept], classes[kept].astype(np.int32), areas[kept]
+    shapes = np.array([shape for shape, _ in found], dtype=object)
+    areas = np.array([shape.area for shape, _ in found])
     columns = {
-        "class": classes,
-        "name": np.array([names[k] for k in classes], dtype=object),
+        "class": np.array([k for _, k in found], np.int32),
+        "name": np.array([names[k] for _, k in found], dtype=object),
         "area": areas,
         "pixels": np.rint(areas / abs(transform.determinant)).astype(np.int64),
     }
     options = {"layer": "classes", "driver": "GPKG", "geometry_type": "Polygon", "crs": crs}
-    with written_by_gdal(path) as partial:
+    with problems_named(path, "cannot be written"), aside(path) as partial:
         wkb = shapely.to_wkb(shapes)
         pyogrio.raw.write(partial, wkb, [*columns.values()], [*columns], **options)
     return len(shapes)
@@ -329,7 +282,7 @@ def rasterize(
         systems = " and ".join(system.to_string()[:40] for system in (source, target))
         fault = f"no polygon with a class lies in the scene {scene}"
         raise UserError(f"{polygons}: {fault}: compare their coordinate systems, {systems}")
-    nodata = outside if outside == OUTSIDE else None
+    nodata = outside if outside == NO_CLASS else None
     with raster_file(out, mask.shape, mask.dtype, raster.place, nodata=nodata) as file:
         file.write(mask, 1)
     counts = dict.fromkeys(table.names, 0)
@@ -345,27 +298,22 @@ def classes_of_field(values, outside: int, name: str, known: ClassTable | None):
     Missing values have no number. A single number is called `name`, others "class 1", ...
     """
     found = sorted({value for value in values if value is not None and value == value})
-    background = {0: "background"} if outside == 0 else {}
+    labels = {0: "background"} if outside == 0 else {}
     if not all(isinstance(value, str) for value in found):
         number_of = {value: int(value) for value in found if value == int(value)}
         single = len(found) == 1
-        labels = {number: name if single else f"class {number}" for number in number_of.values()}
-        labels |= background
+        labels = {k: name if single else f"class {k}" for k in number_of.values()} | labels
     elif known is None:
-        new = [value for value in found if value not in background.values()]
-        labels = background | dict(enumerate(new, start=len(background)))
+        labels = dict(enumerate(dict.fromkeys([*labels.values(), *found])))
         number_of = {label: number for number, label in labels.items()}
-    else:
-        rows = reversed(known.lookup.items())  # of several numbers, the first one is stored
-        numbers = {label: value for value, label in rows if value in range(255)}
-        number_of = {name: numbers[k] for k, name in enumerate(known.names) if k in numbers}
+    else:  # of several numbers, the first one is stored
+        rows = [(k, value) for value, k in reversed(known.lookup.items()) if value in range(255)]
+        number_of = {known.names[k]: value for k, value in rows if k != known.ignore_index}
         if new := set(found) - set(number_of):
             raise UserError(f"{min(new)} is not among those of --classes")
         return known, number_of
     if len(labels) < 2 or len(number_of) < len(found) or not labels.keys() <= set(range(255)):
-        raise UserError(
-            f"{listed(map(str, found))}: there must be at least two, names or whole numbers up to "
-            "254; with --outside 255, digitize some background, too"
-        )
-    ignored = [outside] if outside == OUTSIDE else []
+        fault = f"{listed(map(str, found))}: there must be at least two, names or whole numbers up"
+        raise UserError(f"{fault} to 254; with --outside 255, digitize some background, too")
+    ignored = [outside] if outside == NO_CLASS else []
     return numbered(sorted(labels), [labels[k] for k in sorted(labels)], ignored), number_of

@@ -15,18 +15,12 @@ from tinyunet.errors import UserError, problems_named
 
 SUFFIXES = tuple(".png .jpg .jpeg .jfif .tif .tiff .bmp .webp .gif .jp2 .j2k".split())
 # Files that usually lie beside images, and are not missed.
-COMPANIONS = re.compile(
-    r".*\.(txt|csv|json|xml|([tgbjpw][fpg2]|tiff?|jpe?g|png)w|wld|prj|ovr|msk|qml|md|npz|ya?ml|db|ini)",
-    re.IGNORECASE,
-)
+COMPANIONS = tuple(".txt .csv .json .xml .tfw .pgw .jgw .wld .prj .ovr .msk .qml .md .npz".split())
 # What names have beside that of the pair: north_sat.jpg with north_mask.png, img_1 with mask_1.
-IMAGE_AFFIX = re.compile(
-    r"^(image|img|sat|rgb)[_\-. ]?|[_\-. ](leftImg8bit|image|img|sat|rgb|training|test)$",
-    re.IGNORECASE,
-)
-MASK_WORD = r"(mask|label|gt|seg|annot|truth|matte|class)"
-MASK_SUFFIX = re.compile(MASK_WORD, re.IGNORECASE)
-MASK_PREFIX = re.compile(MASK_WORD + r"[a-z]*([_\-. ]of)?[_\-. ]?", re.IGNORECASE)
+IMAGE_WORD = "(image|img|sat|rgb|leftImg8bit|training|test)"
+IMAGE_AFFIX = re.compile(rf"^{IMAGE_WORD}[_\-. ]?|[_\-. ]{IMAGE_WORD}$", re.IGNORECASE)
+MASK_WORD = re.compile(r"mask|label|gt|seg|annot|truth|matte|class", re.IGNORECASE)
+BOUNDARY = re.compile(r"[_\-. ]|(?<=[a-z])(?=\d)")
 
 
 class Pair(NamedTuple):
@@ -61,7 +55,7 @@ def list_images(place: str | Path) -> dict[str, Path]:
         # A Mac stores "é" as two characters, others as one: compare the one-character form.
         stem = unicodedata.normalize("NFC", path.stem)
         if path.suffix.lower() not in SUFFIXES:
-            left_out += [path.name] * (not COMPANIONS.fullmatch(path.name))
+            left_out += [path.name] * (path.suffix.lower() not in COMPANIONS)
         elif stem in found:
             names = f"{found[stem].name} and {path.name}"
             raise UserError(f"{place}: {names} could both be one of a pair: rename or remove one")
@@ -99,21 +93,16 @@ def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path]
         mask_of = {stem: stem for stem in image_files if stem in mask_files and not same}
         mask_of = mask_of or _match_by_affix(list(image_files), list(mask_files), same)
     if not mask_of:
-        found = f"{images} has {len(image_files)} image files ({listed(image_files, 1)}), "
-        found += f"{masks} has {len(mask_files)} ({listed(mask_files, 1)})"
+        first, second = (listed(each, 1) or "no image files" for each in (image_files, mask_files))
+        found = f"{images} has {first}, {masks} has {second}"
         found = f"{images} is given for images and masks" if same else found
         hint = "a mask has the name of its image and, in one folder, a suffix such as _mask"
         raise UserError(f"no pairs: {found}; {hint} (north.jpg with north_mask.png)")
-    pairs = [
-        Pair(stem, path, mask_files[mask_of[stem]])
-        for stem, path in image_files.items()
-        if stem in mask_of
-    ]
+    pairs = [Pair(stem, image_files[stem], mask_files[mask_of[stem]]) for stem in sorted(mask_of)]
     used = {path for pair in pairs for path in pair[1:]}
-    alone, lone = (
-        [path for path in files.values() if path not in used] for files in (image_files, mask_files)
-    )
-    return pairs, alone, [] if same else lone
+    alone = [path for path in image_files.values() if path not in used]
+    lone = [path for path in mask_files.values() if path not in used and not same]
+    return pairs, alone, lone
 
 
 def _match_by_affix(images: list[str], masks: list[str], same: bool) -> dict[str, str]:
@@ -122,14 +111,10 @@ def _match_by_affix(images: list[str], masks: list[str], same: bool) -> dict[str
     bases |= {stem: stem for stem in images}
     found: dict[str, dict[str, str]] = {}
     for mask in masks:
-        cuts = [separator.start() for separator in re.finditer(r"[_\-. ]", mask)]
-        parts = [
-            (mask[:cut], mask[cut:]) for cut in cuts if MASK_SUFFIX.search(mask[cut:]) or not same
-        ]
-        if prefix := MASK_PREFIX.match(mask):
-            parts.append((mask[prefix.end() :], prefix[0]))
-        for base, affix in parts:
-            if bases.get(base, mask) != mask:
+        cuts = [cut.span() for cut in BOUNDARY.finditer(mask)]
+        parts = [(mask[:start], mask[start:]) for start, _ in cuts]
+        for base, affix in [*parts, *((mask[end:], mask[:end]) for _, end in cuts)]:
+            if bases.get(base, mask) != mask and (MASK_WORD.search(affix) or not same):
                 found.setdefault(affix, {})[bases[base]] = mask
     if not found:
         return {}

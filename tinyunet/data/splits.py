@@ -77,26 +77,24 @@ def spatial_split(
 def choose_block(dataset: Dataset, pieces: list, fraction: float) -> tuple[int, int, int]:
     """Choose the rows (axis 0) or columns (axis 1) of a scene that judge: axis, start and stop.
 
-    The scene is counted in strips: those between the first pixels of its tiles, or, of one image,
-    `BINS` of equal width.
+    The scene is counted in strips along its longer side: those between the first pixels of its
+    tiles, or, of one image, `BINS` of equal width.
     """
     table = dataset.table
     ignored = table.ignore_index if table else None
     classes = len(table.names) if table else 1 + max(m[:, :].max() for m in dataset.masks)
-    found = []
-    for axis in (1, 0):
-        begins = sorted({place[axis] for _, place in pieces})
-        end = max(place[axis] + dataset.masks[k].shape[axis] for k, place in pieces)
-        length = end - begins[0]
-        edges = begins if len(pieces) > 1 else range(begins[0], end, -(-length // BINS))
-        edges = [*edges, end]
-        strips = [cut(dataset, pieces, axis, 1, *ends) for ends in itertools.pairwise(edges)]
-        masks = [dataset.parts(strip).masks for strip in strips]
-        counts = np.array([count_classes(each, classes, ignored) for each in masks])
-        score, first, last = best_block(counts, fraction)
-        found.append((length, score, axis, edges[first], edges[last]))
-    longer = max(found, key=itemgetter(0))  # it divides more finely
-    return max(found, key=lambda each: each[1] + 0.1 * (each is longer))[2:]
+    first = np.array([place for _, place in pieces])
+    last = first + [dataset.masks[index].shape for index, _ in pieces]
+    height, width = np.ptp([*first, *last], axis=0)
+    axis = int(width >= height)
+    begins, end = sorted({*first[:, axis].tolist()}), int(last[:, axis].max())
+    if len(pieces) == 1:
+        begins = [*range(begins[0], end, -(-(end - begins[0]) // BINS))]
+    strips = [cut(dataset, pieces, axis, 1, *ends) for ends in itertools.pairwise([*begins, end])]
+    masks = [dataset.parts(strip).masks for strip in strips]
+    counts = np.array([count_classes(each, classes, ignored) for each in masks])
+    _, start, stop = best_block(counts, fraction)
+    return axis, begins[start], [*begins, end][stop]
 
 
 def cut(dataset: Dataset, pieces: list, axis: int, smallest: int, start: int, stop: int) -> list:
@@ -153,28 +151,23 @@ def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
     """
     if max(mask.shape[0] * mask.shape[1] for mask in validation.masks) <= judged:
         return validation
-    windows = windows_of(validation, WINDOW)
-    chosen = np.linspace(0, len(windows) - 1, min(len(windows), judged // WINDOW**2))
+    windows = cut_into_tiles(validation, WINDOW)
     warn_once(f"validation looks at windows of {WINDOW} x {WINDOW} pixels, not at all there is")
-    return validation.parts([windows[k] for k in chosen.round().astype(int)])
-
-
-def windows_of(dataset: Dataset, side: int) -> list[tuple]:
-    """Divide images into windows that are named by their place, for `Dataset.parts`."""
-    return [
-        (f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns)
-        for index, (stem, mask) in enumerate(zip(dataset.stems, dataset.masks, strict=True))
-        for rows, columns in blocks(mask.shape, side)
-        # What is narrower than half a crop can't be mirrored to a whole one.
-        if 2 * min(rows.stop - rows.start, columns.stop - columns.start) >= side
-    ]
+    count = min(len(windows), judged // WINDOW**2)
+    return windows.subset(np.linspace(0, len(windows) - 1, count).round())
 
 
 def cut_into_tiles(dataset: Dataset, side: int) -> Dataset:
     """Cut images into tiles that are named by their place; tiles from ``tinyunet tile`` stay."""
     if all(NAME.fullmatch(stem) for stem in dataset.stems):
         return dataset
-    return dataset.parts(windows_of(dataset, side))
+    return dataset.parts(
+        (f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns)
+        for index, (stem, mask) in enumerate(zip(dataset.stems, dataset.masks, strict=True))
+        for rows, columns in blocks(mask.shape, side)
+        # What is narrower than half a crop can't be mirrored to a whole one.
+        if 2 * min(rows.stop - rows.start, columns.stop - columns.start) >= side
+    )
 
 
 def places_of(dataset: Dataset) -> list[tuple[str, tuple[int, int]]]:

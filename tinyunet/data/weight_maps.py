@@ -52,7 +52,7 @@ def suggest_class_weights(counts, ignore_index: int | None = None) -> list[float
     return weights.tolist()
 
 
-def weight_map(mask, instances=None, class_weights=None, *, w0=10.0, sigma=5.0):
+def weight_map(mask, instances, class_weights=None, *, w0=10.0, sigma=5.0):
     """Weigh the pixels of a mask as the U-Net paper does: by class, and by the borders nearby.
 
     The result already holds the class weights: give it to the loss as pixel weights, alone. The
@@ -63,10 +63,10 @@ def weight_map(mask, instances=None, class_weights=None, *, w0=10.0, sigma=5.0):
     mask : array (H, W), integers
         Class indices. Those beyond `class_weights`, such as an ignored 255, count as 1 here: the
         loss leaves them out by itself.
-    instances : array (H, W), integers, optional
-        0 between the objects and a number of its own for each. Without it, each connected piece of
-        a class other than 0 is an object; then objects that touch are one, and only those with a
-        gap between them are told apart.
+    instances : array (H, W), integers
+        0 between the objects and a number of its own for each. Where nobody numbered them, give the
+        `connected_components`; then objects that touch are one, and only those with a gap between
+        them are told apart.
     class_weights : sequence of K floats, optional
         1 each, if not given.
     w0, sigma : float
@@ -81,8 +81,6 @@ def weight_map(mask, instances=None, class_weights=None, *, w0=10.0, sigma=5.0):
     UserError
         If scipy is missing.
     """
-    if instances is None:
-        instances = connected_components(mask)
     weights = border_weights(instances, w0, sigma)
     if class_weights is None:
         return weights + np.float32(1)
@@ -103,7 +101,7 @@ def border_weights(instances, w0=10.0, sigma=5.0):
     Parameters
     ----------
     instances : array (H, W), integers
-        0 on the background, a number of its own for each object.
+        0 on the background, a number of its own for each object: 1, 2, ...
     w0, sigma : float
         As in `weight_map`; sigma in pixels.
 
@@ -122,13 +120,11 @@ def border_weights(instances, w0=10.0, sigma=5.0):
     nearest = np.full(instances.shape, np.inf)
     second = np.full(instances.shape, np.inf)
     reach = int(np.ceil(sigma * np.sqrt(2 * np.log(1e6))))
-    _, numbers = np.unique(instances, return_inverse=True)  # any numbers become 0, 1, 2, ...
-    numbers = np.where(instances == 0, 0, numbers.reshape(instances.shape) + 1)
-    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
-        if box is None:  # the number that went to the background
+    for number, box in enumerate(ndimage.find_objects(instances), start=1):
+        if box is None:  # no object has this number
             continue
         window = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
-        distance = ndimage.distance_transform_edt(numbers[window] != number)
+        distance = ndimage.distance_transform_edt(instances[window] != number)
         second[window] = np.minimum(second[window], np.maximum(nearest[window], distance))
         nearest[window] = np.minimum(nearest[window], distance)
     weights = w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2))

@@ -8,6 +8,9 @@ r"""Convolution in bands (see `tinyunet.fast.bands`), and a shorter way to ``dx`
 which is again a convolution: of ``dy`` with the kernel turned by 180 degrees. It reads and writes
 in order, and sums inside the matrix product.
 
+**dweight from the same patches.** What is convolved for ``dx`` are the patches of ``dy``; the image
+times these, summed over all pixels, is ``dweight``. So a backward makes its patches once.
+
 A transposed convolution is the same two ways, exchanged: its forward is a convolution's ``dx``.
 
 What is done with a band is a product with its patch matrix (`tinyunet.fast.patches`), or, where
@@ -43,11 +46,13 @@ def conv2d(
     check_convolution(x, weight, bias, image_axis=2, output_axis=3)
     kernel_size, image_shape, stride = weight.shape[:2], x.shape, pair(stride)
     border = border_widths(padding, kernel_size, stride)
-    y = correlate((x,), weight, bias, stride, border)
+    y, _ = correlate((x,), weight, bias, stride, border)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dx = correlate_adjoint(dy, weight, image_shape, stride, border) if input_gradient else None
-        dweight = weight_gradient(x, dy, kernel_size, stride, border)
+        if input_gradient:
+            dx, dweight = correlate_adjoint(dy, weight, image_shape, stride, border, partner=x)
+        else:
+            dx, dweight = None, weight_gradient(x, dy, kernel_size, stride, border)
         return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
 
     return y, backward
@@ -61,11 +66,13 @@ def conv_transpose2d(
     kernel_size, stride = weight.shape[:2], pair(stride)
     border = border_widths(padding, kernel_size, stride)
     size = transposed_size(x.shape, kernel_size, stride, border)
-    y = correlate_adjoint(x, weight, (len(x), *size, weight.shape[2]), stride, border, bias)
+    y, _ = correlate_adjoint(x, weight, (len(x), *size, weight.shape[2]), stride, border, bias)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
-        dx = correlate((dy,), weight, None, stride, border) if input_gradient else None
-        dweight = weight_gradient(dy, x, kernel_size, stride, border)
+        if input_gradient:
+            dx, dweight = correlate((dy,), weight, None, stride, border, partner=x)
+        else:
+            dx, dweight = None, weight_gradient(dy, x, kernel_size, stride, border)
         return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
 
     return y, backward
@@ -83,31 +90,31 @@ def correlate(
     *,
     turned: bool = False,
     relu: bool = False,
-) -> Array:
-    """Convolution forward, in bands: (N, H, W, C) to (N, OH, OW, F).
+    partner: Array | None = None,
+) -> tuple[Array, Array | None]:
+    """Convolution forward, in bands: (N, H, W, C) to y (N, OH, OW, F).
 
     The channels of several `images` count as those of one. The kernel may be `turned` around, its
     channels in and out exchanged. Bias and ReLU, where they are wanted, are applied while the band
-    is in the cache.
+    is in the cache. With a `partner` of the shape of y, the same patches also give the gradient of
+    the sum of ``partner * y`` with respect to the kernel.
     """
     x, kernel_size = images[0], weight.shape[:2]
     size = output_size(x.shape, kernel_size, stride, border)
-    products = products_for(kernel_size, stride, (len(x), *size))
-    matrices = products.matrices(weight, turned)
+    products = products_for(kernel_size, stride, (len(x), *size), turned)
+    matrices = products.matrices(weight)
     y = xp.empty((len(x), *size, matrices.shape[-1]), dtype=xp.result_type(x, weight))
 
-    def fill(band: Band) -> None:
+    def fill(band: Band, patches: Array) -> None:
         y_band = y[band]
-        products.multiply(padded_band(images, band, products, border), matrices, out=y_band)
+        products.multiply(patches, matrices, out=y_band)
         if bias is not None:
             rows = long_rows(y_band)
             rows += repeated(bias, rows)
         if relu:
             xp.maximum(y_band, 0, out=y_band)
 
-    channels = sum(image.shape[3] for image in images)
-    for_each(fill, bands_for(products, y.shape, channels, y.itemsize))
-    return y
+    return y, work_through(images, products, border, y.shape, fill, partner)
 
 
 def correlate_adjoint(
@@ -117,8 +124,12 @@ def correlate_adjoint(
     stride: tuple,
     border: tuple,
     bias: Array | None = None,
-) -> Array:
-    """Convolution's ``dx`` (N, H, W, C): what `correlate` does with an image, transposed."""
+    partner: Array | None = None,
+) -> tuple[Array, Array | None]:
+    """Convolution's ``dx`` (N, H, W, C): what `correlate` does with an image, transposed.
+
+    With the image as `partner`, also ``dweight``, the gradient of the sum of ``x * dx``.
+    """
     *kernel_size, channels, filters = weight.shape
     # As the kernel is turned around, so is the border: what a window missed at one side of the
     # kernel, it meets at the other.
@@ -127,12 +138,15 @@ def correlate_adjoint(
         for size, (before, after) in zip(kernel_size, border, strict=True)
     )
     if stride == (1, 1) and min(map(min, turned_border)) >= 0:
-        return correlate((dy,), weight, bias, stride, turned_border, turned=True)
+        return correlate((dy,), weight, bias, stride, turned_border, turned=True, partner=partner)
+    dweight = None
+    if partner is not None:
+        dweight = weight_gradient(partner, dy, tuple(kernel_size), stride, border)
     matrix = weight.reshape(-1, filters).T  # (F, KH*KW*C)
     if tuple(kernel_size) == stride and image_shape[1:3] == tuple(
         stride[axis] * dy.shape[1 + axis] for axis in (0, 1)
     ):
-        return blocks_in_bands(dy, matrix, image_shape, bias)
+        return blocks_in_bands(dy, matrix, image_shape, bias), dweight
     (top, bottom), (left, right) = border
     images, height, width, _ = image_shape
     # (N*OH*OW, F) @ (F, KH*KW*C) -> the gradient of every patch, added back to the padded image
@@ -140,7 +154,7 @@ def correlate_adjoint(
     padded_shape = (images, top + height + bottom, left + width + right, channels)
     padded, _ = col2im(columns, padded_shape, kernel_size, stride)
     y = padded[:, top : top + height, left : left + width]
-    return y if bias is None else y + bias
+    return (y if bias is None else y + bias), dweight
 
 
 def blocks_in_bands(dy: Array, matrix: Array, image_shape: tuple, bias: Array | None) -> Array:
@@ -169,32 +183,54 @@ def blocks_in_bands(dy: Array, matrix: Array, image_shape: tuple, bias: Array | 
 
 
 def weight_gradient(x: Array, dy: Array, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
-    """Convolution's ``dweight`` (KH, KW, C, F): each band's patches, transposed, times its dy."""
+    """Convolution's ``dweight`` (KH, KW, C, F), without its ``dx``."""
     products = products_for(kernel_size, stride, dy.shape[:3])
+    return work_through((x,), products, border, dy.shape, partner=dy)
 
-    def sum_over(some_bands: list) -> Array:
+
+def work_through(
+    images: tuple[Array, ...],
+    products: Products,
+    border: tuple,
+    shape: tuple,
+    fill: Callable | None = None,
+    partner: Array | None = None,
+) -> Array | None:
+    """Make the patches of each band of an output, and do with them all that is to be done.
+
+    ``fill(band, patches)`` computes the output. With a `partner` (N, OH, OW, F), the result is the
+    gradient of the kernel: each band's patches, transposed, times its partner.
+    """
+    channels = sum(image.shape[3] for image in images)
+
+    def sum_over(some_bands: list) -> Array | None:
         total = None
         for band in some_bands:
-            image = padded_band((x,), band, products, border)
-            part = products.gradient_of_matrices(image, dy[band])
-            total = part if total is None else xp.add(total, part, out=total)
+            patches = products.patches(padded_band(images, band, products, border))
+            if fill is not None:
+                fill(band, patches)
+            if partner is not None:
+                part = products.gradient_of_matrices(patches, partner[band])
+                total = part if total is None else xp.add(total, part, out=total)
         return total
 
-    all_bands = list(bands_for(products, dy.shape, x.shape[3], dy.itemsize))
-    first, *others = for_each(sum_over, split_evenly(all_bands))
-    total = sum(others, start=first)
-    return products.gradient_of_weight(total).reshape(*kernel_size, x.shape[3], dy.shape[3])
+    all_bands = list(bands_for(products, shape, channels, images[0].itemsize))
+    shares = [[band] for band in all_bands] if partner is None else split_evenly(all_bands)
+    first, *others = for_each(sum_over, shares)
+    return None if partner is None else products.gradient_of_weight(sum(others, start=first))
 
 
 # -- Which products, and in which bands ------------------------------------------------------------
 
 
-def products_for(kernel_size: tuple, stride: tuple, output_size: tuple) -> Products:
+def products_for(
+    kernel_size: tuple, stride: tuple, output_size: tuple, turned: bool = False
+) -> Products:
     """Choose Winograd's algorithm where it gains something: not on a GPU, nor for a few pixels."""
     suitable = kernel_size[0] == winograd.TAPS and stride == (1, 1) and device_name() == "cpu"
     if suitable and math.prod(output_size) >= winograd.MIN_PIXELS:
-        return winograd.WinogradProducts(kernel_size[1])
-    return PatchProducts(kernel_size, stride)
+        return winograd.WinogradProducts(kernel_size[1], turned)
+    return PatchProducts(kernel_size, stride, turned)
 
 
 def bands_for(products: Products, shape: tuple, channels: int, itemsize: int) -> Iterator[Band]:

@@ -83,7 +83,8 @@ class Convolution(Layer):
     def forward(self, x: Array | tuple[Array, Array]) -> Array:
         """Convolve (N, H, W, C), or (N, H, W, S) and (N, H, W, C), to (N, OH, OW, F)."""
         images, bias = x if isinstance(x, tuple) else (x,), self.bias and self.bias.data
-        return correlate(images, self.weight.data, bias, self.stride, self.border, relu=self.relu)
+        y, _ = correlate(images, self.weight.data, bias, self.stride, self.border, relu=self.relu)
+        return y
 
 
 class Pool(Layer):

@@ -9,6 +9,9 @@ class PatchProducts:
 
     Attributes
     ----------
+    turned : bool
+        Whether the kernel is turned around, its channels in and out exchanged. Its matrices are
+        then transposed: BLAS takes them so, and the inner axis of the kernel keeps its order.
     tile : int
         How many rows of output are computed together.
     patch_length : float
@@ -19,38 +22,41 @@ class PatchProducts:
 
     tile = 1
 
-    def __init__(self, kernel_size: tuple, stride: tuple):
-        self.kernel_size, self.stride = kernel_size, stride
+    def __init__(self, kernel_size: tuple, stride: tuple, turned: bool):
+        self.kernel_size, self.stride, self.turned = kernel_size, stride, turned
         self.values = kernel_size[0]
         self.patch_length = kernel_size[0] * kernel_size[1]
 
-    def matrices(self, weight: Array, turned: bool) -> Array:
+    def matrices(self, weight: Array) -> Array:
         """Lay a kernel (KH, KW, C, F) out as a matrix (KH*KW*C, F); turned, as (KH*KW*F, C)."""
-        if not turned:
+        if not self.turned:
             return weight.reshape(-1, weight.shape[3])
-        # As the transpose of a matrix (C, KH*KW*F), which BLAS takes as it is: this copies the
-        # kernel with its inner axis F in order.
         return weight[::-1, ::-1].transpose(2, 0, 1, 3).reshape(weight.shape[2], -1).T
 
+    def gradient_of_weight(self, dmatrix: Array) -> Array:
+        """Turn the gradient of the matrix, or of its transpose, into that of the kernel."""
+        if not self.turned:
+            return dmatrix.reshape(*self.kernel_size, -1, dmatrix.shape[1])
+        return dmatrix.reshape(-1, *self.kernel_size, dmatrix.shape[1] // self.patch_length)[
+            :, ::-1, ::-1
+        ].transpose(1, 2, 0, 3)
+
     def patches(self, padded: Array) -> Array:
-        """Make a band's patch matrix (pixels, KH*KW*C)."""
+        """Make the patch matrix (pixels, KH*KW*C) of a band that has its border."""
         # reshape copies the overlapping windows one by one; a 1 x 1 kernel has none
         length = self.patch_length * padded.shape[3]
         return sliding_windows(padded, self.kernel_size, self.stride).reshape(-1, length)
 
-    def multiply(self, padded: Array, matrices: Array, out: Array) -> None:
-        """Convolve a band that has its border to `out` (N, OH, OW, F)."""
+    def multiply(self, patches: Array, matrices: Array, out: Array) -> None:
+        """Convolve a band, given its patch matrix, to `out` (N, OH, OW, F)."""
         # (pixels, KH*KW*C) @ (KH*KW*C, F) -> (pixels, F), straight to its place
-        xp.matmul(self.patches(padded), matrices, out=out.reshape(-1, out.shape[3]))
+        xp.matmul(patches, matrices, out=out.reshape(-1, out.shape[3]))
 
-    def gradient_of_matrices(self, padded: Array, dy: Array) -> Array:
-        """Compute a band's part of the gradient of the kernel's matrix."""
+    def gradient_of_matrices(self, patches: Array, dy: Array) -> Array:
+        """Compute a band's part of the gradient of the kernel's matrix, transposed if turned."""
+        dy = dy.reshape(-1, dy.shape[3])
         # (KH*KW*C, pixels) @ (pixels, F) -> (KH*KW*C, F)
-        return self.patches(padded).T @ dy.reshape(-1, dy.shape[3])
-
-    def gradient_of_weight(self, dmatrices: Array) -> Array:
-        """Turn the gradient of the matrix into that of the kernel: here, it is that already."""
-        return dmatrices
+        return dy.T @ patches if self.turned else patches.T @ dy
 
 
 def sliding_windows(x: Array, kernel_size: tuple, stride: tuple) -> Array:

@@ -50,24 +50,36 @@ class WinogradProducts:
 
     tile, values, stride = TILE, len(E3), (1, 1)
 
-    def __init__(self, kernel_width: int):
-        self.kernel_size = (TAPS, kernel_width)
+    def __init__(self, kernel_width: int, turned: bool):
+        self.kernel_size, self.turned = (TAPS, kernel_width), turned
         self.patch_length = self.values / TILE * kernel_width
 
-    def matrices(self, weight: Array, turned: bool) -> Array:
+    def matrices(self, weight: Array) -> Array:
         """Transform a kernel (3, KW, C, F) to matrices (6, KW*C, F); turned, to (6, KW*F, C)."""
         _, width, channels, filters = weight.shape
-        matrix = (E3[:, ::-1] if turned else E3).astype(weight.dtype)
         # (6, 3) @ (3, KW*C*F)
-        u = matrix @ weight.reshape(TAPS, -1)
-        if not turned:
+        u = self.kernel_values(weight.dtype) @ weight.reshape(TAPS, -1)
+        if not self.turned:
             return u.reshape(-1, width * channels, filters)
-        # As the transposes of matrices (C, KW*F), which BLAS takes as they are.
         u = u.reshape(-1, width, channels, filters)[:, ::-1].transpose(0, 2, 1, 3)
         return u.reshape(-1, channels, width * filters).transpose(0, 2, 1)
 
+    def gradient_of_weight(self, dmatrices: Array) -> Array:
+        """Turn the gradient of the matrices, or of their transposes, into that of the kernel."""
+        _, rows, columns = dmatrices.shape
+        width = self.kernel_size[1]
+        # (3, 6) @ (6, KW*C*F)
+        dweight = self.kernel_values(dmatrices.dtype).T @ dmatrices.reshape(self.values, -1)
+        if not self.turned:
+            return dweight.reshape(TAPS, width, rows // width, columns)
+        return dweight.reshape(TAPS, rows, width, columns // width)[:, :, ::-1].swapaxes(1, 2)
+
+    def kernel_values(self, dtype: np.dtype) -> Array:
+        """Give the matrix (6, 3) that transforms a kernel's columns."""
+        return (E3[:, ::-1] if self.turned else E3).astype(dtype)
+
     def patches(self, padded: Array) -> Array:
-        """Make a band's patch matrices (6, pixels / 4, KW*C)."""
+        """Make the patch matrices (6, pixels / 4, KW*C) of a band that has its border."""
         padded = xp.ascontiguousarray(padded)
         images, height, width, channels = padded.shape
         per_image, per_row, per_pixel, per_number = padded.strides
@@ -84,11 +96,11 @@ class WinogradProducts:
             self.values, -1, length
         )
 
-    def multiply(self, padded: Array, matrices: Array, out: Array) -> None:
-        """Convolve a band that has its border to `out` (N, OH, OW, F)."""
+    def multiply(self, patches: Array, matrices: Array, out: Array) -> None:
+        """Convolve a band, given its patch matrices, to `out` (N, OH, OW, F)."""
         images, height, width, filters = out.shape
         # (6, pixels / 4, KW*C) @ (6, KW*C, F) -> (6, pixels / 4, F)
-        products = self.patches(padded) @ matrices
+        products = patches @ matrices
         tiles = products.reshape(self.values, images, -1, width * filters).transpose(1, 2, 0, 3)
         # (4, 6) @ (N, R, 6, OW*F) -> (N, R, 4, OW*F)
         y = out
@@ -98,20 +110,17 @@ class WinogradProducts:
         if y is not out:
             out[...] = y[:, :height]
 
-    def gradient_of_matrices(self, padded: Array, dy: Array) -> Array:
-        """Compute a band's part of the gradient of the kernel's matrices."""
+    def gradient_of_matrices(self, patches: Array, dy: Array) -> Array:
+        """Compute a band's part of the gradient of the kernel's matrices, transposed if turned."""
         images, height, width, filters = dy.shape
         missing = -height % TILE
         if missing:
             dy = xp.pad(dy, ((0, 0), (0, missing), (0, 0), (0, 0)))
         dproducts = combine(E4, dy.reshape(images, -1, TILE, width * filters))
+        dproducts = dproducts.reshape(self.values, -1, filters)
         # (6, KW*C, pixels / 4) @ (6, pixels / 4, F) -> (6, KW*C, F)
-        patches = self.patches(padded).transpose(0, 2, 1)
-        return patches @ dproducts.reshape(self.values, -1, filters)
-
-    def gradient_of_weight(self, dmatrices: Array) -> Array:
-        """Turn the gradient of the matrices (6, KW*C, F) into that of the kernel (3, KW*C*F)."""
-        return E3.T.astype(dmatrices.dtype) @ dmatrices.reshape(self.values, -1)
+        first, second = (dproducts, patches) if self.turned else (patches, dproducts)
+        return first.transpose(0, 2, 1) @ second
 
 
 def combine(matrix: np.ndarray, rows: Array) -> Array:

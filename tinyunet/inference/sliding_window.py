@@ -30,8 +30,8 @@ from typing import Annotated
 import numpy as np
 
 from tinyunet.backend import device_name, to_host, xp
+from tinyunet.data.class_table import NO_CLASS
 from tinyunet.data.dataset import Windowed, read_mirrored
-from tinyunet.data.maps import nodata_of
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
 from tinyunet.fast.inference import for_inference
@@ -256,16 +256,15 @@ def predict_classes(model, image, *, valid=None, out=None, levels=None, **option
 
     Returns
     -------
-    array (H, W) of uint8, or uint16 where there are more than 255 classes
-        Class indices, on the host; 255, or 65535, where there is no data.
+    array (H, W) of uint8
+        Class indices, on the host; 255 where there is no data.
     """
-    nodata = nodata_of(model.network.config["classes"])
-    result = np.empty(image.shape[:2], np.min_scalar_type(nodata)) if out is None else out
+    result = np.empty(image.shape[:2], np.uint8) if out is None else out
     for *window, logits in predict_tiles(model, image, valid=valid, **options):
         window = tuple(window)
         result[window] = to_host(choose_class(model, logits))
         if valid is not None:
-            result[window][~valid[window]] = nodata
+            result[window][~valid[window]] = NO_CLASS
         if levels is not None:
             shares, _ = operations.softmax(without(model.ignore_index, logits))
             levels[window] = np.rint(255 * to_host(shares))

@@ -201,12 +201,12 @@ def draw_calibration(scores: Scores) -> Image.Image:
 def draw_threshold_curve(scores: Scores, class_name: str) -> Image.Image:
     """Draw the mean IoU of a model of two classes over the probability of class 1 asked for."""
     curve, best = scores.mean_iou_by_threshold, scores.best_threshold
-    iou = curve[THRESHOLDS == best].item()
     with figure_of(5, 3.6) as figure:
         axes = figure.subplots()
         axes.plot(THRESHOLDS, curve, color=BLUE)
-        axes.plot(best, iou, "o", color=VERMILION, label=f"{iou:.3f} at {best:.2f}")
-        axes.axvline(0.5, color="gray", linestyle="--", label=f"{curve[49]:.3f} at 0.50")
+        for place, color in ((best, VERMILION), (0.5, "gray")):
+            label = f"{np.interp(place, THRESHOLDS, curve):.3f} at {place:.2f}"
+            axes.axvline(place, color=color, linestyle="--", label=label)
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="validation mean IoU")
         axes.set_xlabel(f"{shortened(class_name)} where its probability is above")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)

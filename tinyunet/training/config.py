@@ -14,12 +14,7 @@ NETWORK = ("base_channels", "depth", "upsampling", "padding", "norm")
 
 # What may differ between a run and the one that resumes it: where things are, how long to go on,
 # and what is looked at meanwhile. Everything else decides the result.
-MAY_CHANGE = (
-    *("images", "masks", "out", "device", "threads", "resume"),
-    *("steps", "patience", "cache"),
-)
-
-MOST_CHANNELS = 2**12  # at the bottom of the U: that many have 500 million weights
+MAY_CHANGE = "images masks out device threads resume steps patience cache".split()
 
 # As in O. Ronneberger, P. Fischer and T. Brox, U-Net (2015): ``tinyunet train --paper``. The paper
 # does not tell the learning rate.
@@ -28,11 +23,6 @@ PAPER = {
     **{"crop_size": 572, "batch_size": 1, "sampling": "uniform", "elastic": True},
     **{"weight_map": True, "class_weights": "auto", "optimizer": "sgd", "momentum": 0.99},
 }
-
-
-def gigabytes(text: str) -> int:
-    """Read so many gigabytes; returns bytes."""
-    return int(min(float(text), 1e6) * 1e9)
 
 
 @dataclass
@@ -65,8 +55,8 @@ class TrainingConfig:
         Bands of the images to use, counted from 1, such as 4,1,2 (default: all).
     alpha : str, optional
         Whether transparent pixels are missing data, mean nothing, or alpha is a channel.
-    cache : int
-        Gigabytes of memory for images; larger scenes are read by windows (default: 2).
+    cache : float
+        Gigabytes of memory for images; larger scenes are read by windows.
     elastic : bool
         Deform the crops elastically at random, as the U-Net paper does.
     base_channels : int
@@ -129,7 +119,7 @@ class TrainingConfig:
     ignore_index: int | None = None
     bands: Annotated[list[int] | None, "N,N,..."] = None
     alpha: Literal["valid", "drop", "channel"] | None = None
-    cache: Annotated[int, "GB", gigabytes] = 2_000_000_000
+    cache: Annotated[float, "GB", Range(0, 10**6)] = 2.0
     elastic: bool = False
     base_channels: Annotated[int, Range(1, 2**12)] = 16
     depth: Annotated[int, Range(1, 12)] = 4
@@ -154,18 +144,13 @@ class TrainingConfig:
     threads: Annotated[int | None, Range(1, 256)] = None
     resume: bool = False
 
-    def __post_init__(self) -> None:
-        """Turn paths into text, which JSON can hold."""
-        for name, value in vars(self).items():
-            if isinstance(value, Path):
-                setattr(self, name, str(value))
-
     def check(self) -> None:
         """Raise a UserError if a setting makes no sense by itself."""
         hints = get_type_hints(type(self), include_extras=True)
         for name in (each.name for each in fields(self)):
             value, (kinds, choices, notes) = getattr(self, name), unfold(hints[name])
             types = [get_origin(kind) or kind for kind in kinds] + [int] * (float in kinds)
+            value = str(value) if isinstance(value, Path) else value
             if choices and value not in (*choices, *[None] * (NoneType in kinds)):
                 raise UserError(f"{name} must be one of {', '.join(choices)}")
             if not choices and type(value) not in types:
@@ -173,10 +158,9 @@ class TrainingConfig:
             for note in notes:
                 if isinstance(note, Range) and value is not None and value not in note:
                     raise UserError(f"{name} must be {note}, and is {value}")
-        bottom = self.base_channels * 2**self.depth
-        if bottom > MOST_CHANNELS:
+        if self.base_channels * 2**self.depth > 2**12:  # that many have 500 million weights
             remedy = "choose fewer base channels or a smaller depth"
-            raise UserError(f"{bottom} channels at the bottom are above {MOST_CHANNELS}: {remedy}")
+            raise UserError(f"there would be more than 4096 channels at the bottom: {remedy}")
         if (self.val_images is None) != (self.val_masks is None):
             raise UserError("val_images and val_masks go together: give both or neither")
         if self.weight_map and self.loss == "dice":

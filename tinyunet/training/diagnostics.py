@@ -24,8 +24,8 @@ def rare_in_validation(counts, validation_counts, class_names: list[str]) -> str
     ]
     if not rare:
         return None
-    lacking = f"the validation images lack what the training images have: {', '.join(rare)}"
-    return f"{lacking}; choose another --val-fraction, or give --val-images and --val-masks"
+    remedy = "choose another --val-fraction, or give --val-images and --val-masks"
+    return f"the validation images lack what the training images have: {', '.join(rare)}; {remedy}"
 
 
 def advice_on_steps(history: list[dict]) -> str | None:

@@ -1,19 +1,18 @@
-"""From settings to what is trained: the network, the optimizer, the loss, and the batches."""
+"""From settings to what is trained: images, network, optimizer, loss, and batches."""
 
 from dataclasses import asdict
 
 import numpy as np
 
 from tinyunet.backend import to_device
-from tinyunet.checkpoint import Model
+from tinyunet.checkpoint import Model, TrainingState
 from tinyunet.data.augmentation import check_crop
-from tinyunet.data.dataset import ClassPixels, Dataset
-from tinyunet.data.weight_maps import (
-    connected_components,
-    scipys_ndimage,
-    suggest_class_weights,
-    weight_map,
-)
+from tinyunet.data.class_table import parse_class_table, read_class_table
+from tinyunet.data.dataset import ClassPixels, Dataset, load_pairs
+from tinyunet.data.images import ImageFormat, warn_once
+from tinyunet.data.pairing import find_pairs
+from tinyunet.data.splits import limit_validation, places_of, spatial_split
+from tinyunet.data.weight_maps import connected_components, suggest_class_weights, weight_map
 from tinyunet.distributed.mpi import SingleProcess
 from tinyunet.distributed.replicas import Replicas
 from tinyunet.errors import UserError
@@ -23,12 +22,63 @@ from tinyunet.nn.operations import operations
 from tinyunet.nn.schedules import cosine
 from tinyunet.nn.standardization import Standardization
 from tinyunet.nn.summary import summarize
-from tinyunet.nn.unet import SizeError, UNet
+from tinyunet.nn.unet import UNet
 from tinyunet.training.config import TrainingConfig
 from tinyunet.training.loop import random_batches, training_steps
 
 NEVER = -1e4  # a score so low that the probability is 0, and so is its gradient
 WEIGHT_COPIES = 8  # at most, in training: 4 to 6.5 were measured, and a checkpoint copies them
+
+
+# -- Images ----------------------------------------------------------------------------------------
+
+
+def load_datasets(
+    config: TrainingConfig, state: TrainingState | None, progress: bool
+) -> tuple[Dataset, Dataset]:
+    """Read the files that the settings name; returns the training and the validation images."""
+    training = load_training(config, state, progress)
+    if config.val_images is not None:
+        pairs = find_pairs(config.val_images, config.val_masks)
+        options = {"image_format": training.image_format, "cache": config.cache * 1e9}
+        validation = load_pairs(pairs, training.table, progress=progress, **options)
+    elif config.val_split == "random":
+        if len({scene for scene, _ in places_of(training)}) < len(training):
+            warn_once(
+                "tiles of one scene are split at random: validation sees neighbors of what was "
+                "learned, and flatters; --val-split spatial holds out a block of the scene instead"
+            )
+        training, validation = training.split(config.val_fraction, config.seed)
+    else:
+        buffer = UNet(1, 2, base_channels=1, depth=config.depth).receptive_field
+        smallest = -(-config.crop_size // 2)  # more is not mirrored
+        training, validation = spatial_split(training, config.val_fraction, buffer, smallest)
+    return training, limit_validation(validation)
+
+
+def load_training(config: TrainingConfig, state: TrainingState | None, progress: bool) -> Dataset:
+    """Read the images and masks that the settings name, before any are held out.
+
+    A run that is resumed reads masks through the class table that it began with, and must find the
+    images that it began with: in a new division, some that it has learned from would judge it.
+    """
+    table = read_class_table(config.classes) if config.classes else None
+    pairs, image_format = find_pairs(config.images, config.masks), None
+    if state is not None and "class_table" in state.model.metadata:
+        begun = state.model.metadata
+        table = parse_class_table(begun["class_table"])
+        image_format = ImageFormat(**begun["image_format"])
+        if changed := set(begun["images"]) ^ {pair.stem for pair in pairs}:
+            raise UserError(
+                f"{config.images}: {min(changed, key=str)} was added or is gone since the run was "
+                "started: put the images back as they were, or start a new run"
+            )
+    settings = {name: getattr(config, name) for name in ("class_names", "bands", "alpha")}
+    settings |= {"ignore": config.ignore_index, "cache": config.cache * 1e9}
+    return load_pairs(pairs, table, image_format=image_format, progress=progress, **settings)
+
+
+# -- What learns from them -------------------------------------------------------------------------
 
 
 def new_network(config: TrainingConfig, in_channels: int, classes: int) -> UNet:
@@ -85,10 +135,7 @@ class Training:
         self.config, self.model, self.training = config, model, dataset
         self.communicator = communicator or SingleProcess()
         self.network, crop_size = model.network, config.crop_size
-        try:
-            self.network.check_size(crop_size, crop_size)
-        except SizeError as error:
-            raise UserError(f"crops of {crop_size}: {error}") from error
+        self.network.check_size(crop_size, crop_size)
         check_crop(dataset, crop_size)
         table = summarize(self.network, crop_size)
         at_once = -(-config.batch_size // self.communicator.size)
@@ -105,8 +152,6 @@ class Training:
         self.class_weights = None
         if config.class_weights == "auto":
             self.class_weights = suggest_class_weights(self.counts, model.ignore_index)
-        if config.weight_map:
-            scipys_ndimage()  # if it is missing, say so now
         # A weight map holds the class weights already.
         weights = None if config.weight_map else self.class_weights
         self.loss = LOSSES[config.loss](weights, model.ignore_index)
@@ -122,8 +167,7 @@ class Training:
 
     def find_classes(self, dataset: Dataset, name: str) -> ClassPixels:
         """Count the pixels of each class; raise a UserError if there are none."""
-        classes = self.network.config["classes"]
-        found = ClassPixels(dataset.masks, classes, self.model.ignore_index)
+        found = ClassPixels(dataset.masks, len(self.model.class_names), self.model.ignore_index)
         if not found.counts.any():
             raise UserError(f"every pixel of the {name} masks is ignored")
         return found
