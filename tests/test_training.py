@@ -149,7 +149,7 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path):
     model = load_model(tmp_path / "run" / "model.npz")
     scores = evaluate(model, data[1])
     assert model.threshold == scores.best_threshold
-    assert scores.mean_iou == scores.threshold_curve[round(100 * model.threshold) - 1]
+    assert scores.mean_iou == scores.mean_iou_by_threshold[round(100 * model.threshold) - 1]
     model.threshold = None  # the best checkpoint is chosen by the most probable class
     assert evaluate(model, data[1]).mean_iou == result.best_mean_iou
     assert model.metadata["step"] == result.best_step

@@ -8,8 +8,9 @@ from figure_style import BLUE, INK, VERMILION, bare, demo, frame, is_narrow, mea
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
+from tinyunet.data.dataset import read_mirrored
 from tinyunet.data.scenes import paint_scene
-from tinyunet.inference.sliding_window import Axis, cut, full_margin, predict_probabilities
+from tinyunet.inference.sliding_window import Axis, full_margin, predict_probabilities
 from tinyunet.nn.unet import UNet
 
 
@@ -21,8 +22,8 @@ def whole_scene_window(quick):
     figure, axes = panels(1, 3, height=3.0, width_ratios=(128, 80, 80))
     axes[0].imshow(photo, interpolation="none")
     bare(axes[0], "tiles of 32, windows of 80")
-    for start in axis.starts[1:]:
-        line, ends = [start - 0.5] * 2, (-0.5, 127.5)
+    for tile in axis.tiles[1:]:
+        line, ends = [tile.start - 0.5] * 2, (-0.5, 127.5)
         axes[0].plot(line, ends, ends, line, color="white", linewidth=0.8, alpha=0.6)
     for top, left, style in ((64, 64, "-"), (0, 0, "--")):
         frame(axes[0], top, left, axis.tile, axis.tile, linestyle=style)
@@ -31,7 +32,8 @@ def whole_scene_window(quick):
     axes[0].set(xlim=(-26, 128), ylim=(128, -26))
     places = {"inside: what is there": (64, 64, "-"), "at a corner: mirrored": (0, 0, "--")}
     for panel, (title, (top, left, style)) in zip(axes[1:], places.items(), strict=True):
-        panel.imshow(cut(photo, axis, axis, top, left), interpolation="none")
+        around = [axis.seen(axis.tiles[first // axis.tile]) for first in (top, left)]
+        panel.imshow(read_mirrored(photo, *around), interpolation="none")
         bare(panel, title)
         frame(panel, axis.skip, axis.skip, axis.tile, axis.tile, linestyle=style)
         frame(panel, 0, 0, axis.window, axis.window, color=BLUE, linestyle=style)
