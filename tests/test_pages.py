@@ -19,6 +19,7 @@ def test_the_book_is_small(book):
 def test_a_page_is_whole_without_the_network_and_on_a_phone(browser, book, page):
     address = (book / f"{page}.html").as_uri()
     for width, scheme in ((400, "dark"), (1280, "light")):
+        browser.get("about:blank")  # else the figures for the other width are loaded as well
         set_screen(browser, width, 800, touch=width < 600, scheme=scheme)
         browser.get(address)
         # What is wider than the screen is scrolled by itself, not with the page around it.
