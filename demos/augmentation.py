@@ -96,7 +96,7 @@ def main(arguments=None):
         visible = np.rint(changed * std + mean).clip(0, 255).astype(np.uint8)
         panels.append((title, visible, its_mask))
     colors = CLASS_COLORS if options.image is None else PALETTE
-    save_picture(contact_sheet(panels, names, options.ignore_index, colors), options.out)
+    save_picture(contact_sheet(panels, names, options.ignore_index, colors=colors), options.out)
     print(f"The picture: {options.out}")
     print(describe(panels))
 
