@@ -50,8 +50,8 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     if min(height, width) >= 512:
         keywords |= {"tiled": True, "blockxsize": 512, "blockysize": 512}
     if place is not None:
-        keywords |= {"transform": rasterio.Affine(*place.transform)}
-        keywords |= {"crs": place.crs} if place.crs else {}
+        transform = rasterio.Affine(*place.transform)
+        keywords = {"transform": transform, "crs": place.crs or None} | keywords
     written, quiet = problems_named(path, "cannot be written"), warnings.catch_warnings()
     with written, quiet, aside(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
         warnings.filterwarnings("ignore", "Dataset has no geotransform")
