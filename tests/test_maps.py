@@ -327,7 +327,7 @@ def test_from_polygons_to_polygons_by_the_command_line(tmp_path, monkeypatch, ca
     files = "scene.tif mask.tif --classes mask_classes.txt"
     assert "roofs: 1" in call("check scene.tif mask.tif --out report").out  # the table is found
     said = call(f"check {files} --out report").out
-    assert "12.50% of the pixels are missing data" in said and "0 problems" in said
+    assert "12.50 % of the pixels are missing data" in said and "0 problems" in said
     assert "bands (red, green, blue, band 4) of uint16, 240 x 288 pixels" in said
     small = "--base-channels 4 --depth 2 --steps 60 --crop-size 32 --batch-size 4 --threads 1"
     call(f"train {files} --out run --val-split spatial {small} --cache 0")

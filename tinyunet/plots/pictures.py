@@ -200,7 +200,7 @@ def draw_calibration(scores: Scores) -> Image.Image:
 
 def draw_threshold_curve(scores: Scores, class_name: str) -> Image.Image:
     """Draw the mean IoU of a model of two classes over the probability of class 1 asked for."""
-    curve, best = scores.threshold_curve, scores.best_threshold
+    curve, best = scores.mean_iou_by_threshold, scores.best_threshold
     with figure_of(5, 3.6) as figure:
         axes = figure.subplots()
         axes.plot(THRESHOLDS, curve, color=BLUE)
