@@ -182,7 +182,7 @@ def test_missing_data_are_counted_once_it_is_said_what_transparency_means(tmp_pa
     images, masks = make_set(tmp_path, change_image=change)
     assert "--alpha valid" in found(examine(images, masks).problems, "s0.png")
     report = examine(images, masks, alpha="valid")
-    assert "25.00% of the pixels are missing data" in report.text()
+    assert "25.00 % of the pixels are missing data" in report.text()
     assert not report.problems and not report.warnings
 
 
@@ -280,7 +280,7 @@ def test_a_scene_by_windows_gives_the_same_report(tmp_path):
     files = tmp_path / "image.tif", tmp_path / "mask.tif"
     whole, windowed = examine(*files), examine(*files, cache=0)
     assert isinstance(windowed.dataset.images[0], Windowed)
-    assert "10.00% of the pixels are missing data" in whole.text()
+    assert "10.00 % of the pixels are missing data" in whole.text()
     assert whole.text() == windowed.text() and whole.digests == windowed.digests
     save_report(windowed, tmp_path / "out")
 

@@ -416,7 +416,7 @@ def test_a_class_that_the_validation_images_hardly_hold_is_said(tmp_path, capsys
     empty.masks[0][0, 0] = 1
     config = tiny(tmp_path, class_names=["ground", "blob"], steps=1)
     train(config, (training, empty), progress=False)
-    assert "lack what the training images have: blob (0.18% of" in capsys.readouterr().err
+    assert "lack what the training images have: blob (0.18 % of" in capsys.readouterr().err
 
 
 # -- The same run again ----------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Report:
             present = sum(map(len, self.dataset.valid_pixels())) / sum(map(np.prod, sizes))
             lines.append(f"{self.dataset.image_format}, {' to '.join(shown)} pixels")
             if present < 1:
-                lines.append(f"{1 - present:.2%} of the pixels are missing data")
+                lines.append(f"{100 * (1 - present):.2f} % of the pixels are missing data")
             shares, images = self.pixels / max(self.pixels.sum(), 1), (self.counts > 0).sum(axis=0)
             table = str(self.table).splitlines()
             rows = zip(table, self.pixels, shares, images, strict=False)

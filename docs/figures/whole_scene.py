@@ -4,7 +4,7 @@ import functools
 import types
 
 import numpy as np
-from figure_style import BLUE, INK, VERMILION, bare, demo, frame, panels
+from figure_style import BLUE, INK, VERMILION, bare, demo, frame, is_narrow, measured, panels
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
@@ -63,16 +63,15 @@ def whole_scene_seams(quick):
     photo, differences = swept(quick)
     full = max(differences)
     part = np.s_[: len(photo) // 2, : len(photo) // 2]  # 2 x 2 tiles
-    figure, axes = panels(1, 4, height=3.2)
+    figure, axes = panels(1, 4, height=2.9 if is_narrow() else 3.2)
     axes[0].imshow(photo[part], interpolation="none")
     bare(axes[0], "four tiles", " ")
     norm, how = LogNorm(1e-7, 1), {"cmap": "cividis", "interpolation": "none"}
     for panel, margin in zip(axes[1:], (0, 16, full), strict=True):
         panel.imshow(np.maximum(differences[margin][part], 1e-7), norm=norm, **how)
         bare(panel, f"margin {margin}", f"at most {differences[margin].max():.1g}")
-    bar = figure.colorbar(
-        ScalarMappable(norm, "cividis"), ax=axes, orientation="horizontal", aspect=50
-    )
+    shape = {"orientation": "horizontal", "aspect": 30 if is_narrow() else 50}
+    bar = figure.colorbar(ScalarMappable(norm, "cividis"), ax=axes, **shape)
     bar.set_ticks([1e-6, 1e-4, 1e-2, 1])
     bar.minorticks_off()
     bar.set_label("difference of probability to the whole image", color=INK)
@@ -87,18 +86,19 @@ def whole_scene_margin(quick):
     margins = list(differences)
     figure, axes = panels(1, 1, height=2.8)
     largest = [found.max() for found in differences.values()]
+    end = "\n" if is_narrow() else " "
     middle = [np.mean(found) for found in differences.values()]
     axes[0].semilogy(margins, largest, "o-", color=VERMILION)
     axes[0].semilogy(margins, middle, "s--", color=BLUE)
     axes[0].text(21, 0.25, "the largest of all pixels", color=INK)
     axes[0].text(margins[1] + 1, 2 * middle[1], "the mean", color=INK)
     axes[0].set(
-        xlabel=f"margin in pixels ({margins[-1]}: half the receptive field, rounded up)",
+        xlabel=f"margin in pixels{end}({margins[-1]}: half the receptive field, rounded up)",
         ylabel="difference",
         xticks=margins,
         ylim=(1e-9, 2),
     )
-    return figure
+    return measured(figure, {"the mean": f"The mean falls from about {middle[0]:.2f}"})
 
 
 FIGURES = {
@@ -106,4 +106,4 @@ FIGURES = {
     "whole_scene_seams": whole_scene_seams,
     "whole_scene_margin": whole_scene_margin,
 }
-NARROW = ("whole_scene_window",)
+NARROW = tuple(FIGURES)
