@@ -233,8 +233,8 @@ def places_apart(first: Place | None, second: Place | None, shape) -> str:
 
         ours, theirs = (CRS.from_wkt(place.crs) for place in (first, second))
         if ours != theirs:
-            names = [system.to_string()[:60] for system in (theirs, ours)]
-            return f"is in the coordinate system {names[0]}, and {names[1]} is that of"
+            names = (system.to_string()[:60] for system in (theirs, ours))
+            return "is in the coordinate system {}, and {} is that of".format(*names)
     ours, theirs = (np.reshape([*place.transform, 0, 0, 1], (3, 3)) for place in (first, second))
     corners = itertools.product((0, shape[1]), (0, shape[0]), (1,))
     moves = [np.linalg.solve(ours, theirs @ corner) - corner for corner in corners]

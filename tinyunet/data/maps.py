@@ -50,8 +50,8 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     if min(height, width) >= 512:
         keywords |= {"tiled": True, "blockxsize": 512, "blockysize": 512}
     if place is not None:
-        keywords |= {"transform": rasterio.Affine(*place.transform)}
-        keywords |= {"crs": place.crs} if place.crs else {}
+        transform = rasterio.Affine(*place.transform)
+        keywords = {"transform": transform, "crs": place.crs or None} | keywords
     written, quiet = problems_named(path, "cannot be written"), warnings.catch_warnings()
     with written, quiet, aside(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
         warnings.filterwarnings("ignore", "Dataset has no geotransform")
@@ -210,7 +210,7 @@ def rasterize(
     outside: int = 0,
     layer: str | None = None,
     known: ClassTable | None = None,
-) -> tuple[ClassTable, dict[str, int]]:
+) -> ClassTable:
     """Turn polygons into the mask of a scene: a pixel has the class in which its center lies.
 
     Where polygons overlap, the later one in the file wins, as in GDAL.
@@ -237,10 +237,8 @@ def rasterize(
 
     Returns
     -------
-    table : ClassTable
+    ClassTable
         Of the mask.
-    counts : dict
-        Pixels of each class, by name.
 
     Raises
     ------
@@ -285,11 +283,7 @@ def rasterize(
     nodata = outside if outside == NO_CLASS else None
     with raster_file(out, mask.shape, mask.dtype, raster.place, nodata=nodata) as file:
         file.write(mask, 1)
-    counts = dict.fromkeys(table.names, 0)
-    for value, pixels in enumerate(np.bincount(mask.ravel()).tolist()):
-        if (label := table.lookup.get(value, table.ignore_index)) != table.ignore_index:
-            counts[table.names[label]] += pixels
-    return table, counts
+    return table
 
 
 def classes_of_field(values, outside: int, name: str, known: ClassTable | None):

@@ -138,9 +138,7 @@ def best_block(counts: np.ndarray, fraction: float) -> tuple[float, int, int]:
     # The share of each class in each block, (blocks, K).
     shares = ((sums[width:] - sums[:-width]) / np.maximum(total, 1))[:, total > 0]
     scores = np.minimum(shares / fraction, (1 - shares) / (1 - fraction)).min(axis=1)
-    scores[1:-1] -= 0.1  # those at the ends have one border only, and the last comes first
-    last = len(scores) - 1
-    first = max([last, *range(last)], key=lambda block: scores[block].round(9))
+    first = int(scores.round(9).argmax())
     return float(scores[first]), first, first + width
 
 
@@ -181,7 +179,7 @@ def places_of(dataset: Dataset) -> list[tuple[str, tuple[int, int]]]:
 def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 0):
     """Divide tiles into folds; returns for each a pair of data sets, to train and to judge.
 
-    A spatial fold is a region: tiles in the order of their scenes and, within a scene, along its
+    A spatial fold is a region: tiles in the order of their scenes and, within a scene, along the
     longer side; those that lie nearer to it than `buffer` pixels train no network. A random fold is
     drawn from everywhere, and so are the tiles to train on, as many as a spatial fold leaves: the
     two differ in nothing but where the tiles lie.
@@ -196,12 +194,9 @@ def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 
     names, starts = map(np.array, zip(*places_of(dataset), strict=True))
     scenes = np.unique(names, return_inverse=True)[1]
     stops = starts + [mask.shape for mask in dataset.masks]
-    places = starts.copy()  # along the longer side first
-    for scene in np.unique(scenes):
-        height, width = stops[scenes == scene].max(axis=0)
-        if width > height:
-            places[scenes == scene] = places[scenes == scene, ::-1]
-    by_place = np.lexsort((places[:, 1], places[:, 0], scenes))
+    height, width = stops.max(axis=0)
+    across, along = (0, 1) if width > height else (1, 0)
+    by_place = np.lexsort((starts[:, across], starts[:, along], scenes))
     rng = random_generator(seed)
     drawn = rng.permutation(len(dataset))
     parts = []
