@@ -73,7 +73,7 @@ def test_the_report_counts_the_classes(tmp_path):
     lines = report.text().splitlines()
     for index in range(3):
         (line,) = [line for line in lines if line.startswith(f"class {index}")]
-        share = f"{100 * counts[index] / counts.sum():.2f}%"
+        share = f"{100 * counts[index] / counts.sum():.2f} %"
         said = f"{counts[index]:,} pixels {share} in 4 images"
         assert " ".join(line.split()) == f"class {index}: {index} {said}"
     assert "4 pairs" in lines[0] and "RGB of uint8, 96 x 96 pixels" in lines[1]
