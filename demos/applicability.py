@@ -10,9 +10,10 @@ pixels look to the network like those it was trained on, and where it errs.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from parts.command_line import demo_parser, prepare
+from parts.command_line import demo_parser, percent, prepare
 from PIL import Image, ImageFilter
 
 from tinyunet.atomic_io import save_picture
@@ -52,8 +53,50 @@ def places(seed):
     yield "blurred", np.array(photograph.filter(ImageFilter.GaussianBlur(3))), mask
 
 
+class Look(NamedTuple):
+    """What the network finds in an image.
+
+    Attributes
+    ----------
+    title : str
+    image : array (H, W, 3)
+    outside : array (H, W) of bools
+        Which pixels lie outside of the area of applicability.
+    wrong : array (H, W) of bools, or None
+        Where the map errs, if the truth is known.
+    """
+
+    title: str
+    image: np.ndarray
+    outside: np.ndarray
+    wrong: np.ndarray | None
+
+
+def look(model, title, image, truth):
+    """Find which pixels of an image look strange to the network, and where it errs."""
+    outside = mark_applicability(model, image) == 0
+    wrong = None if truth is None else predict_classes(model, image) != truth
+    return Look(title, image, outside, wrong)
+
+
+def share(pixels):
+    """Write which share of some pixels is true."""
+    return percent(pixels.mean() if pixels.size else 0)
+
+
+def draw(looks):
+    """Lay out the images, a row each: the image, what lies outside of it, what is wrong."""
+    rows = []
+    for title, image, outside, wrong in looks:
+        row = [(title, image), (f"{share(outside)} outside (red)", marked(image, outside))]
+        if wrong is not None:
+            row.append((f"{share(wrong)} wrong (red)", marked(image, wrong)))
+        rows.append(row)
+    return draw_grid(rows)
+
+
 def main(arguments=None):
-    """Train, look at each place, draw; returns the shares outside and the errors."""
+    """Train, look at each place, draw; returns what was found."""
     parser = demo_parser(__doc__, "applicability.png")
     parser.add_argument("images", nargs="*", type=Path, help="RGB images of your own")
     parser.add_argument("--steps", type=int, default=500)
@@ -63,37 +106,23 @@ def main(arguments=None):
         shown = [*places(options.seed + 1000)]
         shown += [(path.name, read_image(path), None) for path in options.images]
         model = train(options)
-        rows, found = [], []
-        for title, image, truth in shown:
-            marks = mark_applicability(model, image)
-            share = (marks == 0).mean()
-            row = [
-                (title, image),
-                (f"{100 * share:.0f} % outside (red)", marked(image, marks == 0)),
-            ]
-            if truth is not None:
-                wrong = predict_classes(model, image) != truth
-                errors = [
-                    100 * wrong[marks == k].mean() if (marks == k).any() else 0 for k in (1, 0)
-                ]
-                found.append((100 * share, 100 * wrong.mean(), *errors))
-                row.append((f"{100 * wrong.mean():.0f} % wrong (red)", marked(image, wrong)))
-                print(
-                    f"{title}: {100 * share:.0f} % lies outside the area of applicability; ", end=""
-                )
-                print(f"{errors[0]:.0f} % is wrong inside, {errors[1]:.0f} % outside")
-            rows.append(row)
-        save_picture(draw_grid(rows), options.out)
+        looks = [look(model, *place) for place in shown]
+        save_picture(draw(looks), options.out)
     except UserError as error:
         parser.error(str(error))
+    known = [found for found in looks if found.wrong is not None]
+    for title, _, outside, wrong in known:
+        print(f"{title}: {share(outside)} lies outside the area of applicability; ", end="")
+        print(f"{share(wrong[~outside])} is wrong inside, {share(wrong[outside])} outside")
     print(f"The picture: {options.out}")
-    new, *strange = found
-    shares, errors = (np.mean([each[k] for each in strange]) for k in (0, 1))
+    new, *strange = known
+    outside, wrong = (np.concatenate([each[k].ravel() for each in strange]) for k in (2, 3))
     print(
-        f"You should have seen that {new[0]:.0f} % of a new scene lies outside, and {shares:.0f} % "
-        f"of what the network does not know; there {errors:.0f} % is wrong, not {new[1]:.0f} %."
+        f"You should have seen that {share(new.outside)} of a new scene lies outside, and "
+        f"{share(outside)} of what the network does not know; there {share(wrong)} is wrong, "
+        f"not {share(new.wrong)}."
     )
-    return found
+    return looks
 
 
 if __name__ == "__main__":

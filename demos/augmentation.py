@@ -10,7 +10,7 @@ the elastic bend of the U-Net paper, a random crop, and all of them together, as
 from pathlib import Path
 
 import numpy as np
-from parts.command_line import demo_parser, prepare
+from parts.command_line import demo_parser, percent, prepare
 
 from tinyunet.atomic_io import save_picture
 from tinyunet.backend import random_generator
@@ -78,7 +78,8 @@ def describe(panels):
     return (
         f"You should have seen image and mask change together: a flip and a quarter turn take "
         f"{max(moved)} pixels from their classes, another light shifts the numbers by {light:.0f} "
-        f"of 255 and leaves the mask alone, a bend puts another class on {bent:.0%} of the pixels."
+        f"of 255 and leaves the mask alone, a bend puts another class on {percent(bent)} of the "
+        f"pixels."
     )
 
 
@@ -96,7 +97,7 @@ def main(arguments=None):
         visible = np.rint(changed * std + mean).clip(0, 255).astype(np.uint8)
         panels.append((title, visible, its_mask))
     colors = CLASS_COLORS if options.image is None else PALETTE
-    save_picture(contact_sheet(panels, names, options.ignore_index, colors), options.out)
+    save_picture(contact_sheet(panels, names, options.ignore_index, colors=colors), options.out)
     print(f"The picture: {options.out}")
     print(describe(panels))
 

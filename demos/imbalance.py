@@ -2,8 +2,8 @@
 
 Buildings cover a small part of a painted scene. A U-Net learns to find them from several random
 starts, each twice: with all pixels counting alike, and with each class weighing as much as the
-other. Beside them stands a predictor that always answers "background". One start would not do:
-whether a network gets stuck at that answer is a matter of luck, so the demo counts.
+other. Beside them stands a predictor that always answers "background". One start would not do: how
+far a network gets, and whether it is stuck at that answer, is a matter of luck, so the demo counts.
 
     python demos/imbalance.py             # a minute or two on two cores
 """
@@ -11,7 +11,7 @@ whether a network gets stuck at that answer is a matter of luck, so the demo cou
 import sys
 
 import numpy as np
-from parts.command_line import demo_parser, prepare
+from parts.command_line import demo_parser, percent, prepare
 
 from tinyunet.backend import to_host
 from tinyunet.data.scenes import BUILDING, paint_scenes
@@ -128,8 +128,9 @@ def main(arguments=None):
     ends = [np.array([curve[-1][2] for curve in several]) for several in curves]
     stuck = [int((last < STUCK).sum()) for last in ends]
     print(
-        f"You should have seen that always answering background is right for {flat[0]:.1%} of the "
-        f"pixels and finds no building; of {options.starts} starts {stuck[0]} were stuck at "
+        f"You should have seen that always answering background is right for "
+        f"{percent(flat[0], 1)} of the pixels and finds no building; of "
+        f"{options.starts} starts {stuck[0]} were stuck at "
         f"that after {options.steps} steps without class weights and {stuck[1]} with them, "
         f"while the best IoU of buildings is {ends[0].max():.2f} without "
         f"and {ends[1].max():.2f} with them."

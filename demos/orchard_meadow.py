@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from parts.command_line import demo_parser, prepare
+from parts.command_line import demo_parser, percent, prepare
 from tqdm import tqdm
 
 from tinyunet.backend import device_name, random_generator, to_host
@@ -244,8 +244,8 @@ def summarize(forest, colors, network):
         f"  {network.mean_iou:.2f}  U-Net, which sees the neighborhood",
         f"You should have seen that color is not enough: the neighborhood helps most with "
         f"{CLASSES[helped]}, where the IoU is {iou[2, helped]:.2f}, and {without[helped]:.2f} "
-        f"without it; the U-Net's commonest mistake is to take {share:.1%} of {CLASSES[truth]} for "
-        f"{CLASSES[taken_for]}.",
+        f"without it; the U-Net's commonest mistake is to take {percent(share, 1)} of "
+        f"{CLASSES[truth]} for {CLASSES[taken_for]}.",
     )
 
 

@@ -10,7 +10,7 @@ are gone.
 
 import sys
 
-from parts.command_line import demo_parser, prepare
+from parts.command_line import demo_parser, percent, prepare
 from tqdm import tqdm
 
 from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene, paint_scenes
@@ -96,7 +96,7 @@ def draw(path, photo, whole, tiled, tile):
     for below, (margin, changed) in zip(rows[1, 2:], red.items(), strict=True):
         difference = abs(tiled[margin] - whole).max()
         below.set_xlabel(
-            f"{changed.mean():.2%} of all pixels change (red);\na probability by up "
+            f"{percent(changed.mean(), 2)} of all pixels change (red);\na probability by up "
             f"to {difference:.1g}"
         )
     figure.savefig(path, format="png")
@@ -128,10 +128,11 @@ def main(arguments=None):
     print(f"The picture: {options.out}")
     print(
         f"You should have seen seams: without a margin the tiles change the class of "
-        f"{changed[0]:.2%} of all pixels and a probability by up to {differences[0].max():.1g}, "
-        f"with {SMALL_MARGIN} pixels {changed[SMALL_MARGIN]:.2%} and "
-        f"{differences[SMALL_MARGIN].max():.1g}, with {full}, half the receptive field rounded up, "
-        f"{changed[full]:.2%} and {differences[full].max():.1g}, which is rounding."
+        f"{percent(changed[0], 2)} of all pixels and a probability by up to "
+        f"{differences[0].max():.1g}, with {SMALL_MARGIN} pixels "
+        f"{percent(changed[SMALL_MARGIN], 2)} and {differences[SMALL_MARGIN].max():.1g}, with "
+        f"{full}, half the receptive field rounded up, "
+        f"{percent(changed[full], 2)} and {differences[full].max():.1g}, which is rounding."
     )
 
 

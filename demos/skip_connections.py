@@ -13,7 +13,7 @@ import sys
 from collections import deque
 
 import numpy as np
-from parts.command_line import demo_parser, prepare
+from parts.command_line import demo_parser, percent, prepare
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
@@ -157,7 +157,8 @@ def draw(path, held_out, results, wrong):
         whole.add_patch(Rectangle((column - 0.5, row - 0.5), ZOOM, ZOOM, **style))
         zoom.set(xlim=(column - 0.5, column + ZOOM - 0.5), ylim=(row + ZOOM - 0.5, row - 0.5))
         if name in wrong:
-            zoom.set_xlabel("{:.1%} wrong beside borders,\n{:.2%} elsewhere".format(*wrong[name]))
+            beside, elsewhere = percent(wrong[name][0], 1), percent(wrong[name][1], 2)
+            zoom.set_xlabel(f"{beside} wrong beside borders,\n{elsewhere} elsewhere")
     lengths = results["all skips"][1]
     for axes, size, (skip, below) in zip(
         lower.subplots(1, len(LEVELS)), LEVELS, lengths.transpose(2, 1, 0), strict=True
@@ -177,15 +178,16 @@ def main(arguments=None):
     results = {name: train(cut, scenes, held_out, options) for name, cut in CUTS.items()}
     wrong = {name: errors(found, held_out.masks) for name, (found, _) in results.items()}
     draw(options.out, held_out, results, wrong)
-    for name, (beside, elsewhere) in wrong.items():
-        print(f"{name:15} wrong beside a border {beside:6.2%}, elsewhere {elsewhere:6.2%}")
+    shares = {name: (percent(one, 1), percent(two, 2)) for name, (one, two) in wrong.items()}
+    for name, (beside, elsewhere) in shares.items():
+        print(f"{name:15} wrong beside a border {beside:>6}, elsewhere {elsewhere:>6}")
     skip, below = results["all skips"][1][options.steps // 2 :].mean(axis=0)
-    (some, elsewhere), (many, elsewhere_too) = wrong["all skips"], wrong["all cut"]
+    (some, elsewhere), (many, elsewhere_too) = shares["all skips"], shares["all cut"]
     print(f"The picture: {options.out}")
     print(
-        f"You should have seen borders blur: of the pixels beside one {some:.1%} are wrong with "
-        f"all skips, {wrong[FINEST][0]:.1%} without the finest and {many:.1%} without any, of the "
-        f"others {elsewhere:.2%} with all and {elsewhere_too:.2%} without any; in the second half "
+        f"You should have seen borders blur: of the pixels beside one {some} are wrong with "
+        f"all skips, {shares[FINEST][0]} without the finest and {many} without any, of the "
+        f"others {elsewhere} with all and {elsewhere_too} without any; in the second half "
         f"of the training the gradient that reaches the first block through its skip is "
         f"{skip[0] / below[0]:.1f} times as long as the one from below."
     )

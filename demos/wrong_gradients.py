@@ -11,7 +11,7 @@ import sys
 from unittest import mock
 
 import numpy as np
-from parts.command_line import demo_parser, prepare
+from parts.command_line import demo_parser, percent, prepare
 
 from tinyunet.backend import to_device, xp
 from tinyunet.data.scenes import CLASSES, paint_scenes
@@ -161,9 +161,10 @@ def main(arguments=None):
     right = falls.pop("right gradients")
     caught = sum(verdicts[name] is not None for name in MISTAKES)
     print(
-        f"You should have seen that with the right gradients the loss fell by {right:.0%}, with "
-        f"the wrong ones by {min(falls.values()):.0%} to {max(falls.values()):.0%}, so a falling "
-        f"loss proves little; the gradient checker caught {caught} of {len(MISTAKES)}."
+        f"You should have seen that with the right gradients the loss fell by "
+        f"{percent(right)}, with the wrong ones by {percent(min(falls.values()))} to "
+        f"{percent(max(falls.values()))}, so a falling loss proves little; the "
+        f"gradient checker caught {caught} of {len(MISTAKES)}."
     )
 
 

@@ -1,6 +1,8 @@
 """How Sphinx builds the book: ``python -m sphinx -W -b html docs docs/_build/html``."""
 
+import ast
 import base64
+import contextlib
 import importlib.util
 import io
 import re
@@ -9,7 +11,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+from docutils.nodes import literal_block
+from sphinx.domains.python import PyObject
 from sphinx.errors import ExtensionError
+from sphinx.util.nodes import make_refnode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -34,9 +39,14 @@ myst_heading_anchors = 3
 
 # API pages keep the order of the source, which is an order for reading.
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # PALETTE, not the numbers in it
+maximum_signature_line_length = 88  # a longer one has a line for each argument
 default_role = "py:obj"  # a name in `backquotes` in a docstring is a link to it
 napoleon_google_docstring = False
 napoleon_use_ivar = True  # two classes may have an attribute of one name
+for field in PyObject.doc_field_types:
+    if field.name == "variable":
+        field.label = "Attributes"
 
 html_theme = "furo"
 html_title = "tinyunet"
@@ -69,11 +79,36 @@ def head_module(app, what, name, obj, options, lines):
         after = lines.index("Attributes")
         for index in range(len(lines) - 1, after, -1):
             names, colon, kind = lines[index].partition(" : ")
-            if colon and ", " in names and not names.startswith(" "):
+            if ", " in names and not names.startswith(" "):
                 meaning = lines[index + 1]
                 lines[index : index + 1] = [
-                    line for one in names.split(", ") for line in (f"{one} : {kind}", meaning)
+                    line for one in names.split(", ") for line in (one + colon + kind, meaning)
                 ][:-1]
+
+
+def leave_drawings_plain(app, doctree):
+    """Color an indented block of a docstring as Python only where it is: not a drawn diagram."""
+    for block in doctree.findall(literal_block):
+        if block.get("language") == "default":
+            block["language"] = "none"
+            with contextlib.suppress(SyntaxError):
+                ast.parse(block.astext())
+                block["language"] = "python"
+
+
+def find_short_name(app, env, node, contnode):
+    """Link a name that is written without its module, if there is only one of that name."""
+    name, domain = node.get("reftarget", ""), env.get_domain("py")
+    # A name in small letters is mostly an argument's.
+    if node.get("refdomain") != "py" or not name[:1].isupper():
+        return None
+    found = domain.find_obj(env, "", "", name, None, searchmode=1)
+    if len(found) != 1:
+        return None
+    (full_name, entry), *_ = found
+    return make_refnode(
+        app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, full_name
+    )
 
 
 def shorten_signature(app, what, name, obj, options, signature, return_annotation):
@@ -173,6 +208,8 @@ def setup(app):
     app.connect("autodoc-process-docstring", head_module, priority=400)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("autodoc-skip-member", skip_field)
+    app.connect("doctree-read", leave_drawings_plain)
+    app.connect("missing-reference", find_short_name)
     app.connect("html-page-context", offer_narrow)
     app.connect("html-page-context", keep_together)
     app.connect("build-finished", copy_narrow)

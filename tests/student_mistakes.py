@@ -224,7 +224,7 @@ def pool_that_gives_to_all_four(right, dy, x):
     return stretched(dy)
 
 
-@mistake("shared", functional.max_pool2d, *POOLED)
+@mistake("extra", functional.max_pool2d, *POOLED)
 def pool_that_divides_among_four(right, dy, x):
     return stretched(dy) / 4
 

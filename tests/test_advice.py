@@ -9,9 +9,9 @@ from tinyunet.training import diagnostics
 def test_a_class_that_validation_hardly_holds_is_named_with_its_shares():
     names, counts = ["ground", "blob"], np.array([9430, 570])
     said = diagnostics.rare_in_validation(counts, np.array([9934, 66]), names)
-    assert "blob (0.66% of the pixels there, 5.70% here)" in said and "ground" not in said
+    assert "blob (0.66 % of the pixels there, 5.70 % here)" in said and "ground" not in said
     assert "--val-fraction" in said
-    assert "blob (0.00%" in diagnostics.rare_in_validation(counts, np.array([100, 0]), names)
+    assert "blob (0.00 %" in diagnostics.rare_in_validation(counts, np.array([100, 0]), names)
 
 
 @pytest.mark.parametrize("validation_counts", [[986, 14], [500, 500], [1, 2]])

@@ -280,7 +280,9 @@ def test_the_keyboard_alone_reaches_and_changes_everything(browser, tmp_path):
 
 def measured(browser, row):
     rows = browser.find_elements("css selector", ".measured tr")
-    return next(float(one.text.split()[-1]) for one in rows if one.text.startswith(row))
+    return next(
+        float(one.text.split()[-1].replace(MINUS, "-")) for one in rows if one.text.startswith(row)
+    )
 
 
 @pytest.mark.parametrize("tab", TABS)

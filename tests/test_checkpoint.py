@@ -102,6 +102,12 @@ def test_too_few_class_names_are_refused():
         Model(model.network, model.standardization, ["one"])
 
 
+def test_more_classes_than_a_byte_counts_are_refused():
+    network = UNet(1, 256, base_channels=1, depth=1)
+    with pytest.raises(UserError, match="256 classes: .* at most 255"):
+        Model(network, Standardization(np.zeros(1), np.ones(1)))
+
+
 def test_a_training_state_comes_back_and_is_a_model_too(tmp_path):
     model = tiny_model()
     optimizer = Adam(model.network.parameters(), 0.1)

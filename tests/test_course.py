@@ -123,6 +123,7 @@ def test_a_changed_forward_is_noticed(folder):
         ),
         ("        return dx\n", "        pass\n", "returns nothing: end it with `return dx`"),
         ("        return dx\n", "        return [dy]\n", "backward returns a list of 1"),
+        ("import numpy as np", "import sys\nsys.exit()", "stops with SystemExit"),
         ("    return y, backward", "    return y", "forward returns an array of shape (3, 4)"),
         ("def relu", "def rellu", "has no attribute 'relu'"),
     ],

@@ -33,7 +33,7 @@ KINDS = {
     "transposed_convolution_whose_gradient_is_never_stored": "zero",
     "transposed_convolution_that_turns_the_kernel_around": "argument",
     "max_pool_that_gives_to_the_whole_window": "extra",
-    "max_pool_that_shares_among_the_window": "shared",
+    "max_pool_that_shares_among_the_window": "extra",
     "max_pool_that_swaps_row_and_column_of_the_winner": "places",
     "upsampling_that_takes_the_mean": "mean for sum",
     "upsampling_that_looks_at_one_pixel_of_the_square": "lost",
@@ -61,7 +61,7 @@ KINDS = {
     "dice_that_stops_at_the_probabilities": None,
 }
 PLAIN = {
-    "convolution_with_a_bias_gradient_of_another_shape": "dbias has shape",
+    "convolution_with_a_bias_gradient_of_another_shape": "but bias has shape (2,)",
     "convolution_whose_gradient_has_another_dtype": "dx is float32",
     "relu_that_writes_into_the_upstream": "backward overwrites dy",
     "dropout_that_draws_a_new_mask": "a second call gives another dx",
@@ -147,6 +147,7 @@ IMAGES = random_array(1, (2, 5, 6, 3))
             "each column of dx has a factor: 1, 2",
         ),
         ("turned", lambda dy, y, x: (2 * x * dy)[::-1], "flipped along its rows"),
+        ("turned", lambda dy, y, x: (x * dy)[::-1], "its rows. Apart from that, it is 1/2 of what"),
         ("shifted", lambda dy, y, x: np.roll(2 * x * dy, 1, axis=1), "shifted, +1 along its colu"),
         (None, lambda dy, y, x: 2 * x * dy * np.exp(x), "none of the known mistakes"),
     ],

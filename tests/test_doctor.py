@@ -73,7 +73,7 @@ def test_the_report_counts_the_classes(tmp_path):
     lines = report.text().splitlines()
     for index in range(3):
         (line,) = [line for line in lines if line.startswith(f"class {index}")]
-        share = f"{100 * counts[index] / counts.sum():.2f}%"
+        share = f"{100 * counts[index] / counts.sum():.2f} %"
         said = f"{counts[index]:,} pixels {share} in 4 images"
         assert " ".join(line.split()) == f"class {index}: {index} {said}"
     assert "4 pairs" in lines[0] and "RGB of uint8, 96 x 96 pixels" in lines[1]
@@ -182,7 +182,7 @@ def test_missing_data_are_counted_once_it_is_said_what_transparency_means(tmp_pa
     images, masks = make_set(tmp_path, change_image=change)
     assert "--alpha valid" in found(examine(images, masks).problems, "s0.png")
     report = examine(images, masks, alpha="valid")
-    assert "25.00% of the pixels are missing data" in report.text()
+    assert "25.00 % of the pixels are missing data" in report.text()
     assert not report.problems and not report.warnings
 
 
@@ -280,7 +280,7 @@ def test_a_scene_by_windows_gives_the_same_report(tmp_path):
     files = tmp_path / "image.tif", tmp_path / "mask.tif"
     whole, windowed = examine(*files), examine(*files, cache=0)
     assert isinstance(windowed.dataset.images[0], Windowed)
-    assert "10.00% of the pixels are missing data" in whole.text()
+    assert "10.00 % of the pixels are missing data" in whole.text()
     assert whole.text() == windowed.text() and whole.digests == windowed.digests
     save_report(windowed, tmp_path / "out")
 

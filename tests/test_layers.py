@@ -10,7 +10,7 @@ from tests.comparing import SMOOTH, assert_close
 from tests.networks import as_function, in_float64, values_of
 from tests.strategies import all_different, away_from_zero, random_array
 from tinyunet.backend import to_host
-from tinyunet.distributed.replicas import replica_of
+from tinyunet.distributed.replicas import Replicas
 from tinyunet.nn.gradcheck import check_gradients
 from tinyunet.nn.layers import (
     BatchNorm2d,
@@ -290,7 +290,9 @@ def test_he_weights_keep_the_size_of_what_flows_through(make):
 
 def test_a_replica_shares_values_but_not_gradients():
     network = Sequential(conv=Conv2d(2, 3, 3), norm=BatchNorm2d(3))
-    twin = replica_of(network)
+    replicas = Replicas(network, 2)
+    replicas.run(lambda index: None, 1)
+    twin = replicas.replicas[1]
     assert all(
         a.data is b.data for a, b in zip(network.parameters(), twin.parameters(), strict=True)
     )

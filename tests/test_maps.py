@@ -229,7 +229,7 @@ def test_a_mask_is_what_rasterio_makes_of_the_polygons(tmp_path, ending, outside
         shapes = [rasterio.warp.transform_geom(crs, CRS, each.__geo_interface__) for each in given]
     numbers = [1 + k % 2 for k in range(len(shapes))]
     source = polygons_file(tmp_path / f"p.{ending}", given, crs, kind=numbers)
-    table, counts = rasterize(scene, source, tmp_path / "mask.tif", "kind", outside)
+    table = rasterize(scene, source, tmp_path / "mask.tif", "kind", outside)
     expected = rasterio.features.rasterize(
         list(zip(shapes, numbers, strict=True)),
         out_shape=(60, 80),
@@ -241,7 +241,6 @@ def test_a_mask_is_what_rasterio_makes_of_the_polygons(tmp_path, ending, outside
     np.testing.assert_array_equal(mask.pixels()[:, :, 0], expected)
     assert mask.place == open_raster(scene).place
     assert mask.nodata == (255 if outside else None)
-    assert counts["class 1"] == (expected == 1).sum() > 0
     lines = "class 1: 1\nclass 2: 2"
     assert str(table) == (f"{lines}\nignore: 255" if outside else f"background: 0\n{lines}")
 
@@ -250,7 +249,7 @@ def test_names_become_numbers_in_alphabetical_order_and_none_is_left_out(tmp_pat
     scene, shapes = scene_file(tmp_path / "s.tif"), polygons(4)
     names = np.array(["roof", "field", None, "roof"], dtype=object)
     source = polygons_file(tmp_path / "p.gpkg", shapes, use=names)
-    table, _ = rasterize(scene, source, tmp_path / "mask.tif", "use")
+    table = rasterize(scene, source, tmp_path / "mask.tif", "use")
     assert str(table) == "background: 0\nfield: 1\nroof: 2"
     expected = rasterio.features.rasterize(
         [(shapes[0], 2), (shapes[1], 1), (shapes[3], 2)],
@@ -290,10 +289,12 @@ def test_a_name_has_the_number_that_it_has_in_the_table_of_another_scene(tmp_pat
     scene, shapes = scene_file(tmp_path / "s.tif"), polygons(2)
     north = polygons_file(tmp_path / "north.gpkg", shapes, kind=["roof", "barn"])
     south = polygons_file(tmp_path / "south.gpkg", shapes, kind=["roof", "roof"])
-    table, counts = rasterize(scene, north, tmp_path / "north.tif", "kind")
-    assert rasterize(scene, south, tmp_path / "south.tif", "kind")[0].values[1] == ("1",)
-    again, there = rasterize(scene, south, tmp_path / "south.tif", "kind", known=table)
-    assert again == table and there["roof"] > 0 == there["barn"]
+    table = rasterize(scene, north, tmp_path / "north.tif", "kind")
+    assert rasterize(scene, south, tmp_path / "south.tif", "kind").values[1] == ("1",)
+    again = rasterize(scene, south, tmp_path / "south.tif", "kind", known=table)
+    roof = int(table.values[table.names.index("roof")][0])
+    stored = np.unique(open_raster(tmp_path / "south.tif").pixels())
+    assert again == table and stored.tolist() == [0, roof] and roof != 1
     strange = polygons_file(tmp_path / "strange.gpkg", shapes, kind=["roof", "silo"])
     with pytest.raises(UserError, match="silo is not among those of --classes"):
         rasterize(scene, strange, tmp_path / "strange.tif", "kind", known=table)
@@ -326,7 +327,7 @@ def test_from_polygons_to_polygons_by_the_command_line(tmp_path, monkeypatch, ca
     files = "scene.tif mask.tif --classes mask_classes.txt"
     assert "roofs: 1" in call("check scene.tif mask.tif --out report").out  # the table is found
     said = call(f"check {files} --out report").out
-    assert "12.50% of the pixels are missing data" in said and "0 problems" in said
+    assert "12.50 % of the pixels are missing data" in said and "0 problems" in said
     assert "bands (red, green, blue, band 4) of uint16, 240 x 288 pixels" in said
     small = "--base-channels 4 --depth 2 --steps 60 --crop-size 32 --batch-size 4 --threads 1"
     call(f"train {files} --out run --val-split spatial {small} --cache 0")

@@ -40,8 +40,15 @@ def test_where_nothing_is_known_nothing_is_refused(monkeypatch):
     check_memory(1e30, "this", "that")
 
 
-@pytest.mark.parametrize("options", [{"margin": 10_000_000}, {"margin": 10**9, "tile": 1}])
-def test_windows_that_fit_no_computer_are_refused_at_once(options):
+@pytest.mark.parametrize("size", [(10**6, 10**6), (16, 10**10)])
+def test_windows_that_fit_no_computer_are_refused_at_once(size):
     network = UNet(3, 2, base_channels=2, depth=2)
+    scene = np.broadcast_to(np.uint8(0), (*size, 3))
     with pytest.raises(UserError, match="choose a smaller tile or margin"):
-        list(sliding_window(network, np.zeros((40, 30, 3), np.uint8), **options))
+        list(sliding_window(network, scene, tile=10**10))
+
+
+def test_a_margin_beyond_what_a_tile_sees_takes_no_more_memory():
+    network = UNet(1, 2, base_channels=2, depth=1)
+    (once,) = sliding_window(network, np.zeros((8, 8, 1), np.float32), margin=10**9)
+    assert once[:2] == (slice(0, 8), slice(0, 8))

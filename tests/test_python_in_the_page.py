@@ -321,3 +321,37 @@ def test_an_exercise_in_the_page_right_and_three_times_wrong_and_kept(browser, b
         assert "1 of 16" in status(browser)
         errors, _ = empty_logs(browser)
         assert not [error for error in errors if "favicon" not in error]
+
+
+@needs_pyodide
+def test_an_endless_loop_is_stopped_and_a_python_that_ended_is_started_again(browser, book):
+    free = "!document.querySelector('[data-do=check]').disabled"
+    with serve(book=book, pyodide=PYODIDE) as address:
+        open_lab(browser, address)
+        right = solve("01_relu", browser.execute_script(f"return {TEXT}"))
+        endless = "while True:\n    pass\n" + right
+        write(browser, endless)
+        press(browser, "check")
+        wait_for(browser, "document.querySelector('.message').textContent.includes('checking')")
+        # Meanwhile the network is gone: a sentence says so, and the button to load is back.
+        elsewhere = "history.replaceState(null, '', arguments[0])"
+        browser.execute_script(elsewhere, f"?python={address}/nowhere/")
+        press(browser, "stop")
+        wait_for(browser, "document.querySelector('.status').textContent.includes('could not be')")
+        browser.execute_script(elsewhere, f"?python={address}/pyodide/")
+        press(browser, "load")
+        wait_for(browser, free, seconds=150)
+        assert browser.execute_script(f"return {TEXT}") == endless
+        press(browser, "check")
+        press(browser, "stop")
+        assert "loop that never ends" in browser.find_element("css selector", ".message").text
+        wait_for(browser, free, seconds=150)
+        focused = browser.switch_to.active_element.get_attribute("data-do")
+        assert focused == "check"
+        write(browser, "import os\nos._exit(1)\n")
+        press(browser, "check")
+        wait_for(browser, "document.querySelector('.message').textContent.includes('has ended')")
+        wait_for(browser, free, seconds=150)
+        write(browser, right)
+        assert check(browser) == "Right. Next opens another one."
+        empty_logs(browser)  # (files that are missing are errors in the log)

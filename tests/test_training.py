@@ -149,7 +149,7 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path):
     model = load_model(tmp_path / "run" / "model.npz")
     scores = evaluate(model, data[1])
     assert model.threshold == scores.best_threshold
-    assert scores.mean_iou == scores.threshold_curve[round(100 * model.threshold) - 1]
+    assert scores.mean_iou == scores.mean_iou_by_threshold[round(100 * model.threshold) - 1]
     model.threshold = None  # the best checkpoint is chosen by the most probable class
     assert evaluate(model, data[1]).mean_iou == result.best_mean_iou
     assert model.metadata["step"] == result.best_step
@@ -416,7 +416,7 @@ def test_a_class_that_the_validation_images_hardly_hold_is_said(tmp_path, capsys
     empty.masks[0][0, 0] = 1
     config = tiny(tmp_path, class_names=["ground", "blob"], steps=1)
     train(config, (training, empty), progress=False)
-    assert "lack what the training images have: blob (0.18% of" in capsys.readouterr().err
+    assert "lack what the training images have: blob (0.18 % of" in capsys.readouterr().err
 
 
 # -- The same run again ----------------------------------------------------------------------------

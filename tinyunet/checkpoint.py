@@ -33,7 +33,7 @@ import numpy as np
 
 from tinyunet.atomic_io import written_aside
 from tinyunet.backend import to_host
-from tinyunet.data.class_table import parse_class_table
+from tinyunet.data.class_table import NO_CLASS, parse_class_table
 from tinyunet.data.images import ImageFormat, plain
 from tinyunet.errors import UserError, problems_named
 from tinyunet.nn.standardization import Standardization
@@ -79,8 +79,9 @@ class Model:
         classes = self.network.config["classes"]
         names = self.class_names or [f"class {index}" for index in range(classes)]
         self.class_names = [str(name) for name in names]
-        if len(names) != classes:
-            raise UserError(f"{len(names)} class names for {classes} classes")
+        if len(names) != classes or classes > NO_CLASS:
+            found = f"{len(names)} class names for {classes} classes"
+            raise UserError(f"{found}: there must be as many, and at most {NO_CLASS}")
 
 
 @dataclass

@@ -66,11 +66,11 @@ class Report:
             present = sum(map(len, self.dataset.valid_pixels())) / sum(map(np.prod, sizes))
             lines.append(f"{self.dataset.image_format}, {' to '.join(shown)} pixels")
             if present < 1:
-                lines.append(f"{1 - present:.2%} of the pixels are missing data")
-            shares, images = self.pixels / max(self.pixels.sum(), 1), (self.counts > 0).sum(axis=0)
+                lines.append(f"{100 * (1 - present):.2f} % of the pixels are missing data")
+            images, percent = (self.counts > 0).sum(axis=0), 100 / max(self.pixels.sum(), 1)
             table = str(self.table).splitlines()
-            rows = zip(table, self.pixels, shares, images, strict=False)
-            lines += ["", *("{:24} {:13,} pixels {:8.2%} in {} images".format(*r) for r in rows)]
+            rows = zip(table, self.pixels, percent * self.pixels, images, strict=False)
+            lines += ["", *("{:24} {:13,} pixels {:7.2f} % in {} images".format(*r) for r in rows)]
             lines += table[len(self.pixels) :]  # what is ignored
         elif self.table is not None:
             lines += ["", "A class table that could be meant:", *str(self.table).splitlines()]

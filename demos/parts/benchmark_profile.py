@@ -151,7 +151,9 @@ def kind_table(clocks, steps, threads):
         seconds[name, ""] = clocks.whole[name]
     lines = ["| kind | way | ms | of the threads' time |", "|:--|:--|--:|--:|"]
     for (kind, way), value in sorted(seconds.items(), key=lambda item: -item[1]):
-        lines.append(f"| {kind} | {way} | {1e3 * value / steps:.2f} | {value / whole:.1%} |")
+        lines.append(
+            f"| {kind} | {way} | {1e3 * value / steps:.2f} | {100 * value / whole:.1f} % |"
+        )
     return "\n".join(lines)
 
 
@@ -168,5 +170,5 @@ def function_table(clocks, steps, threads):
         share = value / whole
         if share >= 0.001 and not name.startswith(("step", "replicas.run")):
             count = calls[name] // steps
-            lines.append(f"| {name} | {count} | {1e3 * value / steps:.2f} | {share:.1%} |")
+            lines.append(f"| {name} | {count} | {1e3 * value / steps:.2f} | {100 * share:.1f} % |")
     return "\n".join(lines)

@@ -36,3 +36,8 @@ def prepare(parser, options):
     except (UserError, OSError) as problem:
         parser.error(str(problem))
     return options
+
+
+def percent(share, digits=0):
+    """Write a share as the book does."""
+    return f"{100 * share:.{digits}f} %"

@@ -11,11 +11,11 @@ import numpy as np
 
 from parts.watched import named_blocks, watch
 from tinyunet.backend import to_device, to_host
+from tinyunet.data.dataset import read_mirrored
 from tinyunet.inference.sliding_window import (
     DEFAULT_MARGIN,
     Axis,
     check_image,
-    cut,
     full_margin,
     round_up,
     without,
@@ -96,9 +96,10 @@ def view(model, image, size=SIDE):
     check_image(network, image)
     margin = round_up(min(DEFAULT_MARGIN, full_margin(network)), 2**network.depth)
     axes = [Axis(network, length, size, margin) for length in image.shape[:2]]
-    top, left = (axis.starts[len(axis.starts) // 2] for axis in axes)
-    shown = image[top : top + axes[0].tile, left : left + axes[1].tile]
-    window = model.standardization.transform(cut(image, *axes, top, left)[None])
+    tiles = [axis.tiles[len(axis.tiles) // 2] for axis in axes]
+    (top, left), shown = (tile.start for tile in tiles), image[tuple(tiles)]
+    around = [axis.seen(tile) for axis, tile in zip(axes, tiles, strict=True)]
+    window = model.standardization.transform(read_mirrored(image, *around)[None])
     fields = receptive_fields(network, *window.shape[1:3])
     levels = []
     for index, (name, watched) in enumerate(watch(network, to_device(window)).items()):

@@ -8,7 +8,8 @@ would move that number.
 import numpy as np
 
 from tinyunet.backend import random_generator, to_device, to_host, xp
-from tinyunet.inference.sliding_window import Axis, cut, full_margin
+from tinyunet.data.dataset import read_mirrored
+from tinyunet.inference.sliding_window import Axis, full_margin
 
 PIXELS = 8  # of which the median is taken
 
@@ -34,11 +35,13 @@ def typical_half_side(model, image, seed=0):
     network.eval(save_backward=True)
     sides = []
     for place in random_generator(seed).integers(0, image.shape[:2], (PIXELS, 2)):
-        corner = [int(at) // axis.tile * axis.tile for at, axis in zip(place, axes, strict=True)]
-        window = model.standardization.transform(cut(image, *axes, *corner)[None])
+        tiles = [axis.tiles[int(at) // axis.tile] for at, axis in zip(place, axes, strict=True)]
+        around = [axis.seen(tile) for axis, tile in zip(axes, tiles, strict=True)]
+        window = model.standardization.transform(read_mirrored(image, *around)[None])
         logits = network(to_device(window))
         row, column = (
-            int(at) - first + axis.skip for at, first, axis in zip(place, corner, axes, strict=True)
+            int(at) - tile.start + axis.skip
+            for at, tile, axis in zip(place, tiles, axes, strict=True)
         )
         dlogits = xp.zeros_like(logits)
         dlogits[0, row, column, int(logits[0, row, column].argmax())] = 1

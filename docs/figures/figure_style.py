@@ -81,7 +81,8 @@ def is_narrow():
 def panels(rows=1, columns=1, *, height=3.0, **settings):
     """Make a figure with a grid of panels, in the book's style.
 
-    For a narrow screen, the panels of a single row stand one below the other, or in two columns.
+    For a narrow screen, the panels of a single row stand one below the other, or, if they are more
+    than three, in two columns.
 
     Parameters
     ----------
@@ -96,16 +97,22 @@ def panels(rows=1, columns=1, *, height=3.0, **settings):
     figure, axes
         The axes as an array (rows, columns), or (columns,) if there is one row.
     """
-    single_row = rows == 1
+    single_row, count = rows == 1, columns
     if is_narrow() and single_row:
-        rows, columns = (columns // 2, 2) if columns in (4, 6) else (columns, 1)
+        columns = 2 if count > 3 else 1
+        rows = -(-count // columns)
         height *= rows
         settings.pop("width_ratios", None)
     size = (pyplot.rcParams["figure.figsize"][0], height)
     figure, axes = pyplot.subplots(
         rows, columns, figsize=size, layout="constrained", squeeze=False, **settings
     )
-    return figure, axes.ravel() if single_row else axes
+    if not single_row:
+        return figure, axes
+    axes, left_over = np.split(axes.ravel(), [count])
+    for panel in left_over:
+        panel.remove()
+    return figure, axes
 
 
 def canvas(columns, rows):
@@ -243,6 +250,11 @@ def write(axes, row, column, text, *, size=11, **settings):
     size *= getattr(axes, "letters", 1.0)
     style = {"ha": "center", "va": "center", "fontsize": size, "color": INK}
     axes.text(column, row, text, **style | settings)
+
+
+def percent(share, digits=0):
+    """Write a share as the text does."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def demo(name):

@@ -15,6 +15,7 @@ from figure_style import (
     is_narrow,
     measured,
     panels,
+    percent,
 )
 from matplotlib.patches import Patch
 
@@ -157,15 +158,21 @@ def mean_of(where, side=65):
     return average
 
 
-def seeing_structures_window(quick):
-    """Draw how often a guess is right against the side of the neighborhood that it knows."""
+@functools.cache
+def right_guesses(quick):
+    """Give the shares of right guesses: one a side of the neighborhood, and the U-Net's."""
     training = grass_scenes(4 if quick else 40, seed=0)
     held_out = grass_scenes(2 if quick else 12, seed=1)
     right = [best_guess(training, held_out, side) for side in SIDES]
     _, (_, _, unet) = trained(quick)
     photos, labels, grass = (np.stack(maps) for maps in zip(*held_out, strict=True))
     hits = unet.predict(photos) == labels
-    by_unet = np.mean([hits[grass & (labels == which)].mean() for which in (ORCHARD, MEADOW)])
+    return right, np.mean([hits[grass & (labels == which)].mean() for which in (ORCHARD, MEADOW)])
+
+
+def seeing_structures_window(quick):
+    """Draw how often a guess is right against the side of the neighborhood that it knows."""
+    right, by_unet = right_guesses(quick)
     figure, (axes,) = panels(height=3.4)
     axes.plot(SIDES, right, "o-", color=BLUE)
     axes.axhline(by_unet, color=VERMILION)
@@ -177,7 +184,8 @@ def seeing_structures_window(quick):
     axes.set_xticks(SIDES, SIDES)
     axes.minorticks_off()
     axes.set(ylim=(0.42, 1.0), xlabel="side of the neighborhood that is known, in pixels")
-    axes.set_title("orchard meadow or meadow: share of right guesses", loc="left")
+    end = "\n" if is_narrow() else " "
+    axes.set_title(f"orchard meadow or meadow:{end}share of right guesses", loc="left")
     best = int(np.argmax(right))
     return measured(
         figure,
@@ -204,7 +212,8 @@ def seeing_structures_models(quick):
     for place, title in zip(axes, titles, strict=True):
         bare(place, title)
     handles = [Patch(color=color, label=name) for color, name in zip(colors, CLASSES, strict=True)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=10)
+    columns = 3 if is_narrow() else 5
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=10)
     return measured(figure, {model.name: f"{model.scores.mean_iou:.2f}" for model in models})
 
 
@@ -235,7 +244,7 @@ def seeing_structures_trees(quick):
         photo = meadow_with_trees(places, rng)
         classes = network(standardization.transform(photo)[None])[0].argmax(axis=-1)
         which = FOREST if len(places) == 90 else ORCHARD
-        share = f"{(classes[24:72, 24:72] == which).mean():.0%}".replace("%", " %")
+        share = percent((classes[24:72, 24:72] == which).mean())
         shares[title] = share
         photo_place.imshow(photo, interpolation="nearest")
         map_place.imshow(CLASS_COLORS[classes], interpolation="nearest")
@@ -254,4 +263,3 @@ FIGURES = {
     "seeing_structures_window": seeing_structures_window,
     "seeing_structures_models": seeing_structures_models,
 }
-NARROW = ("seeing_structures_trees", "seeing_structures_pixel")

@@ -1,5 +1,6 @@
 """Figures of the chapter on skip connections."""
 
+import functools
 import types
 
 import numpy as np
@@ -12,8 +13,10 @@ from figure_style import (
     cells,
     demo,
     frame,
+    is_narrow,
     measured,
     panels,
+    percent,
 )
 
 from tinyunet.data.scenes import CLASSES, paint_scenes
@@ -62,11 +65,20 @@ def skip_connections_fork(quick):
     return figure
 
 
-def skip_connections_cut(quick):
-    """Show what is left of the borders with all skips, without the finest, and without any."""
+@functools.cache
+def trained(quick, cut, classes):
+    """Train the demo's network; gives the scenes held out, probabilities, gradients, errors."""
     skips = demo("skip_connections")
     options = types.SimpleNamespace(seed=0, steps=2 if quick else STEPS)
-    scenes, held_out = skips.paint(2 if quick else SCENES, 0), skips.paint(2 if quick else 8, 1)
+    paint = skips.paint if classes == 2 else lambda count, seed: paint_scenes(count, SIZE, seed)
+    scenes, held_out = paint(2 if quick else SCENES, 0), paint(2 if quick else 8, 1)
+    probabilities, lengths = skips.train(cut, scenes, held_out, options, classes)
+    return held_out, probabilities, lengths, skips.errors(probabilities, held_out.masks)
+
+
+def skip_connections_cut(quick):
+    """Show what is left of the borders with all skips, without the finest, and without any."""
+    held_out, *_ = trained(quick, (), 2)
     part = np.s_[0, 32:96, 32:96]
     figure, axes = panels(1, 5, height=2.3)
     axes[0].imshow(np.stack(held_out.images)[part])
@@ -75,33 +87,25 @@ def skip_connections_cut(quick):
     bare(axes[1], "truth")
     titles, said = ("all skips", "finest one cut", "all cut"), {}
     for panel, title, cut in zip(axes[2:], titles, ((), (0,), (0, 1, 2)), strict=True):
-        probabilities, _ = skips.train(cut, scenes, held_out, options)
+        _, probabilities, _, (beside, elsewhere) = trained(quick, cut, 2)
         panel.imshow(probabilities[part][..., 1], cmap="gray", vmin=0, vmax=1)
-        beside, elsewhere = skips.errors(probabilities, held_out.masks)
-        bare(panel, title, f"wrong: {beside:.1%}\nbeside a border,\n{elsewhere:.2%} elsewhere")
-        said[title] = f"{100 * beside:.1f} %"
+        said[title], others = percent(beside, 1), percent(elsewhere, 2)
+        bare(panel, title, f"wrong: {said[title]}\nbeside a border,\n{others} elsewhere")
     return measured(figure, said)
 
 
 def skip_connections_gradient(quick):
     """Draw the lengths of both gradients that meet at the first fork, for two tasks."""
-    skips = demo("skip_connections")
-    options = types.SimpleNamespace(seed=0, steps=2 if quick else STEPS)
-    count = 2 if quick else SCENES
-    tasks = {
-        "two classes: gray or green": (skips.paint(count, 0), 2),
-        "five classes: color is not enough": (paint_scenes(count, SIZE, 0), len(CLASSES)),
-    }
-    figure, axes = panels(1, 2, height=3.0, sharey=True)
+    tasks = {"two classes: gray or green": 2, "five classes: color is not enough": len(CLASSES)}
+    figure, axes = panels(1, 2, height=2.6 if is_narrow() else 3.0, sharey=True)
     factors = []
-    for panel, (title, (scenes, classes)) in zip(axes, tasks.items(), strict=True):
-        held_out = scenes.subset([0])
-        _, lengths = skips.train((), scenes, held_out, options, classes)
+    for panel, (title, classes) in zip(axes, tasks.items(), strict=True):
+        _, _, lengths, _ = trained(quick, (), classes)
         skip, below = lengths[:, :, 0].T
         panel.semilogy(skip, color=BLUE, label="through the skip")
         panel.semilogy(below, "--", color=VERMILION, label="from below")
         panel.set(title=title, xlabel="step")
-        later = slice(options.steps // 2, None)
+        later = slice(len(lengths) // 2, None)
         factors.append(skip[later].mean() / below[later].mean())
     axes[0].set_ylabel("length of the gradient")
     axes[0].legend()
@@ -116,4 +120,3 @@ FIGURES = {
     "skip_connections_cut": skip_connections_cut,
     "skip_connections_gradient": skip_connections_gradient,
 }
-NARROW = ("skip_connections_join", "skip_connections_fork")

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from statistics import median
 
-from figure_style import BLUE, GREEN, INK, ORANGE, VERMILION, demo, measured, panels
+from figure_style import BLUE, GREEN, INK, ORANGE, VERMILION, demo, is_narrow, measured, panels
 
 FOLDER = Path(__file__).parent
 MEASURED = [
@@ -56,8 +56,12 @@ def speed_ratios(quick):
     axes.set_yticks(range(len(networks)), [title(work) for work in networks])
     axes.invert_yaxis()
     axes.grid(False, axis="y")
-    axes.set(xlim=(0, None), xlabel="time of a step, PyTorch's is 1 (dashed): shorter is faster")
-    figure.legend(loc="outside upper center", ncols=3)
+    end = "\n" if is_narrow() else " "
+    axes.set(
+        xlim=(0, 2.6 if is_narrow() else None),
+        xlabel=f"time of a step, PyTorch's is 1 (dashed):{end}shorter is faster",
+    )
+    figure.legend(loc="outside upper center", ncols=1 if is_narrow() else 3)
     return measured(figure, said)
 
 
@@ -65,7 +69,7 @@ def speed_roofline(quick):
     """Draw the speed achieved over the operations for each byte, below the machine's limits."""
     limits = MEASURED[0]["limits"]["tinyunet"]
     flops, bandwidth = limits["flops"] / 1e9, limits["bandwidth"] / 1e9
-    figure, (axes,) = panels(height=3.8)
+    figure, (axes,) = panels(height=4.2 if is_narrow() else 3.8)
     ends = [0.4 * flops / bandwidth, 400]
     axes.plot([ends[0], flops / bandwidth, ends[1]], [bandwidth * ends[0], flops, flops], color=INK)
     axes.text(
@@ -87,11 +91,15 @@ def speed_roofline(quick):
         place = {"ha": "center", "va": "top", "fontsize": 10}
         axes.text(intensity, 0.92 * min(speeds.values()), found["name"], **place)
     axes.set(xscale="log", yscale="log", ylim=(35, 260))
-    axes.set_xticks([5, 10, 20, 50, 100, 200, 400], [5, 10, 20, 50, 100, 200, 400])
+    ticks = [5, 20, 100, 400] if is_narrow() else [5, 10, 20, 50, 100, 200, 400]
+    axes.set_xticks(ticks, ticks)
     axes.set_yticks([50, 100, 200], [50, 100, 200])
     axes.minorticks_off()
     axes.set(xlabel="operations for each byte that is moved", ylabel="GFLOP/s")
-    axes.legend(loc="lower right")
+    if is_narrow():
+        figure.legend(loc="outside upper center", ncols=2)
+    else:
+        axes.legend(loc="lower right")
     limits = {"product": f"{flops:.0f} GFLOP/s", "memory": f"{bandwidth:.0f} GB/s"}
     return measured(figure, limits)
 

@@ -1,5 +1,7 @@
 """Figures of the chapter on training."""
 
+import functools
+
 import numpy as np
 from figure_style import (
     BLUE,
@@ -232,18 +234,22 @@ def learn(scenes, held_out, steps, augment, norm="batch"):
     return losses, judged
 
 
-def training_curves(quick):
-    """Draw training and validation loss of a run on one scene, and of one on many."""
+@functools.cache
+def runs(quick):
+    """Train on one scene and on many; gives for each title what `learn` does."""
     steps = 3 if quick else 300
     many, held_out = paint_scenes(2 if quick else 40, (128, 128)), paint_scenes(4, (128, 128), 1)
-    runs = {
-        "one scene, no augmentation": (many.subset([0]), False),
-        f"{len(many)} scenes, augmented": (many, True),
+    return {
+        "one scene, no augmentation": learn(many.subset([0]), held_out, steps, False),
+        f"{len(many)} scenes, augmented": learn(many, held_out, steps, True),
     }
-    figure, axes = panels(1, 2, height=3.0, sharey=True)
+
+
+def training_curves(quick):
+    """Draw training and validation loss of a run on one scene, and of one on many."""
+    figure, axes = panels(1, 2, height=2.6 if is_narrow() else 3.0, sharey=True)
     ends = []
-    for panel, (title, (scenes, augment)) in zip(axes, runs.items(), strict=True):
-        losses, judged = learn(scenes, held_out, steps, augment)
+    for panel, (title, (losses, judged)) in zip(axes, runs(quick).items(), strict=True):
         panel.plot(losses, color=BLUE, linewidth=1, label="training loss")
         panel.plot(
             *np.transpose(judged), "o--", color=ORANGE, markersize=4, label="validation loss"
@@ -267,4 +273,3 @@ FIGURES = {
     "training_schedule": training_schedule,
     "training_curves": training_curves,
 }
-NARROW = ("training_step", "training_initialization", "training_valley", "training_schedule")

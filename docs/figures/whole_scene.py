@@ -4,12 +4,13 @@ import functools
 import types
 
 import numpy as np
-from figure_style import BLUE, INK, VERMILION, bare, demo, frame, panels
+from figure_style import BLUE, INK, VERMILION, bare, demo, frame, is_narrow, measured, panels
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
+from tinyunet.data.dataset import read_mirrored
 from tinyunet.data.scenes import paint_scene
-from tinyunet.inference.sliding_window import Axis, cut, full_margin, predict_probabilities
+from tinyunet.inference.sliding_window import Axis, full_margin, predict_probabilities
 from tinyunet.nn.unet import UNet
 
 
@@ -21,8 +22,8 @@ def whole_scene_window(quick):
     figure, axes = panels(1, 3, height=3.0, width_ratios=(128, 80, 80))
     axes[0].imshow(photo, interpolation="none")
     bare(axes[0], "tiles of 32, windows of 80")
-    for start in axis.starts[1:]:
-        line, ends = [start - 0.5] * 2, (-0.5, 127.5)
+    for tile in axis.tiles[1:]:
+        line, ends = [tile.start - 0.5] * 2, (-0.5, 127.5)
         axes[0].plot(line, ends, ends, line, color="white", linewidth=0.8, alpha=0.6)
     for top, left, style in ((64, 64, "-"), (0, 0, "--")):
         frame(axes[0], top, left, axis.tile, axis.tile, linestyle=style)
@@ -31,7 +32,8 @@ def whole_scene_window(quick):
     axes[0].set(xlim=(-26, 128), ylim=(128, -26))
     places = {"inside: what is there": (64, 64, "-"), "at a corner: mirrored": (0, 0, "--")}
     for panel, (title, (top, left, style)) in zip(axes[1:], places.items(), strict=True):
-        panel.imshow(cut(photo, axis, axis, top, left), interpolation="none")
+        around = [axis.seen(axis.tiles[first // axis.tile]) for first in (top, left)]
+        panel.imshow(read_mirrored(photo, *around), interpolation="none")
         bare(panel, title)
         frame(panel, axis.skip, axis.skip, axis.tile, axis.tile, linestyle=style)
         frame(panel, 0, 0, axis.window, axis.window, color=BLUE, linestyle=style)
@@ -61,16 +63,15 @@ def whole_scene_seams(quick):
     photo, differences = swept(quick)
     full = max(differences)
     part = np.s_[: len(photo) // 2, : len(photo) // 2]  # 2 x 2 tiles
-    figure, axes = panels(1, 4, height=3.2)
+    figure, axes = panels(1, 4, height=2.9 if is_narrow() else 3.2)
     axes[0].imshow(photo[part], interpolation="none")
     bare(axes[0], "four tiles", " ")
     norm, how = LogNorm(1e-7, 1), {"cmap": "cividis", "interpolation": "none"}
     for panel, margin in zip(axes[1:], (0, 16, full), strict=True):
         panel.imshow(np.maximum(differences[margin][part], 1e-7), norm=norm, **how)
         bare(panel, f"margin {margin}", f"at most {differences[margin].max():.1g}")
-    bar = figure.colorbar(
-        ScalarMappable(norm, "cividis"), ax=axes, orientation="horizontal", aspect=50
-    )
+    shape = {"orientation": "horizontal", "aspect": 30 if is_narrow() else 50}
+    bar = figure.colorbar(ScalarMappable(norm, "cividis"), ax=axes, **shape)
     bar.set_ticks([1e-6, 1e-4, 1e-2, 1])
     bar.minorticks_off()
     bar.set_label("difference of probability to the whole image", color=INK)
@@ -85,18 +86,19 @@ def whole_scene_margin(quick):
     margins = list(differences)
     figure, axes = panels(1, 1, height=2.8)
     largest = [found.max() for found in differences.values()]
+    end = "\n" if is_narrow() else " "
     middle = [np.mean(found) for found in differences.values()]
     axes[0].semilogy(margins, largest, "o-", color=VERMILION)
     axes[0].semilogy(margins, middle, "s--", color=BLUE)
     axes[0].text(21, 0.25, "the largest of all pixels", color=INK)
     axes[0].text(margins[1] + 1, 2 * middle[1], "the mean", color=INK)
     axes[0].set(
-        xlabel=f"margin in pixels ({margins[-1]}: half the receptive field, rounded up)",
+        xlabel=f"margin in pixels{end}({margins[-1]}: half the receptive field, rounded up)",
         ylabel="difference",
         xticks=margins,
         ylim=(1e-9, 2),
     )
-    return figure
+    return measured(figure, {"the mean": f"The mean falls from about {middle[0]:.2f}"})
 
 
 FIGURES = {
@@ -104,4 +106,3 @@ FIGURES = {
     "whole_scene_seams": whole_scene_seams,
     "whole_scene_margin": whole_scene_margin,
 }
-NARROW = ("whole_scene_window",)

@@ -1,5 +1,6 @@
 """Figures of the chapter on wiring the U."""
 
+import functools
 from argparse import Namespace
 
 import numpy as np
@@ -272,8 +273,10 @@ def wiring_receptive_field(quick):
     image = to_device(Standardization.fit([photo]).transform(photo[None]))
     options = Namespace(seed=0, networks=1 if quick else 8)
     figure, axes = panels(1, 3, height=3.1)
+    said = {}
     for depth, panel in enumerate(axes, start=1):
         theory, influence = field.measure(depth, image, center, options)
+        said[f"depth {depth}"] = f"{theory} x {theory}"
         bare(panel, f"depth {depth}: {theory} x {theory}")
         panel.imshow(photo, interpolation="none")  # stored as it is: a small file
         row, column, height, width = field.box(influence)
@@ -283,27 +286,39 @@ def wiring_receptive_field(quick):
             panel, center - half // 2, center - half // 2, half, half, color="white", linewidth=1.5
         )
         panel.set_xlabel(f"half within {half} x {half}")
-    return figure
+    return measured(figure, said)
 
 
-def wiring_levels(quick):
-    """Show each level's strongest map of a trained U-Net, and what its best map tells alone."""
+@functools.cache
+def looked_inside(quick):
+    """Train a small U-Net, and look at a scene with it; gives model, truth and its levels."""
     feature_maps, source = demo("feature_maps"), demo("parts/model_and_image")
     steps, size = (2, 64) if quick else (200, 256)
     given = source.model_and_image(
         Namespace(model=None, image=None, steps=steps, size=size, seed=0, threads=2)
     )
     *levels, _ = feature_maps.view(given.model, given.image, size).levels
-    figure, axes = panels(2, len(levels), height=4.3, height_ratios=(1, 2.2))
-    for panel, level in zip(axes[0], levels, strict=True):
+    return given, levels
+
+
+def wiring_levels(quick):
+    """Show each level's strongest map of a trained U-Net, and what its best map tells alone."""
+    feature_maps = demo("feature_maps")
+    given, levels = looked_inside(quick)
+    columns = -(-len(levels) // 2) if is_narrow() else len(levels)
+    rows, height = (3, 5.6) if is_narrow() else (2, 4.3)
+    figure, axes = panels(rows, columns, height=height, height_ratios=[1] * (rows - 1) + [2.2])
+    # The way down above, and the way up below it in turned order, is a U on a narrow page.
+    places = [*axes[0], *axes[1, ::-1][columns * 2 - len(levels) :]] if is_narrow() else axes[0]
+    for panel, level in zip(places, levels, strict=True):
         strongest = feature_maps.strongest(level.maps)[0]
         panel.imshow(level.maps[:, :, strongest], interpolation="nearest")
         bare(panel, level.name.replace("encoder ", "down ").replace("decoder ", "up "))
         panel.set_title(panel.get_title(), fontsize=10.5)
         panel.set_xlabel(f"sees {level.receptive_field}", fontsize=10)
-    for panel in axes[1]:
+    for panel in set(axes.ravel()) - set(places):
         panel.remove()
-    chart = figure.add_subplot(axes[1, 0].get_gridspec()[1, :])
+    chart = figure.add_subplot(axes[-1, 0].get_gridspec()[-1, :])
     said = {}
     for index, color, line in ((0, BLUE, "o-"), (4, VERMILION, "s--")):
         name = given.model.class_names[index]
@@ -313,7 +328,8 @@ def wiring_levels(quick):
             said[f"{name}, {level.name}"] = f"{scores[levels.index(level)]:.2f}"
     chart.axhline(0.5, color=INK, linestyle=":")
     chart.set(xlim=(-0.5, len(levels) - 0.5), ylim=(0.4, 1.03), xticks=[])
-    chart.set_title("how well one map alone tells a class (0.5: guessing)", loc="left")
+    end = "\n" if is_narrow() else " "
+    chart.set_title(f"how well one map alone tells a class{end}(0.5: guessing)", loc="left")
     chart.legend(loc="lower right", bbox_to_anchor=(1, 0.25))
     return measured(figure, said)
 
@@ -325,4 +341,3 @@ FIGURES = {
     "wiring_receptive_field": wiring_receptive_field,
     "wiring_levels": wiring_levels,
 }
-NARROW = ("wiring_u", "wiring_mirror", "wiring_rows", "wiring_receptive_field")

@@ -1,7 +1,7 @@
 """Figures of the chapter on one's own images."""
 
 import numpy as np
-from figure_style import bare, interactive, is_narrow, measured, panels
+from figure_style import bare, interactive, is_narrow, measured, panels, percent
 from matplotlib.patches import Patch
 
 from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene
@@ -43,7 +43,7 @@ def your_images_errors(quick):
     classes = network(standardization.transform(photo)[None])[0].argmax(axis=-1)
     wrong = classes != mask
     dim = np.repeat(photo.mean(axis=2, keepdims=True) / 2, 3, axis=2).astype(np.uint8)
-    share = f"{wrong.mean():.1%}".replace("%", " %")
+    share = percent(wrong.mean(), 1)
     pictures = {
         "image": photo,
         "truth": CLASS_COLORS[mask],
@@ -54,4 +54,3 @@ def your_images_errors(quick):
 
 
 FIGURES = {"your_images_mask": your_images_mask, "your_images_errors": your_images_errors}
-NARROW = tuple(FIGURES)

@@ -344,11 +344,12 @@ class BackwardPiece {
     const [input, place] = this.wiggled;
     const { claim, slope, error } = this.error(this.h);
     const symbol = entry(this.label(input), place), loss = this.key === "crossEntropy" ? "L = loss \u00b7 dloss" : "L = the sum of y \u00b7 dy";
-    const value = (h) => scalarLoss(this.tab.operation, moved(this.inputs, input, place, h), this.dy).toPrecision(12);
+    const value = (h) => scalarLoss(this.tab.operation, moved(this.inputs, input, place, h), this.dy);
+    const digits = (number, count) => number.toPrecision(count).replace(/^-/, "\u2212");
     const row = (head, body, kind = "") => html("tr", { class: kind }, html("th", {}, head), html("td", {}, body));
     this.measured.replaceChildren(html("p", {}, `${loss}; ${symbol} moves by h = ${power(this.h)}`), html("table", {},
-      row(`L at ${symbol} + h`, value(this.h)), row(`L at ${symbol} \u2212 h`, value(-this.h)),
-      row("measured slope", slope.toPrecision(9), "slope"), row(`backward claims`, claim.toPrecision(9), "claim"),
+      row(`L at ${symbol} + h`, digits(value(this.h), 12)), row(`L at ${symbol} \u2212 h`, digits(value(-this.h), 12)),
+      row("measured slope", digits(slope, 9), "slope"), row(`backward claims`, digits(claim, 9), "claim"),
       row("relative error", error < 0.01 ? error.toExponential(1) : error.toFixed(2), error > 1e-6 ? "wrong error" : "error")));
     this.drawCurve();
   }

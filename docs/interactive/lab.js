@@ -42,7 +42,7 @@ class LabPiece {
       button("Check it", () => this.check(), "check"), button("A hint", () => this.hint(), "hint"),
       button("Next", () => this.next(), "next"), button("Start it over", () => this.reset(), "reset"),
       button("Download all", () => this.download(), "download")];
-    this.stopButton = button("Stop", () => this.restart(), "stop");
+    this.stopButton = button("Stop", () => this.restart("Stopped. Is there a loop that never ends?"), "stop");
     this.stopButton.hidden = true;
     this.desk = html("div", { hidden: "" },
       html("div", { class: "row" }, html("label", {}, "Exercise ", this.list), html("span", {}, "read ", this.chapter)),
@@ -51,7 +51,8 @@ class LabPiece {
     this.root.replaceChildren(html("div", { class: "row" }, this.loadButton), this.status, this.desk);
   }
 
-  async load() {
+  // Start a fresh Python; gives whether it came.
+  async startPython() {
     this.loadButton.disabled = true;
     try {
       this.python = new Python("lab", (text) => (this.status.textContent = text));
@@ -59,28 +60,41 @@ class LabPiece {
     } catch (error) {
       this.python.stop();
       this.status.textContent = PYTHON_FAILED + error.message.trim().split("\n").at(-1);
-      this.loadButton.disabled = false;
-      return;
+      this.loadButton.hidden = this.loadButton.disabled = false;
+      return false;
     }
-    this.loadButton.hidden = true;
+    return (this.loadButton.hidden = true);
+  }
+
+  async load() {
+    if (!(await this.startPython())) return;
     this.desk.hidden = false;
+    this.working(false);
     this.open(this.kept.current || this.exercises[0].name);
   }
 
-  // Whoever wrote an endless loop gets a fresh Python.
-  async restart() {
+  // Whoever wrote an endless loop gets a fresh Python, and so does who has killed it; a check that
+  // waits is forgotten.
+  async restart(why) {
     this.python.stop();
-    this.message.textContent = "Stopped. Is there a loop that never ends?";
-    this.working(true);
-    this.python = new Python("lab", (text) => (this.status.textContent = text));
-    this.exercises = await this.python.call("start", this.kept);
+    this.say(`${why} Python is started again \u2026`);
+    if (!(await this.startPython())) return;
+    this.say(why);
     this.working(false);
     this.showStatus();
   }
 
+  say(text, kind = "") {
+    this.message.textContent = text;
+    this.message.className = `message ${kind}`;
+  }
+
+  // While Python works there is only Stop; the keyboard gets back afterwards to where it was.
   working(isBusy) {
+    if (isBusy) this.focused = document.activeElement;
     for (const one of this.buttons) one.disabled = isBusy;
     this.stopButton.hidden = !isBusy;
+    if (!isBusy && document.activeElement === document.body) this.focused?.focus({ preventScroll: true });
   }
 
   exercise() {
@@ -92,8 +106,7 @@ class LabPiece {
     const { original, hints, page } = this.exercise();
     this.openText(this.kept.files[name] ?? original);
     this.chapter.href = page;
-    this.message.textContent = "";
-    this.message.className = "message";
+    this.say("");
     this.hints.replaceChildren(...hints.map((text) => html("li", {}, text)));
     this.showStatus();
     this.save();
@@ -122,20 +135,18 @@ class LabPiece {
 
   async check() {
     this.working(true);
-    this.message.textContent = "checking \u2026";
-    this.message.className = "message";
+    this.say("checking \u2026");
     try {
       const { name } = this.exercise();
       const { state, message } = await this.python.call("check", { name, text: this.text });
       this.kept.right = this.kept.right.filter((one) => one !== name).concat(state === "right" ? name : []);
-      this.message.textContent = {
-        right: "Right. Next opens another one.",
-        wrong: unwrapped(message),
-        "to do": "Nothing to check yet: where three dots stand it is your turn.",
-      }[state];
-      this.message.className = `message ${state === "right" ? "good" : state === "wrong" ? "bad" : ""}`;
+      this.say(...{
+        right: ["Right. Next opens another one.", "good"],
+        wrong: [unwrapped(message), "bad"],
+        "to do": ["Nothing to check yet: where three dots stand it is your turn."],
+      }[state]);
     } catch (error) {
-      this.message.textContent = `Python stopped: ${error.message}`;
+      return this.restart(`Python itself has ended (${error.message.trim().split("\n").at(-1)}).`);
     }
     this.working(false);
     this.showStatus();
@@ -145,7 +156,7 @@ class LabPiece {
   async hint() {
     const { name, hints } = this.exercise(), text = await this.python.call("hint", { name });
     if (text === null) {
-      this.message.textContent = "There are no more hints for this one.";
+      this.say("There are no more hints for this one.");
       return;
     }
     hints.push(text);

@@ -54,7 +54,7 @@ class OrchardPiece {
         html("figure", {}, html("figcaption", {}, "What the network sees"), html("div", { class: "framed" }, this.map)),
         html("div", { class: "answer" }, this.saying, this.bars, this.plot)),
       html("h4", {}, "How it gets there: down the left side, up the right, skips across"),
-      html("p", { class: "hint" }, "Inside, the network makes many maps from the photograph; here is one of each level, blue where its numbers are large. Click a skip connection to cut it, and look at the house and the road."),
+      html("p", { class: "hint" }, "Inside, the network makes many maps from the photograph; here is one of each level, blue where its numbers are large. Click a skip connection to cut it, and look at the house and the road: their outlines came through it. The small maps below know what there is, but only roughly where."),
       this.u);
     this.buildU();
     this.choose("tree");

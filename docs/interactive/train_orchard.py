@@ -148,7 +148,7 @@ def main():
         (network(standardization.transform(image)[None])[0].argmax(axis=-1) == mask).mean()
         for image, mask in zip(fresh.images, fresh.masks, strict=True)
     ]
-    print(f"pixels right on scenes that it has not seen: {np.mean(right):.1%}")
+    print(f"pixels right on scenes that it has not seen: {100 * np.mean(right):.1f} %")
 
 
 if __name__ == "__main__":

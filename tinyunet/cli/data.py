@@ -104,13 +104,10 @@ def run_rasterize(
     """
     out = Path(out)
     known = read_class_table(classes) if classes else None
-    table, counts = rasterize(scene, polygons, out, field, outside, layer, known)
+    table = rasterize(scene, polygons, out, field, outside, layer, known)
     beside = out.with_name(f"{out.stem}_classes.txt")
     save_text(f"{table}\n", beside)
-    total = max(sum(counts.values()), 1)
-    for name, count in counts.items():
-        print(f"{name}: {count:,} pixels ({100 * count / total:.2f} %)")
-    print(f"The mask is {out}, its class table {beside}.")
+    print(f"The mask is {out}, its class table {beside}:\n{table}")
     if outside == 0:
         print("What nobody digitized counts as background; with --outside 255 it does not count.")
     paths = shlex.join(map(str, (scene, out, "--classes", beside)))

@@ -76,7 +76,7 @@ def check_exercise(folder: Path, exercise: Exercise) -> Finding:
         return Finding(exercise, TO_DO)
     except Wrong as wrong:
         return Finding(exercise, WRONG, str(wrong))
-    except Exception as error:  # whatever a student's code can raise
+    except (Exception, SystemExit) as error:  # whatever a student's code can raise
         return Finding(exercise, WRONG, where(error, path))
     return Finding(exercise, RIGHT)
 
@@ -98,7 +98,7 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def where(error: Exception, path: Path) -> str:
+def where(error: BaseException, path: Path) -> str:
     """Say where in a student's file an error came up, and which."""
     lines = [
         frame.lineno

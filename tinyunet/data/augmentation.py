@@ -227,10 +227,8 @@ def sample_batch(
         if class_pixels is not None and rng.random() < BALANCED:
             index, *pixel = class_pixels.draw(rng)
         window = random_window(dataset.images[index], crop_size, rng, pixel)
-        image, mask, valid = (
-            read_mirrored(array, *window)
-            for array in (dataset.images[index], dataset.masks[index], dataset.valid_of(index))
-        )
+        arrays = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
+        image, mask, valid = (read_mirrored(array, *window) for array in arrays)
         image = standardization.transform(image, valid)
         if augmented:
             image, mask = augment(image, mask, rng, elastic)

@@ -213,8 +213,9 @@ def open_pair(pair: Pair) -> tuple[Raster, Raster]:
         remedy = "turn the pixels (magick mogrify -auto-orient) or drop it (exiftool -Orientation=)"
         raise UserError(f"{image.path}: {fault}: {remedy}, as fits the mask")
     if image.shape[:2] != mask.shape[:2]:
-        sizes = f"has {size(mask)} pixels, but its image {image.path.name} has {size(image)}"
-        raise UserError(f"{mask.path}: {sizes} (height x width): they must have the same")
+        sizes = "has {} x {} pixels, but its image {} has {} x {} (height x width)"
+        sizes = sizes.format(*mask.shape[:2], image.path.name, *image.shape[:2])
+        raise UserError(f"{mask.path}: {sizes}: they must have the same")
     if apart := places_apart(image.place, mask.place, image.shape):
         raise UserError(f"{mask.path}: {apart} its image {image.path.name}")
     return image, mask
@@ -232,8 +233,8 @@ def places_apart(first: Place | None, second: Place | None, shape) -> str:
 
         ours, theirs = (CRS.from_wkt(place.crs) for place in (first, second))
         if ours != theirs:
-            names = [system.to_string()[:60] for system in (theirs, ours)]
-            return f"is in the coordinate system {names[0]}, and {names[1]} is that of"
+            names = (system.to_string()[:60] for system in (theirs, ours))
+            return "is in the coordinate system {}, and {} is that of".format(*names)
     ours, theirs = (np.reshape([*place.transform, 0, 0, 1], (3, 3)) for place in (first, second))
     corners = itertools.product((0, shape[1]), (0, shape[0]), (1,))
     moves = [np.linalg.solve(ours, theirs @ corner) - corner for corner in corners]
@@ -311,18 +312,15 @@ def load_pairs(
             opened.append((pair.stem, image, mask))
     if counted:
         table = class_table.work_out(counted, class_names, ignore)
-    dataset = Dataset([], [], [], valid=[], table=table, image_format=image_format)
+    arrays = []
     for stem, image, mask in opened:
         bytes_of_pixel = image.shape[2] * image.dtype.itemsize + 2  # with label and validity
         cache -= image.shape[0] * image.shape[1] * bytes_of_pixel
         with refusals(refused):
-            values, labels, valid = as_arrays(image, mask, table, by_windows=cache < 0)
-            dataset.stems.append(stem)
-            dataset.images.append(values)
-            dataset.masks.append(labels)
-            dataset.valid.append(valid)
-    dataset.sources = list(dataset.stems)
-    return dataset
+            arrays.append((stem, *as_arrays(image, mask, table, by_windows=cache < 0)))
+    columns = map(list, zip(*arrays, strict=True)) if arrays else ([], [], [], [])
+    stems, images, masks, valid = columns
+    return Dataset(stems, images, masks, valid, table, image_format, sources=list(stems))
 
 
 def as_arrays(image: Raster, mask: Raster, table: ClassTable, by_windows: bool = False):
@@ -425,8 +423,3 @@ class ClassPixels:
         index, (rows, columns) = self.places[rng.choice(len(self.places), p=shares)]
         row, column = rng.choice(np.argwhere(self.masks[index][rows, columns] == label))
         return index, rows.start + int(row), columns.start + int(column)
-
-
-def size(array) -> str:
-    """Write the size of an array as "height x width"."""
-    return f"{array.shape[0]} x {array.shape[1]}"

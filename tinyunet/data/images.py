@@ -466,11 +466,6 @@ def prepare(raster: Raster, bands=None, alpha: str | None = None) -> Raster:
     return raster.altered(change, chosen, color=color)
 
 
-def kind_of(image: Raster | ImageFormat) -> tuple:
-    """Give what must agree: color model, number type, and the names of the bands."""
-    return image.color, str(image.dtype), *map(str.casefold, image.band_names)
-
-
 def is_opaque(raster: Raster) -> bool:
     """Tell whether alpha hides nothing of an image, not even a little."""
     index = raster.band_names.index("alpha")
@@ -499,7 +494,8 @@ def in_format(raster: Raster, wanted: ImageFormat) -> Raster:
     if unnamed in (found, needed) and len(found) == len(needed) and found != needed:
         warn_once(f"bands without names are taken for {', '.join(needed)}")
         raster = replace(raster, color=wanted.color, band_names=needed)
-    if kind_of(raster) != kind_of(wanted):
+    kinds = [(e.color, str(e.dtype), *map(str.casefold, e.band_names)) for e in (raster, wanted)]
+    if kinds[0] != kinds[1]:
         fault = f"{raster.path}: is {ImageFormat.of(raster)}, and {wanted} is needed"
         raise UserError(f"{fault}, as the training images are: convert it")
     low, high = extremes(raster)

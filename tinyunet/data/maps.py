@@ -50,8 +50,8 @@ def raster_file(path: str | Path, shape, dtype, place: Place | None = None, **ke
     if min(height, width) >= 512:
         keywords |= {"tiled": True, "blockxsize": 512, "blockysize": 512}
     if place is not None:
-        keywords |= {"transform": rasterio.Affine(*place.transform)}
-        keywords |= {"crs": place.crs} if place.crs else {}
+        transform = rasterio.Affine(*place.transform)
+        keywords = {"transform": transform, "crs": place.crs or None} | keywords
     written, quiet = problems_named(path, "cannot be written"), warnings.catch_warnings()
     with written, quiet, aside(path) as partial, rasterio.Env(GDAL_PAM_ENABLED="NO"):
         warnings.filterwarnings("ignore", "Dataset has no geotransform")
@@ -210,7 +210,7 @@ def rasterize(
     outside: int = 0,
     layer: str | None = None,
     known: ClassTable | None = None,
-) -> tuple[ClassTable, dict[str, int]]:
+) -> ClassTable:
     """Turn polygons into the mask of a scene: a pixel has the class in which its center lies.
 
     Where polygons overlap, the later one in the file wins, as in GDAL.
@@ -237,10 +237,8 @@ def rasterize(
 
     Returns
     -------
-    table : ClassTable
+    ClassTable
         Of the mask.
-    counts : dict
-        Pixels of each class, by name.
 
     Raises
     ------
@@ -285,11 +283,7 @@ def rasterize(
     nodata = outside if outside == NO_CLASS else None
     with raster_file(out, mask.shape, mask.dtype, raster.place, nodata=nodata) as file:
         file.write(mask, 1)
-    counts = dict.fromkeys(table.names, 0)
-    for value, pixels in enumerate(np.bincount(mask.ravel()).tolist()):
-        if (label := table.lookup.get(value, table.ignore_index)) != table.ignore_index:
-            counts[table.names[label]] += pixels
-    return table, counts
+    return table
 
 
 def classes_of_field(values, outside: int, name: str, known: ClassTable | None):
@@ -298,27 +292,22 @@ def classes_of_field(values, outside: int, name: str, known: ClassTable | None):
     Missing values have no number. A single number is called `name`, others "class 1", ...
     """
     found = sorted({value for value in values if value is not None and value == value})
-    background = {0: "background"} if outside == 0 else {}
+    labels = {0: "background"} if outside == 0 else {}
     if not all(isinstance(value, str) for value in found):
         number_of = {value: int(value) for value in found if value == int(value)}
         single = len(found) == 1
-        labels = {number: name if single else f"class {number}" for number in number_of.values()}
-        labels |= background
+        labels = {k: name if single else f"class {k}" for k in number_of.values()} | labels
     elif known is None:
-        new = [value for value in found if value not in background.values()]
-        labels = background | dict(enumerate(new, start=len(background)))
+        labels = dict(enumerate(dict.fromkeys([*labels.values(), *found])))
         number_of = {label: number for number, label in labels.items()}
-    else:
-        rows = reversed(known.lookup.items())  # of several numbers, the first one is stored
-        numbers = {label: value for value, label in rows if value in range(255)}
-        number_of = {name: numbers[k] for k, name in enumerate(known.names) if k in numbers}
+    else:  # of several numbers, the first one is stored
+        rows = [(k, value) for value, k in reversed(known.lookup.items()) if value in range(255)]
+        number_of = {known.names[k]: value for k, value in rows if k != known.ignore_index}
         if new := set(found) - set(number_of):
             raise UserError(f"{min(new)} is not among those of --classes")
         return known, number_of
     if len(labels) < 2 or len(number_of) < len(found) or not labels.keys() <= set(range(255)):
-        raise UserError(
-            f"{listed(map(str, found))}: there must be at least two, names or whole numbers up to "
-            "254; with --outside 255, digitize some background, too"
-        )
+        fault = f"{listed(map(str, found))}: there must be at least two, names or whole numbers up"
+        raise UserError(f"{fault} to 254; with --outside 255, digitize some background, too")
     ignored = [outside] if outside == NO_CLASS else []
     return numbered(sorted(labels), [labels[k] for k in sorted(labels)], ignored), number_of

@@ -17,10 +17,8 @@ SUFFIXES = tuple(".png .jpg .jpeg .jfif .tif .tiff .bmp .webp .gif .jp2 .j2k".sp
 # Files that usually lie beside images, and are not missed.
 COMPANIONS = tuple(".txt .csv .json .xml .tfw .pgw .jgw .wld .prj .ovr .msk .qml .md .npz".split())
 # What names have beside that of the pair: north_sat.jpg with north_mask.png, img_1 with mask_1.
-IMAGE_AFFIX = re.compile(
-    r"^(image|img|sat|rgb)[_\-. ]?|[_\-. ](leftImg8bit|image|img|sat|rgb|training|test)$",
-    re.IGNORECASE,
-)
+IMAGE_WORD = "(image|img|sat|rgb|leftImg8bit|training|test)"
+IMAGE_AFFIX = re.compile(rf"^{IMAGE_WORD}[_\-. ]?|[_\-. ]{IMAGE_WORD}$", re.IGNORECASE)
 MASK_WORD = re.compile(r"mask|label|gt|seg|annot|truth|matte|class", re.IGNORECASE)
 BOUNDARY = re.compile(r"[_\-. ]|(?<=[a-z])(?=\d)")
 
@@ -95,7 +93,8 @@ def match(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[Path]
         mask_of = {stem: stem for stem in image_files if stem in mask_files and not same}
         mask_of = mask_of or _match_by_affix(list(image_files), list(mask_files), same)
     if not mask_of:
-        found = f"{images} has {listed(image_files, 1)}, {masks} has {listed(mask_files, 1)}"
+        first, second = (listed(each, 1) or "no image files" for each in (image_files, mask_files))
+        found = f"{images} has {first}, {masks} has {second}"
         found = f"{images} is given for images and masks" if same else found
         hint = "a mask has the name of its image and, in one folder, a suffix such as _mask"
         raise UserError(f"no pairs: {found}; {hint} (north.jpg with north_mask.png)")

@@ -290,10 +290,8 @@ def photograph(land, rng):
     tone = np.clip(land.tone + texture * ROUGHNESS[land.material], 0, 1)
     dark, middle, light = (COLORS[land.material, k] for k in range(3))
     tone = 2 * tone[..., None]
-    color = (
-        dark + (middle - dark) * np.minimum(tone, 1) + (light - middle) * np.maximum(tone - 1, 0)
-    )
-    image = color * sunlight(land, rng)
+    color = dark + (middle - dark) * np.minimum(tone, 1)
+    image = (color + (light - middle) * np.maximum(tone - 1, 0)) * sunlight(land, rng)
     image = np.clip(image + 5 * rng.standard_normal((*size, 1), np.float32), 0, 255)
     return np.asarray(Image.fromarray(np.uint8(image)).filter(ImageFilter.GaussianBlur(0.6)))
 

@@ -85,7 +85,8 @@ def choose_block(dataset: Dataset, pieces: list, fraction: float) -> tuple[int, 
     classes = len(table.names) if table else 1 + max(m[:, :].max() for m in dataset.masks)
     first = np.array([place for _, place in pieces])
     last = first + [dataset.masks[index].shape for index, _ in pieces]
-    axis = int(np.ptp([*first, *last], axis=0).argmax())
+    height, width = np.ptp([*first, *last], axis=0)
+    axis = int(width >= height)
     begins, end = sorted({*first[:, axis].tolist()}), int(last[:, axis].max())
     if len(pieces) == 1:
         begins = [*range(begins[0], end, -(-(end - begins[0]) // BINS))]
@@ -137,9 +138,7 @@ def best_block(counts: np.ndarray, fraction: float) -> tuple[float, int, int]:
     # The share of each class in each block, (blocks, K).
     shares = ((sums[width:] - sums[:-width]) / np.maximum(total, 1))[:, total > 0]
     scores = np.minimum(shares / fraction, (1 - shares) / (1 - fraction)).min(axis=1)
-    scores[1:-1] -= 0.1  # those at the ends have one border only, and the last comes first
-    last = len(scores) - 1
-    first = max([last, *range(last)], key=lambda block: scores[block].round(9))
+    first = int(scores.round(9).argmax())
     return float(scores[first]), first, first + width
 
 
@@ -150,28 +149,23 @@ def limit_validation(validation: Dataset, judged: int = JUDGED) -> Dataset:
     """
     if max(mask.shape[0] * mask.shape[1] for mask in validation.masks) <= judged:
         return validation
-    windows = windows_of(validation, WINDOW)
-    chosen = np.linspace(0, len(windows) - 1, min(len(windows), judged // WINDOW**2))
+    windows = cut_into_tiles(validation, WINDOW)
     warn_once(f"validation looks at windows of {WINDOW} x {WINDOW} pixels, not at all there is")
-    return validation.parts([windows[k] for k in chosen.round().astype(int)])
-
-
-def windows_of(dataset: Dataset, side: int) -> list[tuple]:
-    """Divide images into windows that are named by their place, for `Dataset.parts`."""
-    return [
-        (f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns)
-        for index, (stem, mask) in enumerate(zip(dataset.stems, dataset.masks, strict=True))
-        for rows, columns in blocks(mask.shape, side)
-        # What is narrower than half a crop can't be mirrored to a whole one.
-        if 2 * min(rows.stop - rows.start, columns.stop - columns.start) >= side
-    ]
+    count = min(len(windows), judged // WINDOW**2)
+    return windows.subset(np.linspace(0, len(windows) - 1, count).round())
 
 
 def cut_into_tiles(dataset: Dataset, side: int) -> Dataset:
     """Cut images into tiles that are named by their place; tiles from ``tinyunet tile`` stay."""
     if all(NAME.fullmatch(stem) for stem in dataset.stems):
         return dataset
-    return dataset.parts(windows_of(dataset, side))
+    return dataset.parts(
+        (f"{stem}_r{rows.start}_c{columns.start}", index, rows, columns)
+        for index, (stem, mask) in enumerate(zip(dataset.stems, dataset.masks, strict=True))
+        for rows, columns in blocks(mask.shape, side)
+        # What is narrower than half a crop can't be mirrored to a whole one.
+        if 2 * min(rows.stop - rows.start, columns.stop - columns.start) >= side
+    )
 
 
 def places_of(dataset: Dataset) -> list[tuple[str, tuple[int, int]]]:
@@ -185,7 +179,7 @@ def places_of(dataset: Dataset) -> list[tuple[str, tuple[int, int]]]:
 def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 0):
     """Divide tiles into folds; returns for each a pair of data sets, to train and to judge.
 
-    A spatial fold is a region: tiles in the order of their scenes and, within a scene, along its
+    A spatial fold is a region: tiles in the order of their scenes and, within a scene, along the
     longer side; those that lie nearer to it than `buffer` pixels train no network. A random fold is
     drawn from everywhere, and so are the tiles to train on, as many as a spatial fold leaves: the
     two differ in nothing but where the tiles lie.
@@ -200,12 +194,9 @@ def folds_of(dataset: Dataset, split: str, count: int, seed: int, buffer: int = 
     names, starts = map(np.array, zip(*places_of(dataset), strict=True))
     scenes = np.unique(names, return_inverse=True)[1]
     stops = starts + [mask.shape for mask in dataset.masks]
-    places = starts.copy()  # along the longer side first
-    for scene in np.unique(scenes):
-        height, width = stops[scenes == scene].max(axis=0)
-        if width > height:
-            places[scenes == scene] = places[scenes == scene, ::-1]
-    by_place = np.lexsort((places[:, 1], places[:, 0], scenes))
+    height, width = stops.max(axis=0)
+    across, along = (0, 1) if width > height else (1, 0)
+    by_place = np.lexsort((starts[:, across], starts[:, along], scenes))
     rng = random_generator(seed)
     drawn = rng.permutation(len(dataset))
     parts = []

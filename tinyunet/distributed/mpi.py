@@ -49,10 +49,8 @@ def find_communicator():
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
-        raise UserError(
-            f"mpiexec started several processes, but they cannot reach each other: {error}; "
-            "pip install 'tinyunet[mpi]', or start without mpiexec"
-        ) from error
+        cure = "pip install 'tinyunet[mpi]', or start without mpiexec"
+        raise UserError(f"the processes cannot reach each other: {error}; {cure}") from error
     return Communicator(MPI) if MPI.COMM_WORLD.size > 1 else SingleProcess()
 
 
@@ -68,11 +66,9 @@ class SingleProcess:
         Which process this is, of how many.
     is_main_process : bool
         Whether this is rank 0, the only process that writes files and prints.
-    neighbors : int
-        How many of the processes share this one's processor cores, itself included.
     """
 
-    rank, size, is_main_process, neighbors = 0, 1, True, 1
+    rank, size, is_main_process = 0, 1, True
 
     def share(self, count):
         """Tell which of `count` images are this process's: a slice, all of nearly equal size."""
@@ -88,7 +84,7 @@ class SingleProcess:
         return self
 
     def __exit__(self, kind, error, trace):
-        return None
+        """Let an error pass."""
 
 
 class Communicator(SingleProcess):
@@ -101,13 +97,9 @@ class Communicator(SingleProcess):
     """
 
     def __init__(self, mpi):
-        self.mpi = mpi
-        self.everyone = mpi.COMM_WORLD
+        self.mpi, self.everyone = mpi, mpi.COMM_WORLD
         self.rank, self.size = self.everyone.rank, self.everyone.size
         self.is_main_process = self.rank == 0
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        here = (self.mpi.Get_processor_name(), cores)
-        self.neighbors = self.everyone.allgather(here).count(here)
 
     def sum_in_place(self, *arrays):
         """Replace each array, on the device, by its sum over all processes.
@@ -123,10 +115,8 @@ class Communicator(SingleProcess):
             array[...] = to_device(part.reshape(array.shape))
 
     def wait(self):
-        """Wait until every process has come here, without keeping a core busy meanwhile."""
-        arrived = self.everyone.Ibarrier()
-        while not arrived.Test():
-            time.sleep(0.01)
+        """Wait until every process has come here."""
+        self.everyone.Barrier()
 
     def __exit__(self, kind, error, trace):
         """End together: a process that fails alone ends the others, which would wait for ever.
@@ -137,6 +127,8 @@ class Communicator(SingleProcess):
         if error is not None:
             if not self.is_main_process:
                 time.sleep(TIMEOUT)
-            who = f"process {self.rank} of {self.size}, counted from 0,"
-            print(f"{who} stops all:", file=sys.stderr, flush=True)
+            print(
+                f"process {self.rank} of {self.size}, counted from 0, stops all:", file=sys.stderr
+            )
             atexit.register(self.everyone.Abort, 2 if isinstance(error, UserError) else 1)
+            atexit.register(time.sleep, 1)  # before that: mpiexec passes on what was printed

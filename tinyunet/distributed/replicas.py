@@ -38,26 +38,22 @@ class Replicas:
     ----------
     network : Layer
     threads : int, optional
-        By default as many as the process may use cores. On a GPU there is always one.
+        By default as many as the process may use cores; one for each process of several, of which
+        one usually starts as many as there are cores. On a GPU there is always one.
     team : Communicator, optional
         The processes that share each batch; see `tinyunet.distributed.mpi`.
     """
 
     def __init__(self, network, threads=None, team=None):
-        team = team or SingleProcess()
-        if threads is None:
-            threads = max(1, available_cores() // team.neighbors)
-        if threads < 1:
-            raise ValueError(f"threads {threads}: it must be 1 or more")
+        self.network, self.team = network, team or SingleProcess()
+        if threads is None:  # processes are started as many as there are cores
+            threads = available_cores() if self.team.size == 1 else 1
         if device_name() == "cuda":
             threads = 1
         keep_freed_memory()
-        self.network = network
-        self.team = team
         self.replicas = [network] + [replica_of(network) for _ in range(threads - 1)]
         self.parameters = [[p for _, p in each.named_parameters()] for each in self.replicas]
-        self.pool = ThreadPoolExecutor(threads)
-        self.helpers = ThreadPoolExecutor(threads)
+        self.pool, self.helpers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
         self.controller = ThreadpoolController()
 
     def loss_and_gradients(self, images, labels, loss, *, pixel_weights=None, seed=0):
@@ -113,8 +109,7 @@ class Replicas:
                 replica.backward(backward(share), input_gradient=False)
                 return value * share
 
-        value, *others = self.run(work, len(parts))
-        value = xp.asarray(sum(others, start=value))
+        value = xp.asarray(sum(self.run(work, len(parts))))
         self.sum_gradients(len(parts))
         if team.size > 1:  # loss and gradients, all in one message
             team.sum_in_place(*(parameter.grad for parameter in self.network.parameters()), value)
@@ -192,11 +187,10 @@ class SumOverParts:
             layer.sum_over_parts = partial(self._sum, index)
         try:
             yield
-        except threading.BrokenBarrierError:
-            pass  # another part has failed, and says why
-        except BaseException:
+        except BaseException as error:
             self.barrier.abort()
-            raise
+            if not isinstance(error, threading.BrokenBarrierError):
+                raise  # else another part has failed, and says why
         finally:
             for layer in layers:
                 del layer.sum_over_parts
@@ -208,22 +202,17 @@ class SumOverParts:
 
     def _add(self):
         """Add up, once all have come: in the order of the parts, so that it repeats bit for bit."""
-        self.sums = [array.copy() for array in self.given[0]]
-        for arrays in self.given[1:]:
-            for total, array in zip(self.sums, arrays, strict=True):
-                total += array
+        self.sums = [xp.asarray(sum(parts)) for parts in zip(*self.given, strict=True)]
         self.team.sum_in_place(*self.sums)
 
 
 def replica_of(network):
-    """Make a twin of a network: the same values, its own gradients and running averages.
+    """Make a twin of a network: the same values, its own activations and gradients.
 
     Several threads can then each run their part of a batch through "the same" network.
     """
     # A deep copy, but for the values: what is in `memo` counts as copied already.
-    memo = {}
-    for _, p in network.named_parameters():
-        memo[id(p)] = Parameter(p.data if p.trainable else p.data.copy(), p.trainable)
+    memo = {id(p): Parameter(p.data, p.trainable) for _, p in network.named_parameters()}
     twin = copy.deepcopy(network, memo)
     for layer in twin.modules():
         layer._backward = None
@@ -238,6 +227,5 @@ def split(count, parts):
 
 def available_cores():
     """Count the processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1

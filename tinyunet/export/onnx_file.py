@@ -88,25 +88,14 @@ def write_weighted(kind: str, layer, x: Tensor, **attributes) -> Tensor:
     return x.add(kind, np.ascontiguousarray(kernel), bias, strides=layer.stride, **attributes)
 
 
-def write_upsampling(layer, x: Tensor) -> Tensor:
-    """Write Resize to nearest neighbors: output pixel i is input pixel floor(i / scale)."""
-    no_region, scales = np.float32([]), np.float32([1, 1, layer.scale, layer.scale])
-    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return x.add("Resize", no_region, scales, mode="nearest", **how)
-
-
-def write_pooling(layer, x: Tensor) -> Tensor:
-    """Write MaxPool."""
-    return x.add("MaxPool", kernel_shape=[layer.size] * 2, strides=[layer.size] * 2)
-
-
 # The layers of a network for inference alone.
 WRITERS = {
     Convolution: write_convolution,
     layers.ConvTranspose2d: partial(write_weighted, "ConvTranspose"),
     layers.Dropout: lambda layer, x: x,  # which does nothing at inference
-    Pool: write_pooling,
-    layers.UpsampleNearest2d: write_upsampling,
+    Pool: lambda layer, x: x.add(
+        "MaxPool", kernel_shape=2 * [layer.size], strides=2 * [layer.size]
+    ),
     Parts: lambda layer, skip, x: skip.add("Concat", x, axis=1),
 }
 
@@ -145,9 +134,10 @@ def export_onnx(
     dtype = model.metadata.get("image_format", {}).get("dtype", "uint8")
     if dtype != "uint8":
         raise UserError(f"QGIS gives 8-bit images, and the model was trained on {dtype} ones")
-    if model.network.padding == "valid":
-        raise UserError("QGIS wants as many pixels as it gives: train with --padding same")
-    channels, classes = model.network.config["in_channels"], len(model.class_names)
+    config, classes = model.network.config, len(model.class_names)
+    if (config["padding"], config["upsampling"]) != ("same", "transpose"):
+        raise UserError("only networks of --padding same and --upsampling transpose are exported")
+    channels = config["in_channels"]
     model.network.check_size(tile, tile)
     # (255 x - mean) / std = x * (255 / std) - mean / std, each of shape (1, C, 1, 1)
     mean, std = model.standardization.mean, model.standardization.std

@@ -119,16 +119,14 @@ def sample_features(model: Model, dataset: Dataset, seed: int = 0, threads=None)
         pixels.
     """
     rng, headless = random_generator(seed), without_head(model)
-    order = rng.permutation(len(dataset))
     per_side = math.ceil(math.sqrt(FOLDS / len(dataset)))
     features, folds = [], []
-    for index in (int(order[number % len(order)]) for number in range(WINDOWS)):
+    for index in np.resize(rng.permutation(len(dataset)), WINDOWS).tolist():
         image, mask, valid = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
         rows, columns = random_window(image, tuple(min(SIDE, n) for n in mask.shape), rng)
         counted = np.argwhere(mask[rows, columns] != model.ignore_index)
         pixels = rng.permutation(counted)[: PIXELS // WINDOWS]
-        image = part_of(image, rows, columns)
-        valid = part_of(valid, rows, columns)
+        image, valid = (part_of(each, rows, columns) for each in (image, valid))
         [(_, _, found)] = predict_tiles(headless, image, valid=valid, tile=SIDE, threads=threads)
         features.append(to_host(found)[tuple(pixels.T)])
         down, along = ((pixels + [rows.start, columns.start]) * per_side // mask.shape).T

@@ -84,14 +84,12 @@ def confusion_matrix(truth, prediction, classes: int, ignore_index: int | None =
         If the shapes differ or a value is not a class.
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
-    if truth.shape != prediction.shape:
-        raise UserError(f"the truth is {truth.shape} and the prediction {prediction.shape}")
     counts = truth != ignore_index
     truth, prediction = truth[counts].astype(np.int64), prediction[counts].astype(np.int64)
     for name, values in (("truth", truth), ("prediction", prediction)):
-        low, high = values.min(initial=0), values.max(initial=0)
-        if not 0 <= low <= high < classes:
-            raise UserError(f"the {name} holds {low} to {high}, and classes are 0 to {classes - 1}")
+        if values.size and not 0 <= values.min() <= values.max() < classes:
+            held = f"{values.min()} to {values.max()}"
+            raise UserError(f"the {name} holds {held}, and classes are 0 to {classes - 1}")
     return np.bincount(truth * classes + prediction, minlength=classes**2).reshape(classes, -1)
 
 
@@ -199,8 +197,8 @@ class Scores:
     calibration_error : float or None
         The expected calibration error, 0 to 1.
     objects : array (K, 5) or None
-        See `count_objects`.
-    threshold_curve : array (99,) or None
+        Of each class how many were found, missed, merged and split, and how many are false alarms.
+    mean_iou_by_threshold : array (99,) or None
         The mean IoU for each of the `THRESHOLDS` of the probability of class 1.
     best_threshold : float or None
         The threshold nearest to 0.5 whose mean IoU is almost, by `CHANCE`, the highest.
@@ -230,59 +228,43 @@ class Scores:
             pixels, sure, right = self.calibration.T
             self.calibration_error = ratio(abs(sure - right).sum(), pixels.sum())
 
-        self.threshold_curve = self.best_threshold = None
+        self.mean_iou_by_threshold = self.best_threshold = None
         if "by_threshold" in counts and counts["by_threshold"][1].any():
             below = counts["by_threshold"].cumsum(axis=1)
             # (99, 2, 2): a confusion matrix for each threshold
             confusions = np.stack([below, below[:, -1:] - below], axis=-1).swapaxes(0, 1)[:99]
             curve = np.array([Scores(each, ignore_index).mean_iou for each in confusions])
             good = THRESHOLDS[curve >= curve.max() - CHANCE]
-            self.threshold_curve = curve
+            self.mean_iou_by_threshold = curve
             self.best_threshold = float(min(good, key=lambda threshold: abs(threshold - 0.5)))
 
     def as_json(self, class_names) -> dict:
-        """Return everything in a form that `json.dumps` takes.
+        """Return everything in a form that `json.dumps` takes: lists for arrays, by these names.
 
-        The keys are ``classes`` (the names), ``iou``, ``dice``, ``precision`` and ``recall`` (a
-        list each, None for a class that does not count), ``mean_iou``, ``pixel_accuracy``,
-        ``kappa`` and ``confusion`` (a list of rows); where they were counted ``calibration``, with
-        a list for the bins each, ``objects``, with a list for the classes each, and, of two
-        classes, ``mean_iou_by_threshold`` for the thresholds 0.01 to 0.99.
+        And ``classes``, the names. What was not counted, or would be 0 / 0, is None.
         """
-        names = ("iou", "dice", "precision", "recall", "mean_iou", "pixel_accuracy", "kappa")
-        result = {"classes": list(class_names)} | {name: getattr(self, name) for name in names}
-        result["confusion"] = self.confusion.tolist()
-        if self.calibration is not None:
-            pixels, sure, right = self.calibration.T.tolist()
-            result["calibration"] = {
-                "error": self.calibration_error,
-                "pixels": pixels,
-                "probability": list(map(ratio, sure, pixels)),
-                "share_right": list(map(ratio, right, pixels)),
-            }
-        if self.objects is not None:
-            names = [name.replace(" ", "_") for name in OUTCOMES]
-            result["objects"] = dict(zip(names, self.objects.T.tolist(), strict=True))
-        if self.threshold_curve is not None:
-            result["mean_iou_by_threshold"] = self.threshold_curve.tolist()
-        return result
+        scores = vars(self).items()
+        lists = {n: each.tolist() if isinstance(each, np.ndarray) else each for n, each in scores}
+        return {"classes": list(class_names), **lists}
 
     def table(self, class_names) -> str:
         """Return the scores as a table to read, one line a class."""
         true = self.confusion.sum(axis=1)
         shares = 100 * true / max(true.sum(), 1)
+        width = max(map(len, [*class_names, "calibration error"]))
+
+        def row(name, *cells):
+            return f"{name:{width}}" + "".join(f"{cell:>13}" for cell in cells)
+
+        lines = [row("class", "IoU", "Dice", "precision", "recall", "% of truth")]
         columns = (self.iou, self.dice, self.precision, self.recall)
-        rows = [("class", "IoU", "Dice", "precision", "recall", "% of truth")]
         for name, share, *scores in zip(class_names, shares, *columns, strict=True):
-            rows.append((name, *map(format_score, scores), f"{share:.1f}"))
+            lines.append(row(name, *map(format_score, scores), f"{share:.1f}"))
         totals = {"mean IoU": self.mean_iou, "pixel accuracy": self.pixel_accuracy}
         totals |= {"kappa": self.kappa, "calibration error": self.calibration_error}
-        lines = [*aligned(rows), ""]
-        lines += aligned([(name, format_score(total)) for name, total in totals.items()])
+        lines += ["", *(row(name, format_score(total)) for name, total in totals.items())]
         if self.objects is not None:
-            cells = self.objects.astype(str).tolist()
-            rows = [(name, *row) for name, row in zip(class_names, cells, strict=True)]
-            lines += ["", *aligned([("objects", *OUTCOMES), *rows])]
+            lines += ["", row("objects", *OUTCOMES), *map(row, class_names, *self.objects.T)]
         return "\n".join(lines)
 
 
@@ -294,13 +276,6 @@ def ratio(part, whole) -> float | None:
 def format_score(value: float | None) -> str:
     """Print a score, or a dash where there is none."""
     return "-" if value is None else f"{value:.4f}"
-
-
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Put the cells of each row into columns, the first to the left and the others to the right."""
-    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
-    layout = "  ".join([f"{{:{first}}}", *(f"{{:>{width}}}" for width in others)])
-    return [layout.format(*row) for row in rows]
 
 
 def evaluate(model, dataset, loss=None, **options) -> Scores:
@@ -326,9 +301,7 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
     return Scores(counts, model.ignore_index)
 
 
-def evaluate_each(
-    model, dataset, loss=None, *, objects=False, progress=False, **options
-) -> list[dict]:
+def evaluate_each(model, dataset, loss=None, *, objects=False, progress=False, **options) -> list:
     """Predict every image of a data set, and compare each by itself with its mask.
 
     Parameters
@@ -351,35 +324,30 @@ def evaluate_each(
         `count_by_threshold`; the ``loss``, summed over the tiles by their weights, and the sum of
         these; and ``objects`` (K, 5), see `count_objects`.
     """
-    bar = tqdm(range(len(dataset)), "evaluating", unit="image", disable=not progress)
-    return [compare_one(model, dataset, index, loss, objects, options) for index in bar]
-
-
-def compare_one(model, dataset, index: int, loss, objects: bool, options: dict) -> dict:
-    """Predict an image tile by tile, and compare it with its mask."""
-    image, mask, valid = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
     classes, ignored = model.network.config["classes"], model.ignore_index
-    tiles, whole = [], np.full(mask.shape, -1) if objects else None
-    for *window, logits in predict_tiles(model, image, valid=valid, **options):
-        truth, prediction = mask[tuple(window)], to_host(choose_class(model, logits))
-        probabilities = to_host(operations.softmax(without(ignored, logits))[0])
-        sure = np.take_along_axis(probabilities, prediction[..., np.newaxis], axis=-1)[..., 0]
-        counted = truth != ignored
-        right = (prediction == truth)[counted]
-        tile = {"confusion": confusion_matrix(truth, prediction, classes, ignored)}
-        tile["calibration"] = count_by_confidence(sure[counted], right)
-        if classes == 2:
-            of_class_1 = probabilities[..., 1][counted], truth[counted] == 1
-            tile["by_threshold"] = count_by_threshold(*of_class_1)
-        if loss:
-            weight = loss.weight(truth[np.newaxis])
-            value = float(loss(logits[np.newaxis], truth[np.newaxis])[0]) if weight else 0.0
-            tile["loss"] = np.array([weight * value, weight])
+    found = []
+    for index in tqdm(range(len(dataset)), "evaluating", unit="image", disable=not progress):
+        image, mask, valid = dataset.images[index], dataset.masks[index], dataset.valid_of(index)
+        tiles, whole = [], np.full(mask.shape, -1) if objects else None
+        for *window, logits in predict_tiles(model, image, valid=valid, **options):
+            truth, prediction = mask[tuple(window)], to_host(choose_class(model, logits))
+            probabilities = to_host(operations.softmax(without(ignored, logits))[0])
+            sure = np.take_along_axis(probabilities, prediction[..., np.newaxis], axis=-1)[..., 0]
+            counted = truth != ignored
+            tile = {"confusion": confusion_matrix(truth, prediction, classes, ignored)}
+            tile["calibration"] = count_by_confidence(sure[counted], (prediction == truth)[counted])
+            if classes == 2:
+                of_class_1 = probabilities[..., 1][counted], truth[counted] == 1
+                tile["by_threshold"] = count_by_threshold(*of_class_1)
+            if loss:
+                weight = loss.weight(truth[np.newaxis])
+                value = float(loss(logits[np.newaxis], truth[np.newaxis])[0]) if weight else 0.0
+                tile["loss"] = np.array([weight * value, weight])
+            if objects:
+                whole[tuple(window)] = np.where(counted, prediction, np.int64(-1))
+            tiles.append(tile)
+        found.append(add(tiles))
         if objects:
-            whole[tuple(window)] = np.where(counted, prediction, np.int64(-1))
-        tiles.append(tile)
-    total = add(tiles)
-    if objects:
-        pairs = [((mask[:, :] == k) & (k != ignored), whole == k) for k in range(classes)]
-        total["objects"] = np.stack([count_objects(*pair) for pair in pairs])
-    return total
+            pairs = [((mask[:, :] == k) & (k != ignored), whole == k) for k in range(classes)]
+            found[-1]["objects"] = np.stack([count_objects(*pair) for pair in pairs])
+    return found

@@ -23,7 +23,6 @@ for such a network the result always is that of the whole image.
 """
 
 import itertools
-import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Annotated
@@ -67,10 +66,10 @@ class Axis:
 
     Attributes
     ----------
-    starts : range
-        Where each tile begins; tiles touch, the last may reach beyond the image.
     tile : int
         What is kept of each window, a multiple of 2**depth.
+    tiles : list of slice
+        The tiles touch; the last is cut off where the image ends.
     window : int
         What the network sees at once.
     before : int
@@ -80,14 +79,21 @@ class Axis:
     """
 
     def __init__(self, network, length: int, tile: int, margin: int):
-        tiles = -(-length // tile)
-        self.tile = round_up(-(-length // tiles), 2**network.depth)
-        self.starts = range(0, length, self.tile)
-        self.window, self.before, self.skip = self.tile + 2 * margin, margin, margin
+        self.tile = tile = round_up(-(-length // -(-length // tile)), 2**network.depth)
+        self.tiles = [slice(n, min(n + tile, length)) for n in range(0, length, tile)]
+        self.window, self.before, self.skip = tile + 2 * margin, margin, margin
         if network.padding == "valid":  # the smallest window whose output holds the tile
-            sizes = itertools.count(self.tile)
-            self.window = next(n for n in sizes if (network.output_length(n) or 0) >= self.tile)
+            sizes = itertools.count(tile)
+            self.window = next(n for n in sizes if (network.output_length(n) or 0) >= tile)
             self.before, self.skip = (self.window - network.output_length(self.window)) // 2, 0
+
+    def seen(self, tile: slice) -> slice:
+        """Tell which pixels the network sees for a tile; some may lie beyond the image."""
+        return slice(tile.start - self.before, tile.start - self.before + self.window)
+
+    def kept(self, tile: slice) -> slice:
+        """Tell where a tile lies in the network's output for its window."""
+        return slice(self.skip, self.skip + tile.stop - tile.start)
 
 
 def full_margin(network) -> int:
@@ -113,7 +119,7 @@ def sliding_window(
     image,
     *,
     tile: Annotated[int, Range(1, 10**6)] = DEFAULT_TILE,
-    margin: Annotated[int | None, Range(0, 10**6)] = None,
+    margin: Annotated[int, Range(0, 10**6)] = DEFAULT_MARGIN,
     threads: Annotated[int | None, Range(1, 256)] = None,
     tta: bool = False,
     ignore_index: int | None = None,
@@ -122,9 +128,8 @@ def sliding_window(
     """Run the network over an image of any size, window by window.
 
     Memory is bounded by the windows that are computed at once, one for each thread or 4 on a GPU:
-    none is cut before its turn. Tile and margin are rounded up to a multiple of 2**depth. Without a
-    margin it is 64, or the `full_margin` where that is less; a network with valid padding takes its
-    own.
+    none is cut before its turn. Tile and margin are rounded up to a multiple of 2**depth. A margin
+    above the `full_margin` counts as that one; a network with valid padding takes its own.
 
     Parameters
     ----------
@@ -134,8 +139,8 @@ def sliding_window(
         The standardized image, on the host.
     tile : int
         Height and width of the tiles of the image in pixels.
-    margin : int, optional
-        Number of pixels seen around each tile (default: 64).
+    margin : int
+        Number of pixels seen around each tile.
     threads : int, optional
         Number of threads that share the work (default: all cores).
     tta : bool
@@ -159,34 +164,27 @@ def sliding_window(
         no sensible numbers, or the windows need more memory than there is.
     """
     check_image(network, image)
-    if tile < 1 or margin is not None and margin < 0:
+    if tile < 1 or margin < 0:
         raise UserError(f"tile {tile}, margin {margin}: they must be at least 1 and 0")
     network = network.eval()
     replicas = Replicas(for_inference(network) if operations.name == "fast" else network, threads)
     forward = [partial(average_over_turns, ignore_index=ignore_index)] if tta else []
-    if margin is None:
-        margin = min(DEFAULT_MARGIN, full_margin(network))
-    margin = round_up(margin, 2**network.depth)
-    height, width = image.shape[:2]
-    vertical = Axis(network, height, tile, margin)
-    horizontal = Axis(network, width, tile, margin)
-    corners = list(itertools.product(vertical.starts, horizontal.starts))
-    at_once = min(4 if device_name() == "cuda" else len(replicas.replicas), len(corners))
-    check_memory(
-        MEMORY_SHARE * at_once * summarize(network, vertical.window, horizontal.window).bytes,
-        f"predicting {at_once} windows of {vertical.window} x {horizontal.window} pixels at once",
-        "choose a smaller tile or margin, or fewer threads",
-    )
-    with tqdm(total=len(corners), unit="tile", leave=False, disable=not progress) as bar:
-        for first in range(0, len(corners), at_once):
-            group = corners[first : first + at_once]
-            windows = np.stack([cut(image, vertical, horizontal, *corner) for corner in group])
+    margin = round_up(min(margin, full_margin(network)), 2**network.depth)
+    vertical, horizontal = (Axis(network, n, tile, margin) for n in image.shape[:2])
+    tiles = list(itertools.product(vertical.tiles, horizontal.tiles))
+    at_once = min(4 if device_name() == "cuda" else len(replicas.replicas), len(tiles))
+    size = vertical.window, horizontal.window
+    what = f"predicting {at_once} windows of {size[0]} x {size[1]} pixels at once"
+    needed = MEMORY_SHARE * at_once * summarize(network, *size).bytes
+    check_memory(needed, what, "choose a smaller tile or margin, or fewer threads")
+    with tqdm(total=len(tiles), unit="tile", leave=False, disable=not progress) as bar:
+        for first in range(0, len(tiles), at_once):
+            group = tiles[first : first + at_once]
+            seen = [(vertical.seen(rows), horizontal.seen(columns)) for rows, columns in group]
+            windows = np.stack([read_mirrored(image, *window) for window in seen])
             outputs = replicas.logits(windows, *forward)
-            for (top, left), output in zip(group, outputs, strict=True):
-                rows = slice(top, min(top + vertical.tile, height))
-                columns = slice(left, min(left + horizontal.tile, width))
-                kept = output[vertical.skip :, horizontal.skip :]
-                yield rows, columns, kept[: rows.stop - top, : columns.stop - left]
+            for (rows, columns), output in zip(group, outputs, strict=True):
+                yield rows, columns, output[vertical.kept(rows), horizontal.kept(columns)]
             bar.update(len(group))
 
 
@@ -195,13 +193,6 @@ def check_image(network, image) -> None:
     channels = network.config["in_channels"]
     if len(image.shape) != 3 or image.shape[2] != channels or 0 in image.shape:
         raise UserError(f"the network takes images of {channels} channels, not {image.shape}")
-
-
-def cut(image, vertical: Axis, horizontal: Axis, top: int, left: int):
-    """Cut the window whose tile begins at (top, left) out of the image, mirrored at the borders."""
-    top, left = top - vertical.before, left - horizontal.before
-    rows = slice(top, top + vertical.window)
-    return read_mirrored(image, rows, slice(left, left + horizontal.window))
 
 
 def average_over_turns(network, windows, ignore_index: int | None = None):
@@ -239,9 +230,8 @@ def predict_probabilities(network, image, *, ignore_index=None, **options):
         On the host; each pixel's K values add up to 1.
     """
     result = np.empty((*image.shape[:2], network.config["classes"]), dtype=np.float32)
-    options["ignore_index"] = ignore_index
-    for rows, columns, logits in sliding_window(network, image, **options):
-        result[rows, columns] = to_host(operations.softmax(without(ignore_index, logits))[0])
+    for *window, logits in sliding_window(network, image, ignore_index=ignore_index, **options):
+        result[tuple(window)] = to_host(operations.softmax(without(ignore_index, logits))[0])
     return result
 
 
@@ -293,8 +283,7 @@ def predict_tiles(model, image, *, valid=None, **options) -> Iterator[tuple[slic
         return model.standardization.transform(image[rows, columns], data)
 
     standardized = Windowed(image.shape, np.float32, read)
-    options["ignore_index"] = model.ignore_index
-    return sliding_window(model.network, standardized, **options)
+    return sliding_window(model.network, standardized, ignore_index=model.ignore_index, **options)
 
 
 def choose_class(model, logits):
@@ -305,15 +294,11 @@ def choose_class(model, logits):
     logits = without(model.ignore_index, logits)
     if model.threshold is None:
         return logits.argmax(axis=-1)
-    # p > t where log p / (1 - p) > log t / (1 - t); the left side is the difference of the logits
-    limit = math.log(model.threshold / (1 - model.threshold))
-    return (logits[..., 1] - logits[..., 0] > limit).astype(np.uint8)
+    return (operations.softmax(logits)[0][..., 1] > model.threshold).astype(np.uint8)
 
 
 def without(ignore_index: int | None, logits):
     """Set the ignored class's logit to minus infinity, so that it can't be chosen."""
-    if ignore_index not in range(logits.shape[-1]):
+    if ignore_index is None:
         return logits
-    logits = logits.copy()
-    logits[..., ignore_index] = -xp.inf
-    return logits
+    return xp.where(xp.arange(logits.shape[-1]) == ignore_index, -xp.inf, logits)

@@ -106,9 +106,7 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
     checked = diagnosis.floating_arguments(arguments, names)
     # Random numbers of its own: whoever draws x from default_rng(0) must not get dy = x.
     rng = np.random.default_rng((seed, 2015))
-    y, backward, given = diagnosis.call_forward(function, arguments, names)
-    dy = random_like(y, rng)
-    gradients = diagnosis.call_backward(backward, y, dy, given, checked, names)
+    y, dy, gradients = diagnosis.call_twice(function, arguments, checked, names, rng)
 
     # A difference is judged beside the size of the gradient. An argument whose gradient is tiny
     # next to the others' (a bias before batch normalization has none at all) is judged on their
@@ -143,7 +141,7 @@ def check_gradients(function, *arguments, tolerance=1e-6, seed=0, coordinates=24
                 what = diagnosis.entry_name(name, argument, entry)
                 directions = {index: along(argument, entry)}
                 errors.append(error_along(directions, max(size, smallest_scale), what))
-        directions = {index: random_like(arguments[index], rng) for index in checked}
+        directions = {k: diagnosis.random_like(arguments[k], rng) for k in checked}
         # The sum may cancel to nearly nothing by chance; its terms' size tells the scale.
         products = (g * d for g, d in zip(gradients, directions.values(), strict=True))
         scale = max(sum(float((p * p).sum()) for p in products) ** 0.5, smallest_scale)
@@ -162,7 +160,7 @@ def check_layer(layer, *inputs, seed=0, **options):
     Parameters
     ----------
     layer : Layer
-        In training mode, or after ``eval(remember=True)``.
+        In training mode, or after ``eval(save_backward=True)``.
     *inputs : float64 arrays
         What its forward takes.
     seed, **options
@@ -252,9 +250,8 @@ def slope(f, tolerance, scale):
 
 def along(argument, entry):
     """Make the direction in which one entry of an argument, given by its number, moves alone."""
-    direction = np.zeros(argument.shape, argument.dtype)
-    direction.flat[entry] = 1
-    return to_device(direction)
+    row = np.eye(1, argument.size, entry, argument.dtype)
+    return to_device(row.reshape(argument.shape))
 
 
 def numerical_gradient(function, argument, dy=1.0):
@@ -304,9 +301,8 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
         If the two products differ.
     """
     names = diagnosis.argument_names(function, 1)
-    result, backward, given = diagnosis.call_forward(function, [x], names)
-    y = random_like(result, np.random.default_rng((seed, 2015)))
-    (adjoint,) = diagnosis.call_backward(backward, result, y, given, [0], names)
+    rng = np.random.default_rng((seed, 2015))
+    result, y, (adjoint,) = diagnosis.call_twice(function, [x], [0], names, rng)
     forth, back = float((result * y).sum()), float((x * adjoint).sum())
     scale = float(((result * y) ** 2).sum() ** 0.5 + ((x * adjoint) ** 2).sum() ** 0.5)
     error = abs(forth - back) / scale if scale else 0.0
@@ -315,8 +311,3 @@ def check_adjoint(function, x, tolerance=1e-12, seed=0):
         products = f"<A x, y> = {forth:.15g}, but <x, backward(y)> = {back:.15g}"
         raise GradientError(f"backward is not the adjoint: {products}\n{message or ''}", kind)
     return error
-
-
-def random_like(array, rng):
-    """Draw normal numbers in the shape and dtype of an array, on its device."""
-    return to_device(np.asarray(rng.standard_normal(array.shape), dtype=array.dtype))

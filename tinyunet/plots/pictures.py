@@ -200,7 +200,7 @@ def draw_calibration(scores: Scores) -> Image.Image:
 
 def draw_threshold_curve(scores: Scores, class_name: str) -> Image.Image:
     """Draw the mean IoU of a model of two classes over the probability of class 1 asked for."""
-    curve, best = scores.threshold_curve, scores.best_threshold
+    curve, best = scores.mean_iou_by_threshold, scores.best_threshold
     with figure_of(5, 3.6) as figure:
         axes = figure.subplots()
         axes.plot(THRESHOLDS, curve, color=BLUE)
@@ -239,10 +239,6 @@ def plot_curves(metrics: Iterable[Mapping], path: str | Path) -> None:
         above.set(ylim=(0, 1.05 * min(max(values), 3 * np.percentile(values, 95))), ylabel="loss")
         above.legend(loc="upper right", ncols=2)
         below.plot(*iou, ".-", color=GREEN)
-        if iou.size:
-            step, best = iou[:, iou[1].argmax()]
-            below.plot(step, best, "o", color=GREEN, label=f"best {best:.3f}, at step {step:g}")
-            below.legend(loc="lower right")
         below.set(ylim=(0, 1.02), ylabel="validation mean IoU", xlabel="step")
         below.set_xlim(left=0)
         save_picture(as_image(figure), path)

@@ -18,7 +18,7 @@ def rare_in_validation(counts, validation_counts, class_names: list[str]) -> str
     """
     shares, validation_shares = counts / counts.sum(), validation_counts / validation_counts.sum()
     rare = [
-        f"{name} ({there:.2%} of the pixels there, {here:.2%} here)"
+        f"{name} ({100 * there:.2f} % of the pixels there, {100 * here:.2f} % here)"
         for name, here, there in zip(class_names, shares, validation_shares, strict=True)
         if there < here / 5
     ]
