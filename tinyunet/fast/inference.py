@@ -8,21 +8,17 @@ another. So does a convolution, with its weights and bias: one can do it for bot
 
 **In the band.** Bias and ReLU are applied to a band of the output while it is in the cache.
 
-**Nothing for backward.** Pooling does not look for the winners. And what a skip connection joins
-is put side by side a band at a time, by the convolution after it.
+**Nothing joined.** What a skip connection joins is put side by side a band at a time, by the
+convolution after it.
 """
 
 import copy
-from functools import reduce
 
 from tinyunet.backend import Array, xp
-from tinyunet.fast.bands import bands
 from tinyunet.fast.convolution import correlate
-from tinyunet.fast.threads import for_each
 from tinyunet.nn.functional.concatenation import crop
-from tinyunet.nn.functional.pooling import check_divisible
 from tinyunet.nn.functional.shapes import border_widths
-from tinyunet.nn.layers import BatchNorm2d, Concat, Conv2d, MaxPool2d, ReLU, Sequential
+from tinyunet.nn.layers import BatchNorm2d, Concat, Conv2d, ReLU, Sequential
 from tinyunet.nn.module import Layer, Parameter
 
 
@@ -45,7 +41,7 @@ def simplified(layer: Layer) -> Layer:
             setattr(layer, name, replaced.get(id(value), value))
     if isinstance(layer, Sequential):
         return merged(layer)
-    simple = {Conv2d: Convolution, MaxPool2d: Pool, Concat: Parts}
+    simple = {Conv2d: Convolution, Concat: Parts}
     return simple[type(layer)](layer) if type(layer) in simple else layer
 
 
@@ -84,29 +80,6 @@ class Convolution(Layer):
         """Convolve (N, H, W, C), or (N, H, W, S) and (N, H, W, C), to (N, OH, OW, F)."""
         images, bias = x if isinstance(x, tuple) else (x,), self.bias and self.bias.data
         y, _ = correlate(images, self.weight.data, bias, self.stride, self.border, relu=self.relu)
-        return y
-
-
-class Pool(Layer):
-    """Max pooling that keeps nothing for backward."""
-
-    def __init__(self, layer: MaxPool2d):
-        self.size = layer.size
-
-    def forward(self, x: Array) -> Array:
-        """Reduce (N, H, W, C) to (N, H / size, W / size, C)."""
-        check_divisible(x.shape, self.size)
-        images, height, width, channels = x.shape
-        y = xp.empty((images, height // self.size, width // self.size, channels), dtype=x.dtype)
-
-        def fill(band: tuple) -> None:
-            some_images, rows = band
-            starts = range(self.size)
-            inside = x[some_images, rows.start * self.size : rows.stop * self.size]
-            tallest = reduce(xp.maximum, [inside[:, u :: self.size] for u in starts])
-            y[band] = reduce(xp.maximum, [tallest[:, :, v :: self.size] for v in starts])
-
-        for_each(fill, bands(y.shape, self.size**2 * channels * x.itemsize))
         return y
 
 

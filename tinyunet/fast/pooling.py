@@ -1,7 +1,8 @@
-"""Max pooling without moving a pixel: the windows' places are compared, one with the next."""
+"""Max pooling without moving a pixel: the windows' places are compared with their maximum."""
 
 from collections.abc import Callable
 from functools import reduce
+from itertools import product
 
 from tinyunet.backend import Array, xp
 from tinyunet.nn.functional.pooling import check_divisible
@@ -10,25 +11,20 @@ from tinyunet.nn.functional.pooling import check_divisible
 def max_pool2d(x: Array, size: int = 2) -> tuple[Array, Callable]:
     """Do what `tinyunet.nn.functional.max_pool2d` does.
 
-    ``x[:, u::size, v::size]`` is what all windows have at their place (u, v). Backward needs to
-    know only who won: one small integer for each window.
+    ``x[:, u::size, v::size]`` is what all windows have at their place (u, v). Who won is found out
+    in backward: what it needs for that, x and y, the layers before and after keep anyway.
     """
     check_divisible(x.shape, size)
     # The largest of each `size` rows, then of each `size` columns.
     rows = reduce(xp.maximum, [x[:, u::size] for u in range(size)])
     y = reduce(xp.maximum, [rows[:, :, v::size] for v in range(size)])
-    # How many places lie before the winner, in reading order. Counted from the last place back:
-    # none if the maximum is here, else one more than from the next place on.
-    places = [(u, v) for u in range(size) for v in range(size)]
-    winner = xp.zeros(y.shape, dtype=xp.min_scalar_type(len(places)))
-    for u, v in reversed(places[:-1]):
-        winner = (x[:, u::size, v::size] != y) * (winner + winner.dtype.type(1))
-    image_shape = x.shape
 
     def backward(dy: Array) -> Array:
-        dx = xp.empty(image_shape, dtype=dy.dtype)
-        for index, (u, v) in enumerate(places):
-            xp.multiply(dy, winner == index, out=dx[:, u::size, v::size])
+        dx, open_windows = xp.empty(x.shape, dtype=dy.dtype), xp.ones(y.shape, dtype=bool)
+        for u, v in product(range(size), repeat=2):  # the first maximum in reading order wins
+            won = (x[:, u::size, v::size] == y) & open_windows
+            open_windows ^= won
+            xp.multiply(dy, won, out=dx[:, u::size, v::size])
         return dx
 
     return y, backward
