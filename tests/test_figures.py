@@ -55,7 +55,7 @@ def test_every_figure_stands_in_its_chapter_and_no_drawing_is_left_over(make):
     shown = {(page, path) for page, _, path in CHAPTER_PICTURES if path.endswith(".svg")}
     narrow = {(page, path) for page, path in drawn if path.endswith("_narrow.svg")}
     assert drawn - narrow == shown
-    assert {(page, path.replace("_narrow", "")) for page, path in narrow} <= shown
+    assert {(page, path.replace("_narrow", "")) for page, path in narrow} == shown
     assert {path for _, path in drawn} == {f"images/{f.name}" for f in DOCS.glob("images/*.svg")}
 
 

@@ -44,4 +44,3 @@ def applicability_places(quick):
 
 
 FIGURES = {"applicability_places": applicability_places}
-NARROW = tuple(FIGURES)

@@ -49,4 +49,3 @@ def draw(axes, names, marked, left=0):
 
 
 FIGURES = {"arrays_layout": arrays_layout}
-NARROW = ("arrays_layout",)

@@ -61,4 +61,3 @@ FIGURES = {
     "batch_normalization_channels": batch_normalization_channels,
     "batch_normalization_runs": batch_normalization_runs,
 }
-NARROW = tuple(FIGURES)

@@ -66,4 +66,3 @@ FIGURES = {
     "checking_gradients_idea": checking_gradients_idea,
     "checking_gradients_v": checking_gradients_v,
 }
-NARROW = ("checking_gradients_idea", "checking_gradients_v")

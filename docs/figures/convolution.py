@@ -226,11 +226,3 @@ FIGURES = {
     "convolution_backward": convolution_backward,
     "convolution_turned": convolution_turned,
 }
-NARROW = (
-    "convolution_idea",
-    "convolution_channels",
-    "convolution_arithmetic",
-    "convolution_im2col",
-    "convolution_backward",
-    "convolution_turned",
-)

@@ -74,4 +74,3 @@ FIGURES = {
     "cross_entropy_idea": cross_entropy_idea,
     "cross_entropy_curves": cross_entropy_curves,
 }
-NARROW = ("cross_entropy_idea", "cross_entropy_curves")

@@ -59,4 +59,3 @@ def dice_loss_gradient(quick):
 
 
 FIGURES = {"dice_loss_gradient": dice_loss_gradient}
-NARROW = ("dice_loss_gradient",)

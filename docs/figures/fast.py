@@ -39,4 +39,3 @@ def fast_bands(quick):
 
 
 FIGURES = {"fast_bands": fast_bands}
-NARROW = ("fast_bands",)

@@ -2,8 +2,8 @@
 
 Each script beside this one belongs to a chapter and lists its figures in `FIGURES`: the name of the
 picture, and the function that draws it. A function takes `quick`: if true, whatever has to be
-trained is trained for a few steps only, to see that it draws (the tests do this). Those in `NARROW`
-are drawn a second time for narrow screens, and saved as ``NAME_narrow.svg``.
+trained is trained for a few steps only, to see that it draws (the tests do this). Each is drawn a
+second time for narrow screens, and saved as ``NAME_narrow.svg``; what both show is trained once.
 
     python docs/figures/make.py                    # all of them
     python docs/figures/make.py convolution
@@ -29,7 +29,7 @@ def figures(chapter):
     """List a chapter's figures: name of the picture and the function that draws it."""
     module = importlib.import_module(chapter)
     drawings = {name: functools.partial(in_style, draw) for name, draw in module.FIGURES.items()}
-    for name in getattr(module, "NARROW", ()):
+    for name in module.FIGURES:
         drawings[f"{name}_narrow"] = functools.partial(drawings[name], narrow=True)
     return drawings
 

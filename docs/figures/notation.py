@@ -30,4 +30,3 @@ def notation_axes(quick):
 
 
 FIGURES = {"notation_axes": notation_axes}
-NARROW = ("notation_axes",)

@@ -35,4 +35,3 @@ def pooling_winners(quick):
 
 
 FIGURES = {"pooling_winners": pooling_winners}
-NARROW = ("pooling_winners",)

@@ -64,4 +64,3 @@ FIGURES = {
     "rare_classes_starts": rare_classes_starts,
     "rare_classes_borders": rare_classes_borders,
 }
-NARROW = tuple(FIGURES)

@@ -36,4 +36,3 @@ def scores_accuracy(quick):
 
 
 FIGURES = {"scores_accuracy": scores_accuracy}
-NARROW = ("scores_accuracy",)

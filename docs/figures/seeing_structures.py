@@ -263,4 +263,3 @@ FIGURES = {
     "seeing_structures_window": seeing_structures_window,
     "seeing_structures_models": seeing_structures_models,
 }
-NARROW = tuple(FIGURES)

@@ -120,4 +120,3 @@ FIGURES = {
     "skip_connections_cut": skip_connections_cut,
     "skip_connections_gradient": skip_connections_gradient,
 }
-NARROW = tuple(FIGURES)

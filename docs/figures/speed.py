@@ -118,4 +118,3 @@ def title(work):
 
 
 FIGURES = {"speed_ratios": speed_ratios, "speed_roofline": speed_roofline}
-NARROW = tuple(FIGURES)

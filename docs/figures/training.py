@@ -273,4 +273,3 @@ FIGURES = {
     "training_schedule": training_schedule,
     "training_curves": training_curves,
 }
-NARROW = tuple(FIGURES)

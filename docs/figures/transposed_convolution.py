@@ -61,4 +61,3 @@ FIGURES = {
     "transposed_convolution_stamps": transposed_convolution_stamps,
     "transposed_convolution_checkerboard": transposed_convolution_checkerboard,
 }
-NARROW = ("transposed_convolution_stamps", "transposed_convolution_checkerboard")

@@ -106,4 +106,3 @@ FIGURES = {
     "whole_scene_seams": whole_scene_seams,
     "whole_scene_margin": whole_scene_margin,
 }
-NARROW = tuple(FIGURES)

@@ -341,4 +341,3 @@ FIGURES = {
     "wiring_receptive_field": wiring_receptive_field,
     "wiring_levels": wiring_levels,
 }
-NARROW = tuple(FIGURES)

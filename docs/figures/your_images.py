@@ -54,4 +54,3 @@ def your_images_errors(quick):
 
 
 FIGURES = {"your_images_mask": your_images_mask, "your_images_errors": your_images_errors}
-NARROW = tuple(FIGURES)
