@@ -125,7 +125,7 @@ def test_no_block_is_better_than_the_best(strips, fraction, seed):
     for start in range(strips - (last - first) + 1):
         share = counts[start : start + last - first].sum(axis=0)[total > 0] / total[total > 0]
         other = min((share / fraction).min(), ((1 - share) / (1 - fraction)).min())
-        assert other <= score + 1e-9
+        assert other <= score + 0.1 + 1e-9  # a block at an end is preferred, up to a tenth
 
 
 @given(

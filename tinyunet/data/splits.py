@@ -138,7 +138,8 @@ def best_block(counts: np.ndarray, fraction: float) -> tuple[float, int, int]:
     # The share of each class in each block, (blocks, K).
     shares = ((sums[width:] - sums[:-width]) / np.maximum(total, 1))[:, total > 0]
     scores = np.minimum(shares / fraction, (1 - shares) / (1 - fraction)).min(axis=1)
-    first = int(scores.round(9).argmax())
+    scores[1:-1] -= 0.1  # those at the ends have one border only, and the last comes first
+    first = len(scores) - 1 - int(scores[::-1].round(9).argmax())
     return float(scores[first]), first, first + width
 
 
