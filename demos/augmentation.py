@@ -18,9 +18,9 @@ from tinyunet.data.augmentation import (
     augment,
     elastic_deformation,
     random_brightness_contrast,
-    random_crop,
     random_flip,
     random_rot90,
+    random_window,
 )
 from tinyunet.data.dataset import load_pairs
 from tinyunet.data.pairing import Pair
@@ -28,7 +28,7 @@ from tinyunet.data.scenes import CLASS_COLORS, CLASSES, paint_scene
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
 from tinyunet.plots.colors import PALETTE, as_rgb
-from tinyunet.plots.pictures import contact_sheet
+from tinyunet.plots.pictures import draw_grid
 
 
 def variants(image, mask, crop, rng):
@@ -47,8 +47,9 @@ def variants(image, mask, crop, rng):
     yield "quarter turn", *different(random_rot90)
     yield "another light", random_brightness_contrast(image, rng), mask
     yield "elastic bend", *elastic_deformation(image, mask, rng)
-    cut, its_mask = random_crop(image, mask, crop, rng)
-    yield f"all, and a crop of {crop}", *augment(cut, its_mask, rng, elastic=True)
+    window = random_window(image, crop, rng)
+    cropped = image[window], mask[window]
+    yield f"all, and a crop of {crop}", *augment(*cropped, rng, elastic=True)
 
 
 def with_lattice(image, lines=8):
@@ -96,8 +97,10 @@ def main(arguments=None):
         # Back to the numbers of the picture, so that its light can be compared.
         visible = np.rint(changed * std + mean).clip(0, 255).astype(np.uint8)
         panels.append((title, visible, its_mask))
+    cells = [[(title, image), ("with its mask", image, mask)] for title, image, mask in panels]
+    rows = [first + second for first, second in zip(cells[::2], cells[1::2], strict=True)]
     colors = CLASS_COLORS if options.image is None else PALETTE
-    save_picture(contact_sheet(panels, names, options.ignore_index, colors=colors), options.out)
+    save_picture(draw_grid(rows, names, options.ignore_index, colors=colors), options.out)
     print(f"The picture: {options.out}")
     print(describe(panels))
 

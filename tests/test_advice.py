@@ -1,28 +1,8 @@
 """The warnings: given when there is a reason, and only then."""
 
-import numpy as np
 import pytest
 
 from tinyunet.training import diagnostics
-
-
-def test_a_class_that_validation_hardly_holds_is_named_with_its_shares():
-    names, counts = ["ground", "blob"], np.array([9430, 570])
-    said = diagnostics.rare_in_validation(counts, np.array([9934, 66]), names)
-    assert "blob (0.66 % of the pixels there, 5.70 % here)" in said and "ground" not in said
-    assert "--val-fraction" in said
-    assert "blob (0.00 %" in diagnostics.rare_in_validation(counts, np.array([100, 0]), names)
-
-
-@pytest.mark.parametrize("validation_counts", [[986, 14], [500, 500], [1, 2]])
-def test_a_class_with_a_fifth_of_its_share_in_validation_is_enough(validation_counts):
-    counts = np.array([94.3, 5.7])
-    assert diagnostics.rare_in_validation(counts, np.array(validation_counts), ["a", "b"]) is None
-
-
-def test_a_class_that_is_nowhere_is_no_reason_to_warn():
-    counts = np.array([5, 5, 0])
-    assert diagnostics.rare_in_validation(counts, counts, ["a", "b", "c"]) is None
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,12 @@ from tinyunet.data.augmentation import (
     augment,
     check_crop,
     random_brightness_contrast,
-    random_crop,
     random_flip,
     random_rot90,
     random_window,
     sample_batch,
 )
-from tinyunet.data.dataset import ClassPixels, Dataset
+from tinyunet.data.dataset import ClassPixels, Dataset, read_mirrored
 from tinyunet.errors import UserError
 from tinyunet.nn.standardization import Standardization
 
@@ -33,6 +32,11 @@ def positions(height, width):
     rows, columns = np.indices((height, width))
     image = np.stack([rows, columns], axis=-1).astype(np.float32)
     return image, rows * 1000 + columns
+
+
+def random_crop(image, mask, size, rng):
+    window = random_window(image, size, rng)
+    return read_mirrored(image, *window), read_mirrored(mask, *window)
 
 
 def assert_together(image, mask):

@@ -124,12 +124,6 @@ def test_pieces_of_different_classes_are_different_objects():
     assert components[0, 0] == components[0, 1] != components[0, 4]
 
 
-def test_no_width_is_refused():
-    pytest.importorskip("scipy")
-    with pytest.raises(UserError, match="sigma above 0"):
-        border_weights(np.zeros((2, 3), int), sigma=0)
-
-
 def test_without_scipy_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
     with pytest.raises(UserError, match="needs scipy: pip install"):

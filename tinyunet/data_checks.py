@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tinyunet.atomic_io import make_folder, save_picture, save_text
 from tinyunet.data.augmentation import check_crop
@@ -20,7 +19,10 @@ from tinyunet.data.dataset import Dataset, count_classes, load_pairs, refusals
 from tinyunet.data.images import blocks, listed, plain
 from tinyunet.data.pairing import match
 from tinyunet.errors import UserError
-from tinyunet.plots.pictures import contact_sheet
+from tinyunet.nn.unet import UNet
+from tinyunet.plots.pictures import draw_grid
+
+SHOWN = 12  # images on the contact sheet, at most
 
 
 @dataclass
@@ -126,9 +128,7 @@ def examine(
         return report
     with refusals(report.problems):
         check_crop(report.dataset, crop_size)
-    if crop_size % 2**depth:
-        text = f"crops of {crop_size} cannot be halved {depth} times: give a multiple of {2**depth}"
-        report.problems.append(text)
+        UNet(1, 2, base_channels=1, depth=depth).check_size(crop_size, crop_size)
     if np.count_nonzero(report.pixels) == 1:
         report.problems.append("the masks hold a single class: there is nothing to tell apart")
     if val_images is None:
@@ -192,13 +192,10 @@ def save_report(report: Report, out_dir: str | Path) -> None:
     save_text(report.text(), out_dir / "report.txt")
     if report.table is not None:
         save_text(f"{report.table}\n", out_dir / "classes.txt")
-    if len(report.dataset):
-        save_picture(draw_contact_sheet(report), out_dir / "contact_sheet.png")
-
-
-def draw_contact_sheet(report: Report, most: int = 12) -> Image.Image:
-    """Show masks in color over their images: at most so many, spread over the data set."""
     data, table = report.dataset, report.table
-    chosen = np.linspace(0, len(data) - 1, min(len(data), most)).round().astype(int)
-    panels = [(data.stems[k], data.images[k], data.masks[k]) for k in chosen]
-    return contact_sheet(panels, list(table.names), table.ignore_index)
+    if len(data):  # masks in color over their images, spread over the data set
+        chosen = np.linspace(0, len(data) - 1, min(len(data), SHOWN)).round().astype(int)
+        pairs = [(data.stems[k], data.images[k], data.masks[k]) for k in chosen]
+        rows = [[(stem, image), ("with its mask", image, mask)] for stem, image, mask in pairs]
+        sheet = draw_grid(rows, table.names, table.ignore_index)
+        save_picture(sheet, out_dir / "contact_sheet.png")

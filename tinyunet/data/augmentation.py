@@ -19,32 +19,12 @@ from tinyunet.nn.standardization import Standardization
 BALANCED = 1 / 3  # of the crops, where classes are balanced
 
 
-def random_crop(image, mask, size, rng):
-    """Cut a random window out of image and mask, every position equally likely.
-
-    A side shorter than the window is extended by mirroring.
-
-    Parameters
-    ----------
-    image : array (H, W, C)
-    mask : array (H, W)
-    size : int or (int, int)
-        Height and width of the window, in pixels; one number for a square.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    image, mask : arrays (height, width, C) and (height, width)
-    """
-    window = random_window(image, size, rng)
-    return read_mirrored(image, *window), read_mirrored(mask, *window)
-
-
 def random_window(image, size, rng, pixel=(None, None)):
-    """Choose where to cut an image: its rows and columns, as slices; see `random_crop`.
+    """Choose where to cut an image: its rows and columns, as slices, every place equally likely.
 
-    Where the image is smaller than the window, they reach beyond it, for `read_mirrored`. With a
-    `pixel` (row, column), all windows that hold it are equally likely.
+    The size is one number, or height and width. Where the image is smaller than the window, they
+    reach beyond it, for `read_mirrored`. With a `pixel` (row, column), all windows that hold it are
+    equally likely.
     """
     sizes = (size, size) if isinstance(size, int) else size
     window = []

@@ -17,7 +17,7 @@ large; at the outer border of a lone cell :math:`d_2` is large and nothing is ad
 
 import numpy as np
 
-from tinyunet.errors import UserError, import_extra
+from tinyunet.errors import import_extra
 
 
 def suggest_class_weights(counts, ignore_index: int | None = None) -> list[float]:
@@ -112,10 +112,8 @@ def border_weights(instances, w0=10.0, sigma=5.0):
     Raises
     ------
     UserError
-        If scipy is missing, or sigma is not above 0.
+        If scipy is missing.
     """
-    if not sigma > 0:
-        raise UserError(f"a border weight needs a sigma above 0, not {sigma}")
     ndimage = scipys_ndimage()
     nearest = np.full(instances.shape, np.inf)
     second = np.full(instances.shape, np.inf)

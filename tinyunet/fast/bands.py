@@ -43,35 +43,30 @@ def bands(
                 yield slice(image, image + 1), slice(first, min(first + rows, height))
 
 
-def padded_band(images: tuple[Array, ...], band: Band, products: Any, border: tuple) -> Array:
+def padded_band(x: Array, band: Band, products: Any, border: tuple) -> Array:
     """Cut out what the windows of a band see of an image, zeros in place of the border.
 
-    Of several `images` (N, H, W, C), the channels are put side by side. The rows are those of whole
-    tiles of `products` (see `tinyunet.fast.patches`).
+    The rows are those of whole tiles of `products` (see `tinyunet.fast.patches`).
     """
     (numbers, rows), (kernel_height, _), (down, _) = band, products.kernel_size, products.stride
     (top, _), (left, right) = border
-    _, height, width, _ = images[0].shape
+    _, height, width, channels = x.shape
     first = rows.start * down - top
     row_count = -(-(rows.stop - rows.start) // products.tile) * products.tile
     last = first + (row_count - 1) * down + kernel_height
     # (A wide border can hold a band's windows alone: then they touch no row.)
-    parts = [image[numbers, max(first, 0) : max(min(last, height), 0)] for image in images]
-    if len(parts) == 1 and first >= 0 and last <= height and left == right == 0:
-        return parts[0]
-    channels = sum(part.shape[3] for part in parts)
-    shape = (len(parts[0]), last - first, left + width + right, channels)
-    above = max(-first, 0)
+    part = x[numbers, max(first, 0) : max(min(last, height), 0)]
+    if first >= 0 and last <= height and left == right == 0:
+        return part
+    above, below = max(-first, 0), max(-first, 0) + part.shape[1]
+    shape = (len(part), last - first, left + width + right, channels)
     if device_name() == "cuda":  # one kernel launch
-        padded = xp.zeros(shape, dtype=parts[0].dtype)
+        padded = xp.zeros(shape, dtype=x.dtype)
     else:  # the border alone
-        padded = xp.empty(shape, dtype=parts[0].dtype)
-        padded[:, :above] = padded[:, above + parts[0].shape[1] :] = 0
+        padded = xp.empty(shape, dtype=x.dtype)
+        padded[:, :above] = padded[:, below:] = 0
         padded[:, :, :left] = padded[:, :, left + width :] = 0
-    inside = padded[:, above:, left : left + width]
-    for part in parts:
-        inside[:, : part.shape[1], :, : part.shape[3]] = part
-        inside = inside[..., part.shape[3] :]
+    padded[:, above:below, left : left + width] = part
     return padded
 
 

@@ -18,7 +18,7 @@ the kernel has three rows, Winograd's algorithm (`tinyunet.fast.winograd`).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from tinyunet.backend import Array, device_name, xp
 from tinyunet.fast import winograd
@@ -46,7 +46,7 @@ def conv2d(
     check_convolution(x, weight, bias, image_axis=2, output_axis=3)
     kernel_size, image_shape, stride = weight.shape[:2], x.shape, pair(stride)
     border = border_widths(padding, kernel_size, stride)
-    y, _ = correlate((x,), weight, bias, stride, border)
+    y, _ = correlate(x, weight, bias, stride, border)
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
         if input_gradient:
@@ -70,7 +70,7 @@ def conv_transpose2d(
 
     def backward(dy: Array, input_gradient: bool = True) -> tuple:
         if input_gradient:
-            dx, dweight = correlate((dy,), weight, None, stride, border, partner=x)
+            dx, dweight = correlate(dy, weight, None, stride, border, partner=x)
         else:
             dx, dweight = None, weight_gradient(dy, x, kernel_size, stride, border)
         return (dx, dweight) if bias is None else (dx, dweight, sum_over_pixels(dy))
@@ -82,7 +82,7 @@ def conv_transpose2d(
 
 
 def correlate(
-    images: tuple[Array, ...],
+    x: Array,
     weight: Array,
     bias: Array | None,
     stride: tuple,
@@ -94,12 +94,11 @@ def correlate(
 ) -> tuple[Array, Array | None]:
     """Convolution forward, in bands: (N, H, W, C) to y (N, OH, OW, F).
 
-    The channels of several `images` count as those of one. The kernel may be `turned` around, its
-    channels in and out exchanged. Bias and ReLU, where they are wanted, are applied while the band
-    is in the cache. With a `partner` of the shape of y, the same patches also give the gradient of
-    the sum of ``partner * y`` with respect to the kernel.
+    The kernel may be `turned` around, its channels in and out exchanged. Bias and ReLU, where they
+    are wanted, are applied while the band is in the cache. With a `partner` of the shape of y, the
+    same patches also give the gradient of the sum of ``partner * y`` with respect to the kernel.
     """
-    x, kernel_size = images[0], weight.shape[:2]
+    kernel_size = weight.shape[:2]
     size = output_size(x.shape, kernel_size, stride, border)
     products = products_for(kernel_size, stride, (len(x), *size), turned)
     matrices = products.matrices(weight)
@@ -114,7 +113,7 @@ def correlate(
         if relu:
             xp.maximum(y_band, 0, out=y_band)
 
-    return y, work_through(images, products, border, y.shape, fill, partner)
+    return y, work_through(x, products, border, y.shape, fill, partner)
 
 
 def correlate_adjoint(
@@ -138,7 +137,7 @@ def correlate_adjoint(
         for size, (before, after) in zip(kernel_size, border, strict=True)
     )
     if stride == (1, 1) and min(map(min, turned_border)) >= 0:
-        return correlate((dy,), weight, bias, stride, turned_border, turned=True, partner=partner)
+        return correlate(dy, weight, bias, stride, turned_border, turned=True, partner=partner)
     dweight = None
     if partner is not None:
         dweight = weight_gradient(partner, dy, tuple(kernel_size), stride, border)
@@ -185,11 +184,11 @@ def blocks_in_bands(dy: Array, matrix: Array, image_shape: tuple, bias: Array | 
 def weight_gradient(x: Array, dy: Array, kernel_size: tuple, stride: tuple, border: tuple) -> Array:
     """Convolution's ``dweight`` (KH, KW, C, F), without its ``dx``."""
     products = products_for(kernel_size, stride, dy.shape[:3])
-    return work_through((x,), products, border, dy.shape, partner=dy)
+    return work_through(x, products, border, dy.shape, partner=dy)
 
 
 def work_through(
-    images: tuple[Array, ...],
+    x: Array,
     products: Products,
     border: tuple,
     shape: tuple,
@@ -201,12 +200,11 @@ def work_through(
     ``fill(band, patches)`` computes the output. With a `partner` (N, OH, OW, F), the result is the
     gradient of the kernel: each band's patches, transposed, times its partner.
     """
-    channels = sum(image.shape[3] for image in images)
 
     def sum_over(some_bands: list) -> Array | None:
         total = None
         for band in some_bands:
-            patches = products.patches(padded_band(images, band, products, border))
+            patches = products.patches(padded_band(x, band, products, border))
             if fill is not None:
                 fill(band, patches)
             if partner is not None:
@@ -214,7 +212,9 @@ def work_through(
                 total = part if total is None else xp.add(total, part, out=total)
         return total
 
-    all_bands = list(bands_for(products, shape, channels, images[0].itemsize))
+    patch_bytes = products.patch_length * x.shape[3] * x.itemsize
+    kernel_bytes = products.values * products.kernel_size[1] * x.shape[3] * shape[3] * x.itemsize
+    all_bands = list(bands(shape, patch_bytes, kernel_bytes, products.tile))
     shares = [[band] for band in all_bands] if partner is None else split_evenly(all_bands)
     first, *others = for_each(sum_over, shares)
     return None if partner is None else products.gradient_of_weight(sum(others, start=first))
@@ -231,10 +231,3 @@ def products_for(
     if suitable and math.prod(output_size) >= winograd.MIN_PIXELS:
         return winograd.WinogradProducts(kernel_size[1], turned)
     return PatchProducts(kernel_size, stride, turned)
-
-
-def bands_for(products: Products, shape: tuple, channels: int, itemsize: int) -> Iterator[Band]:
-    """Cut an output (N, OH, OW, F) into bands whose patches, from `channels`, stay in the cache."""
-    patch_bytes = products.patch_length * channels * itemsize
-    kernel_bytes = products.values * products.kernel_size[1] * channels * shape[3] * itemsize
-    return bands(shape, patch_bytes, kernel_bytes, products.tile)

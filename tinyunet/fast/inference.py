@@ -7,18 +7,14 @@ another. So does a convolution, with its weights and bias: one can do it for bot
 .. math:: s \, (w * x + b - \mu) + \beta = (s w) * x + (s (b - \mu) + \beta)
 
 **In the band.** Bias and ReLU are applied to a band of the output while it is in the cache.
-
-**Nothing joined.** What a skip connection joins is put side by side a band at a time, by the
-convolution after it.
 """
 
 import copy
 
 from tinyunet.backend import Array, xp
 from tinyunet.fast.convolution import correlate
-from tinyunet.nn.functional.concatenation import crop
 from tinyunet.nn.functional.shapes import border_widths
-from tinyunet.nn.layers import BatchNorm2d, Concat, Conv2d, ReLU, Sequential
+from tinyunet.nn.layers import BatchNorm2d, Conv2d, ReLU, Sequential
 from tinyunet.nn.module import Layer, Parameter
 
 
@@ -41,8 +37,7 @@ def simplified(layer: Layer) -> Layer:
             setattr(layer, name, replaced.get(id(value), value))
     if isinstance(layer, Sequential):
         return merged(layer)
-    simple = {Conv2d: Convolution, Concat: Parts}
-    return simple[type(layer)](layer) if type(layer) in simple else layer
+    return Convolution(layer) if type(layer) is Conv2d else layer
 
 
 def merged(block: Sequential) -> Sequential:
@@ -61,7 +56,7 @@ def merged(block: Sequential) -> Sequential:
 
 
 class Convolution(Layer):
-    """A convolution of an image, or of the two parts that a skip connection joins; then ReLU."""
+    """A convolution, and the ReLU after it."""
 
     def __init__(self, layer: Conv2d):
         self.weight, self.bias = layer.weight, layer.bias
@@ -76,19 +71,7 @@ class Convolution(Layer):
         self.weight = Parameter(self.weight.data * scale)
         self.bias = Parameter((bias - norm.running_mean.data) * scale + norm.beta.data)
 
-    def forward(self, x: Array | tuple[Array, Array]) -> Array:
-        """Convolve (N, H, W, C), or (N, H, W, S) and (N, H, W, C), to (N, OH, OW, F)."""
-        images, bias = x if isinstance(x, tuple) else (x,), self.bias and self.bias.data
-        y, _ = correlate(images, self.weight.data, bias, self.stride, self.border, relu=self.relu)
-        return y
-
-
-class Parts(Layer):
-    """The two parts that a skip connection joins, the skip cropped, not yet joined."""
-
-    def __init__(self, layer: Concat):
-        pass
-
-    def forward(self, skip: Array, x: Array) -> tuple[Array, Array]:
-        """Crop (N, SH, SW, S) to the height and width of (N, H, W, C)."""
-        return crop(skip, *x.shape[1:3])[0], x
+    def forward(self, x: Array) -> Array:
+        """Convolve (N, H, W, C) to (N, OH, OW, F)."""
+        bias = self.bias and self.bias.data
+        return correlate(x, self.weight.data, bias, self.stride, self.border, relu=self.relu)[0]

@@ -37,9 +37,8 @@ class PatchProducts:
         """Turn the gradient of the matrix, or of its transpose, into that of the kernel."""
         if not self.turned:
             return dmatrix.reshape(*self.kernel_size, -1, dmatrix.shape[1])
-        return dmatrix.reshape(-1, *self.kernel_size, dmatrix.shape[1] // self.patch_length)[
-            :, ::-1, ::-1
-        ].transpose(1, 2, 0, 3)
+        turned = dmatrix.reshape(len(dmatrix), *self.kernel_size, -1)
+        return turned[:, ::-1, ::-1].transpose(1, 2, 0, 3)
 
     def patches(self, padded: Array) -> Array:
         """Make the patch matrix (pixels, KH*KW*C) of a band that has its border."""

@@ -164,7 +164,7 @@ def count_objects(truth, prediction) -> np.ndarray:
 
 
 def add(counts: list[dict]) -> dict:
-    """Add what was counted on several images, or tiles; see `evaluate_each`."""
+    """Add what was counted on several images, or tiles; in a dict each."""
     return {name: sum(each[name] for each in counts) for name in counts[0]}
 
 
@@ -174,7 +174,11 @@ class Scores:
     Parameters
     ----------
     counts : dict of arrays, or array (K, K)
-        All that was counted, see `evaluate_each`; or the confusion matrix alone.
+        All that was counted: the ``confusion`` matrix (K, K); where they are known, also the
+        ``calibration`` (BINS, 3), see `count_by_confidence`; of two classes, counts
+        ``by_threshold`` (2, 100), see `count_by_threshold`; the ``loss``, summed over the tiles by
+        their weights, and the sum of these; and ``objects`` (K, 5), see `count_objects`. Or the
+        confusion matrix alone.
     ignore_index : int, optional
         If it is a class, it has no scores.
 
@@ -278,8 +282,8 @@ def format_score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def evaluate(model, dataset, loss=None, **options) -> Scores:
-    """Predict every image of a data set and compare with its mask.
+def evaluate(model, dataset, loss=None, *, objects=False, progress=False, **options) -> Scores:
+    """Predict every image of a data set and compare each by itself with its mask.
 
     Parameters
     ----------
@@ -289,26 +293,6 @@ def evaluate(model, dataset, loss=None, **options) -> Scores:
         Images and masks.
     loss : CrossEntropy, Dice or CrossEntropyAndDice, optional
         Computed as well: the mean over the tiles, each counting by its `weight`.
-    **options
-        `tile`, `margin`, `threads`, `tta`, `progress`: see `evaluate_each`.
-
-    Returns
-    -------
-    Scores
-        Of all pixels of all images together.
-    """
-    counts = add(evaluate_each(model, dataset, loss, **options))
-    return Scores(counts, model.ignore_index)
-
-
-def evaluate_each(model, dataset, loss=None, *, objects=False, progress=False, **options) -> list:
-    """Predict every image of a data set, and compare each by itself with its mask.
-
-    Parameters
-    ----------
-    model : Model
-    dataset : Dataset
-    loss : CrossEntropy, Dice or CrossEntropyAndDice, optional
     objects : bool
         Count connected pieces of each class, too.
     progress : bool
@@ -318,11 +302,8 @@ def evaluate_each(model, dataset, loss=None, *, objects=False, progress=False, *
 
     Returns
     -------
-    list of dict
-        For each image: the ``confusion`` matrix (K, K); the ``calibration`` (BINS, 3), see
-        `count_by_confidence`; of two classes, counts ``by_threshold`` (2, 100), see
-        `count_by_threshold`; the ``loss``, summed over the tiles by their weights, and the sum of
-        these; and ``objects`` (K, 5), see `count_objects`.
+    Scores
+        Of all pixels of all images together.
     """
     classes, ignored = model.network.config["classes"], model.ignore_index
     found = []
@@ -350,4 +331,4 @@ def evaluate_each(model, dataset, loss=None, *, objects=False, progress=False, *
         if objects:
             pairs = [((mask[:, :] == k) & (k != ignored), whole == k) for k in range(classes)]
             found[-1]["objects"] = np.stack([count_objects(*pair) for pair in pairs])
-    return found
+    return Scores(add(found), ignored)

@@ -137,18 +137,6 @@ def legend_of(
     return [(names[k], color) for k, color in zip(present, swatches, strict=True)]
 
 
-def contact_sheet(
-    panels: Sequence[tuple[str, np.ndarray, np.ndarray]], *named, **colors
-) -> Image.Image:
-    """Show many images (title, image, mask) at a glance, each beside itself under its mask.
-
-    The other arguments are those of `draw_grid`.
-    """
-    cells = [[(title, image), ("with its mask", image, mask)] for title, image, mask in panels]
-    rows = [sum(cells[start : start + 2], []) for start in range(0, len(cells), 2)]
-    return draw_grid(rows, *named, **colors)
-
-
 def marked(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """Show an image in pale gray with some pixels in dark red."""
     pale = 255 - (255 - as_rgb(image).mean(axis=2, keepdims=True)) / 3

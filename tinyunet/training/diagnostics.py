@@ -1,31 +1,7 @@
 """What a person should be told while a network trains, in words.
 
-Each function returns a sentence that says what it is and what to do, or None. Nothing here changes
-the training.
+Nothing here changes the training.
 """
-
-
-def rare_in_validation(counts, validation_counts, class_names: list[str]) -> str | None:
-    """Warn of classes that the validation images hold hardly any pixels of.
-
-    The best checkpoint is chosen on the validation images, by a mean over the classes. A class that
-    has less than a fifth of its share in the training images is judged there by a few pixels.
-
-    Parameters
-    ----------
-    counts, validation_counts : array (K,)
-        Pixels of each class in the training and in the validation images.
-    """
-    shares, validation_shares = counts / counts.sum(), validation_counts / validation_counts.sum()
-    rare = [
-        f"{name} ({100 * there:.2f} % of the pixels there, {100 * here:.2f} % here)"
-        for name, here, there in zip(class_names, shares, validation_shares, strict=True)
-        if there < here / 5
-    ]
-    if not rare:
-        return None
-    remedy = "choose another --val-fraction, or give --val-images and --val-masks"
-    return f"the validation images lack what the training images have: {', '.join(rare)}; {remedy}"
 
 
 def advice_on_steps(history: list[dict]) -> str | None:

@@ -186,8 +186,7 @@ class Trainer(Training):
         model = state.model if state else new_model(config, training, validation)
         super().__init__(config, model, training, communicator)
         self.validation, self.out = validation, Path(config.out)
-        judged = self.find_classes(validation, "validation").counts.sum(axis=0)
-        self.remark = diagnostics.rare_in_validation(self.counts, judged, model.class_names)
+        self.find_classes(validation, "validation")
         self.step, self.history = 0, []
         self.best_step, self.best_mean_iou = 0, None
         self.losses = []  # since the last row; they stay on the device until it is written
@@ -298,7 +297,6 @@ class Trainer(Training):
         save_text(text, make_folder(self.out) / "config.json")
         if table:
             save_text(table + "\n", self.out / "classes.txt")
-        self.say(self.remark)
         if self.step == 0:
             if table:
                 lines = [f"\n  {plain(line)}" for line in table.splitlines()]
