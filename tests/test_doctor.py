@@ -136,7 +136,7 @@ def test_images_below_half_a_crop_are_a_problem(tmp_path, size, refused):
 def test_crops_that_the_network_cannot_halve_are_a_problem(tmp_path):
     folders = make_set(tmp_path, count=2)
     assert not examine(*folders, depth=3, crop_size=24).problems
-    assert found(examine(*folders, depth=4, crop_size=24).problems, "a multiple of 16")
+    assert found(examine(*folders, depth=4, crop_size=24).problems, "24 is not divisible by 16")
 
 
 def test_ambiguous_masks_are_a_problem_with_the_table_that_could_be_meant(tmp_path):

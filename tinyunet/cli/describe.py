@@ -77,9 +77,12 @@ def run_export(
         Size of a pixel on the ground, in cm.
     """
     use_device("cpu")
-    export_onnx(load_model(model), out, tile=tile, resolution=resolution)
+    exported = load_model(model)
+    export_onnx(exported, out, tile=tile, resolution=resolution)
     print(f"{out} is a valid ONNX file, for onnxruntime and for QGIS (Plugins > Deepness, model")
     print(f"type Segmentor, tile size {tile}).")
+    if (threshold := exported.threshold or 0.5) < 0.5:
+        print(f"Deepness asks for a probability above 0.5, predict for {threshold}: it finds more.")
 
 
 def run_gradcheck() -> int:

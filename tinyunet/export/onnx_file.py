@@ -26,8 +26,8 @@ import numpy as np
 from tinyunet.atomic_io import written_aside
 from tinyunet.backend import to_host
 from tinyunet.checkpoint import Model
-from tinyunet.errors import UserError
-from tinyunet.fast.inference import Convolution, Parts, Pool, for_inference
+from tinyunet.errors import UserError, import_extra
+from tinyunet.fast.inference import Convolution, for_inference
 from tinyunet.nn import layers
 
 OPSET = 13  # of 2020: what the onnxruntime inside an older QGIS reads, too
@@ -93,10 +93,10 @@ WRITERS = {
     Convolution: write_convolution,
     layers.ConvTranspose2d: partial(write_weighted, "ConvTranspose"),
     layers.Dropout: lambda layer, x: x,  # which does nothing at inference
-    Pool: lambda layer, x: x.add(
+    layers.MaxPool2d: lambda layer, x: x.add(
         "MaxPool", kernel_shape=2 * [layer.size], strides=2 * [layer.size]
     ),
-    Parts: lambda layer, skip, x: skip.add("Concat", x, axis=1),
+    layers.Concat: lambda layer, skip, x: skip.add("Concat", x, axis=1),
 }
 
 
@@ -125,10 +125,7 @@ def export_onnx(
         If the package onnx is missing, the model is not for 8-bit images or has valid padding, the
         tile doesn't fit the network, or the file can't be written.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise UserError("exporting needs the package onnx: pip install 'tinyunet[onnx]'") from error
+    (onnx,) = import_extra("onnx", "onnx", what="exporting")
     if resolution is not None and not resolution > 0:
         raise UserError(f"resolution {resolution:g}: give the size of a pixel in cm, above 0")
     dtype = model.metadata.get("image_format", {}).get("dtype", "uint8")
