@@ -711,7 +711,8 @@ def test_a_checkpoint_may_hold_anything_and_is_resumed_or_refused_in_a_line(tmp_
     with np.load(path) as file:
         arrays = dict(file)
     header = json.loads(str(arrays.pop("header")))
-    resume = ["train", config.images, config.masks, "--out", config.out, "--resume"]
+    images, masks, out = map(str, (config.images, config.masks, config.out))
+    resume = ["train", images, masks, "--out", out, "--resume"]
     for place in places(header):
         if place[:1] != ("progress",) and place[:2] != ("metadata", "settings"):
             continue  # as in a model file

@@ -6,7 +6,7 @@ const MISTAKES = {
  "convolution_with_height_and_width_swapped": "dweight is wrong: it is transposed, with its rows and columns exchanged.",
  "convolution_that_ignores_the_upstream": "dx is wrong: it is the same whatever dy is. Multiply by dy, the upstream gradient.",
  "max_pool_that_gives_to_the_whole_window": "dx is wrong: gradient flows where it should be zero: dx[0, 0] should get nothing from dy[0, 0]. Is a mask missing, or too wide?",
- "max_pool_that_shares_among_the_window": "dx is wrong: dy[0, 0] is shared among 4 entries, too many.",
+ "max_pool_that_shares_among_the_window": "dx is wrong: gradient flows where it should be zero: dx[0, 0] should get nothing from dy[0, 0]. Is a mask missing, or too wide? Apart from that, it is 1/4 of what it should be.",
  "max_pool_that_swaps_row_and_column_of_the_winner": "dx is wrong: the right numbers go to wrong places: dx[1, 0] should get nothing from dy[0, 0]. Is an index off?",
  "transposed_convolution_that_turns_the_kernel_around": "dx is wrong: it would be right with weight flipped along its rows and columns. It uses weight the wrong way.",
  "transposed_convolution_whose_gradient_is_never_stored": "dweight is wrong: it is zero everywhere, though y depends on weight.",
