@@ -91,7 +91,7 @@ def measure(work: Work, sides: list, threads: int, rounds: int, pause: float) ->
     SystemExit
         If a side ends early, or the sides do not compute the same.
     """
-    workers = [Worker(side, threads) for side in sides]
+    workers = [Worker(side, work.threads or threads) for side in sides]
     try:
         results = {}
         for worker in workers:
@@ -227,14 +227,17 @@ def main(arguments: list | None = None) -> None:
         for work in dict.fromkeys(work for several in series.values() for _, work in several):
             print(
                 f"measuring batch {work.batch}, size {work.size}, base {work.base}, "
-                f"depth {work.depth}",
+                f"depth {work.depth}, threads {work.threads or options.threads}",
                 file=sys.stderr,
             )
             measured[work] = measure(work, options.sides, options.threads, options.rounds, pause)
         table, picture = scaling_table(series, measured), out / "scaling.png"
         if options.draw:
             draw_scaling(series, measured, picture)
-        raw["scaling"] = [asdict(work) | {"sides": found} for work, found in measured.items()]
+        raw["scaling"] = {
+            name: [{"value": value, "sides": measured[work]} for value, work in several]
+            for name, several in series.items()
+        }
     else:
         measured = {}
         for work in chosen:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tinyunet.distributed.replicas import available_cores
 from tinyunet.nn.summary import summarize
 from tinyunet.nn.unet import UNet
 
@@ -22,6 +23,8 @@ class Work:
         Of the network.
     training : bool
         A training step (forward, loss, backward, optimizer), or only forward.
+    threads : int, optional
+        Of each side; otherwise as many as the benchmark is told.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Work:
     padding: str = "same"
     norm: str | None = None
     training: bool = True
+    threads: int | None = None
 
     def network(self) -> UNet:
         """Make the network, with the same initial weights for every side."""
@@ -132,7 +136,7 @@ def networks(quick: bool = False) -> dict[str, Work]:
 
 def scaling_series(quick: bool = False) -> dict[str, list[tuple[int, Work]]]:
     """List what shows how time and memory grow: for each property, its values and their work."""
-    start = Work("scaling", "training", base=16, batch=2, size=128)
+    start = Work("scaling", "training", base=16, batch=2, size=128, norm="batch")
     if quick:
         start = replace(start, base=2, size=32)
     values = {
@@ -143,7 +147,10 @@ def scaling_series(quick: bool = False) -> dict[str, list[tuple[int, Work]]]:
     }
     if quick:
         values = {name: several[:2] for name, several in values.items()}
-    return {
+    series = {
         name: [(value, replace(start, **{name: value})) for value in several]
         for name, several in values.items()
     }
+    counts = [count for count in (1, 2, 4, 8, 16) if count <= available_cores()]
+    series["threads"] = [(count, replace(start, batch=8, threads=count)) for count in counts]
+    return series

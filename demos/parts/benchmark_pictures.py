@@ -131,6 +131,7 @@ def draw_scaling(series: dict, measured: dict, path: Path) -> None:
         "batch": "images in a batch",
         "base": "base channels",
         "depth": "depth, halvings",
+        "threads": "threads, at a batch of 8",
     }
     for column, (name, several) in enumerate(series.items()):
         values = [value for value, _ in several]
