@@ -87,3 +87,8 @@ def test_no_modules_import_each_other_in_a_circle():
 
     for name in graph:
         visit(name, [])
+
+
+def test_an_operation_is_read_in_a_sitting():
+    for path in (PACKAGE / "nn" / "functional").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 120, path.name

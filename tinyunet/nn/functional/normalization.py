@@ -13,9 +13,8 @@ pixel. With :math:`d\hat x = \gamma\, dy`, and writing mean(.) for the mean over
 
 The two terms that are taken off are what no change of x can achieve: moving the mean of the output,
 and its spread. A batch of one color has variance 0; :math:`\epsilon` prevents division by zero.
-
-Where a batch is divided, each part has only its own pixels. The sums must run over all parts: then
-it is the same normalization, and the same gradient, as in one piece.
+Where a batch is divided, the sums must run over all parts: then it is the same normalization, and
+the same gradient, as in one piece.
 
 At inference an image must not depend on what else is in the batch: mean and variance are then
 constants (running averages from training), and only :math:`dx = d\hat x / \sqrt{\cdot}` is left.
@@ -44,10 +43,8 @@ def batch_norm2d(
     Parameters
     ----------
     x : array (N, H, W, C)
-    gamma, beta : arrays (C,)
-        The learned scale and shift.
-    epsilon : float
-        Added to the variance.
+    gamma, beta : arrays (C,), the learned scale and shift
+    epsilon : float, added to the variance
     mean, variance : arrays (C,), optional
         Constants to normalize with (inference). Without them the batch's own are used (training).
 
@@ -55,8 +52,7 @@ def batch_norm2d(
     -------
     y : array (N, H, W, C)
     backward : function
-        ``backward(dy)`` gives ``(dx, dgamma, dbeta)``.
-        ``backward(dy, input_gradient=False)`` leaves ``dx`` out (None).
+        ``backward(dy)`` gives ``(dx, dgamma, dbeta)``; with ``input_gradient=False``, dx is None.
 
     Raises
     ------
@@ -66,8 +62,7 @@ def batch_norm2d(
     if (mean is None) != (variance is None):
         raise ValueError("give both mean and variance, or neither to use those of the batch")
     if mean is None:
-        result, _, _ = normalize_batch(x, gamma, beta, epsilon=epsilon)
-        return result
+        return normalize_batch(x, gamma, beta, epsilon=epsilon)[0]
     std = xp.sqrt(variance + epsilon)
     x_hat = (x - mean) / std
     y = gamma * x_hat + beta
@@ -86,29 +81,22 @@ def one_part(*sums: Array) -> tuple[Array, ...]:
 
 
 def normalize_batch(
-    x: Array,
-    gamma: Array,
-    beta: Array,
-    *,
-    epsilon: float = 1e-5,
-    sum_over_parts: Callable = one_part,
+    x: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5, sum_over_parts=one_part
 ) -> tuple[tuple[Array, Callable], Array, Array]:
     """Normalize by the batch's own statistics, and tell them: a layer keeps averages of them.
 
     Parameters
     ----------
-    x, gamma, beta, epsilon
-        As for `batch_norm2d`.
+    x, gamma, beta, epsilon : as for `batch_norm2d`
     sum_over_parts : function
-        Where `x` is a part of a batch, the function that adds up sums over its pixels with those of
-        the other parts: ``sum_over_parts(a, b)`` gives a and b of the whole batch.
+        Where `x` is a part of a batch: ``sum_over_parts(a, b)`` adds sums over its pixels to those
+        of the other parts.
 
     Returns
     -------
-    y, backward : pair
-        As `batch_norm2d` returns them.
-    mean, variance : arrays (C,)
-        Of each channel; the variance as it is estimated from a sample, with division by M - 1.
+    (y, backward), mean, variance
+        The pair as `batch_norm2d` returns it. Mean and variance (C,), the latter as it is estimated
+        from a sample, with division by M - 1.
     """
     pixels = xp.full((), x.size // x.shape[3], dtype=x.dtype)
     total, pixels = sum_over_parts(x.sum(axis=PIXELS), pixels)
