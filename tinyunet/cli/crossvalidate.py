@@ -15,10 +15,9 @@ from tinyunet.backend import use_device
 from tinyunet.data.splits import cut_into_tiles, folds_of
 from tinyunet.hints import Range
 from tinyunet.inference.evaluation import Scores, evaluate, format_score
-from tinyunet.nn.unet import UNet
 from tinyunet.progress import is_watched, tqdm
 from tinyunet.training.config import TrainingConfig
-from tinyunet.training.setup import Training, load_training, new_model
+from tinyunet.training.setup import Training, load_training, new_model, receptive_field
 
 
 def run_crossvalidate(
@@ -52,7 +51,7 @@ def run_crossvalidate(
     use_device(config.device)
     dataset = cut_into_tiles(load_training(config, None, is_watched()), config.crop_size)
     splits, report = split.split(","), {}
-    buffer = UNet(1, 2, base_channels=1, depth=config.depth).receptive_field
+    buffer = receptive_field(config)
     with tqdm(None, "training", len(splits) * folds * steps, disable=not is_watched()) as bar:
         for split in splits:
             judged = []

@@ -97,9 +97,10 @@ def run_gradcheck() -> int:
     print(f"{'operation':34}  {'largest relative error':>22}  {'seconds':>7}")
     status = 0
     for name, found, seconds in run_cases():
-        error = f"{found:.1e}" if isinstance(found, float) else "WRONG"
+        right = isinstance(found, float)
+        error = f"{found:.1e}" if right else "WRONG"
         print(f"{name:34}  {error:>22}  {seconds:7.2f}", flush=True)
-        if error == "WRONG":
+        if not right:
             status = 1
             print("    " + str(found).replace("\n", "\n    "))
     return status

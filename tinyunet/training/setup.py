@@ -50,10 +50,15 @@ def load_datasets(
             )
         training, validation = training.split(config.val_fraction, config.seed)
     else:
-        buffer = UNet(1, 2, base_channels=1, depth=config.depth).receptive_field
         smallest = -(-config.crop_size // 2)  # more is not mirrored
-        training, validation = spatial_split(training, config.val_fraction, buffer, smallest)
+        fraction, buffer = config.val_fraction, receptive_field(config)
+        training, validation = spatial_split(training, fraction, buffer, smallest)
     return training, limit_validation(validation)
+
+
+def receptive_field(config: TrainingConfig) -> int:
+    """Tell how many pixels a network of these settings looks at, in each direction, for one."""
+    return UNet(1, 2, base_channels=1, depth=config.depth).receptive_field
 
 
 def load_training(config: TrainingConfig, state: TrainingState | None, progress: bool) -> Dataset:
