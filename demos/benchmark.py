@@ -232,12 +232,12 @@ def main(arguments: list | None = None) -> None:
             )
             measured[work] = measure(work, options.sides, options.threads, options.rounds, pause)
         table, picture = scaling_table(series, measured), out / "scaling.png"
-        if options.draw:
-            draw_scaling(series, measured, picture)
         raw["scaling"] = {
             name: [{"value": value, "sides": measured[work]} for value, work in several]
             for name, several in series.items()
         }
+        if options.draw:
+            draw_scaling(raw["scaling"], picture)
     else:
         measured = {}
         for work in chosen:

@@ -11,6 +11,14 @@ COLORS = {
     "torch-channels-last": "#009E73",
 }
 NAMES = {"torch": "PyTorch", "torch-channels-last": "PyTorch, channels last"}
+TIME, MEMORY = "time of a step, ms", "memory added, MB"
+PROPERTIES = {
+    "size": "pixels a side",
+    "batch": "images",
+    "base": "base channels",
+    "depth": "depth",
+    "threads": "threads",
+}
 SIGNS = {"tinyunet": "o", "plain": "v", "torch": "s", "torch-channels-last": "D"}
 
 
@@ -119,41 +127,44 @@ def draw_roofline(axes, works: list, measured: dict, limits: dict) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(named), frameon=False)
 
 
-def draw_scaling(series: dict, measured: dict, path: Path) -> None:
-    """Draw time and memory over each property of the work; both axes logarithmic."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
+def draw_scaling(scaling: dict, path: Path) -> None:
+    """Draw time and memory over each property of the work; both axes logarithmic.
 
-    figure = Figure(figsize=(3.4 * len(series), 6), layout="constrained", dpi=120)
-    axes = figure.subplots(2, len(series), sharey="row", squeeze=False)
-    labels = {
-        "size": "height and width, pixels",
-        "batch": "images in a batch",
-        "base": "base channels",
-        "depth": "depth, halvings",
-        "threads": "threads, at a batch of 8",
-    }
-    for column, (name, several) in enumerate(series.items()):
-        values = [value for value, _ in several]
-        for side in measured[several[0][1]]:
-            results = [measured[work][side] for _, work in several]
-            milliseconds = [1e3 * statistics.median(result["seconds"]) for result in results]
-            megabytes = [result["added"] / 1e6 for result in results]
-            for row, numbers in enumerate((milliseconds, megabytes)):
-                style = f"{SIGNS[side]}-"
-                axes[row][column].plot(
-                    values, numbers, style, color=COLORS[side], label=NAMES.get(side, side)
-                )
-        for row in (0, 1):
-            axes[row][column].set_xscale("log", base=2)
-            axes[row][column].set_yscale("log")
-            axes[row][column].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes[row][column].yaxis.set_major_formatter("{x:g}")
-            axes[row][column].yaxis.set_minor_formatter(NullFormatter())
-            axes[row][column].set_xticks(values, [str(value) for value in values])
-            axes[row][column].grid(which="both", alpha=0.25)
-        axes[1][column].set_xlabel(labels[name])
-    axes[0][0].set_ylabel("time of a training step, ms")
-    axes[1][0].set_ylabel("memory added, MB")
+    Parameters
+    ----------
+    scaling : dict
+        For each property, what was measured at each value, as the benchmark's JSON has it.
+    path : path
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4 * len(scaling), 6), layout="constrained", dpi=120)
+    axes = figure.subplots(2, len(scaling), sharey="row", squeeze=False)
+    styles = {side: (NAMES.get(side, side), color, SIGNS[side]) for side, color in COLORS.items()}
+    draw_growth(axes.T, scaling, styles)
+    axes[0][0].set_ylabel(TIME)
+    axes[1][0].set_ylabel(MEMORY)
     axes[0][0].legend()
     figure.savefig(path)
+
+
+def draw_growth(axes, scaling: dict, styles: dict) -> None:
+    """Draw into pairs of panels, one for each property: time in the first, memory in the second.
+
+    `styles` has the name, color, and sign of each side.
+    """
+    for (time, memory), (name, several) in zip(axes, scaling.items(), strict=True):
+        values = [each["value"] for each in several]
+        for side in several[0]["sides"]:
+            label, color, sign = styles[side]
+            found = [each["sides"][side] for each in several]
+            milliseconds = [1e3 * statistics.median(result["seconds"]) for result in found]
+            megabytes = [result["added"] / 1e6 for result in found]
+            style = {"color": color, "marker": sign, "markersize": 5, "label": label}
+            time.plot(values, milliseconds, **style)
+            memory.plot(values, megabytes, **style)
+        for axis in (time, memory):
+            axis.set(xscale="log", yscale="log", xlabel=PROPERTIES[name])
+            axis.set_xticks(values, values)
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()

@@ -113,38 +113,16 @@ def speed_roofline(quick):
 
 def speed_growth(quick):
     """Draw how time and memory grow with each property of the work, for all sides."""
-    labels = {
-        "size": "pixels a side",
-        "batch": "images",
-        "base": "base channels",
-        "depth": "depth",
-        "threads": "threads",
-    }
+    pictures = demo("parts/benchmark_pictures")
     if is_narrow():
         figure, axes = panels(5, 2, height=11)
     else:
         figure, axes = panels(2, 5, height=5.4, sharey="row")
         axes = axes.T
-    for (time, memory), (name, several) in zip(
-        axes, MEASURED["growth"]["scaling"].items(), strict=True
-    ):
-        values = [each["value"] for each in several]
-        for side in several[0]["sides"]:
-            label, color, sign = SIDES[side]
-            found = [each["sides"][side] for each in several]
-            style = {"color": color, "markersize": 5, "label": label if name == "size" else None}
-            time.plot(
-                values, [1000 * median(each["seconds"]) for each in found], f"{sign}-", **style
-            )
-            memory.plot(values, [each["added"] / 1e6 for each in found], f"{sign}-", color=color)
-        for axis in (time, memory):
-            axis.set(xscale="log", yscale="log", xlabel=labels[name])
-            axis.set_xticks(values, values)
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.minorticks_off()
-    for row in axes if is_narrow() else axes[:1]:
-        row[0].set_ylabel("time of a step, ms")
-        row[1].set_ylabel("memory added, MB")
+    pictures.draw_growth(axes, MEASURED["growth"]["scaling"], SIDES)
+    for time, memory in axes if is_narrow() else axes[:1]:
+        time.set_ylabel(pictures.TIME)
+        memory.set_ylabel(pictures.MEMORY)
     handles = axes[0][0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside upper center", ncols=2 if is_narrow() else 3)
     return figure
